@@ -1,24 +1,24 @@
-"""Train a small GPT-2 on the CPU: batches, optimizers, schedule, checkpoints, held-out loss."""
+"""Train a small GPT-2 on the CPU: batches, optimizers, schedule, checkpoints."""
 
 import json
-import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from bundled_tokenizer import END_OF_TEXT_ID
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from bundled_tokenizer import END_OF_TEXT_ID
-
 CONTEXT_LEN = 512
+LOG_EVERY_STEPS = 20
+SAVE_EVERY_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,7 @@ def build_model(shape: Shape, seed: int) -> GPT2LMHeadModel:
         eos_token_id=END_OF_TEXT_ID,
         use_cache=False,
     )
-    model: GPT2LMHeadModel = GPT2LMHeadModel._from_config(config, attn_implementation="sdpa")
-    return model
+    return GPT2LMHeadModel(config)
 
 
 def parameter_count(model: torch.nn.Module) -> int:
@@ -115,6 +114,11 @@ class Batches:
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the stream."""
         return self._windows // self._batch_size
+
+    @property
+    def tokens_per_batch(self) -> int:
+        """Tokens that one step predicts."""
+        return self._batch_size * self._context_len
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets of `step`, each [batch_size, context_len]."""
@@ -186,7 +190,7 @@ def save_checkpoint(
     progress: Progress,
 ) -> None:
     """Write weights, optimizer states and progress as one safetensors file, replaced whole."""
-    names = {p: name for name, p in model.named_parameters()}
+    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
     tensors = {f"model/{name}": p.detach() for p, name in names.items()}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
@@ -233,98 +237,59 @@ def train(
     *,
     teacher: GPT2LMHeadModel | None = None,
     compiled: bool = False,
-    checkpoint_every_s: float = 120.0,
-    log_every: int = 20,
 ) -> Progress:
     """Train `model` in place, from the checkpoint in `folder` if there is one."""
     batches = Batches(stream, plan.batch_size, model.config.n_positions, plan.seed)
     optimizers = build_optimizers(model, plan)
+    base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
     progress = load_checkpoint(folder, model, optimizers)
     forward: Callable[..., Any] = torch.compile(model) if compiled else model
-    base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
     model.train()
-    started_s = last_save_s = time.monotonic()
-    trained_before_s, first_step = progress.train_s, progress.step
     recent: list[float] = []
+    unsaved_s = 0.0
     for step in range(progress.step, plan.steps):
-        for optimizer, lrs in zip(optimizers, base_lrs, strict=True):
-            for group, lr in zip(optimizer.param_groups, lrs, strict=True):
-                group["lr"] = lr * plan.lr_factor(step)
+        started_s = time.monotonic()
+        set_learning_rates(optimizers, base_lrs, plan.lr_factor(step))
         loss, nats = batch_loss(forward, *batches.at(step), teacher, plan.distillation_weight)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), plan.grad_clip)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
         recent.append(nats)
-        now_s = time.monotonic()
-        progress.step, progress.train_s = step + 1, trained_before_s + now_s - started_s
-        if progress.step % log_every == 0 or progress.step == plan.steps:
+        step_s = time.monotonic() - started_s
+        progress.step, progress.train_s = step + 1, progress.train_s + step_s
+        unsaved_s += step_s
+        if progress.step % LOG_EVERY_STEPS == 0 or progress.step == plan.steps:
             progress.curve.append((progress.step, sum(recent) / len(recent)))
             recent.clear()
-            step_s = (now_s - started_s) / (progress.step - first_step)
-            report_progress(plan, progress, step_s, batches.steps_per_epoch)
-        if now_s - last_save_s > checkpoint_every_s or progress.step == plan.steps:
+            report_progress(plan, progress, batches)
+        if unsaved_s > SAVE_EVERY_S or progress.step == plan.steps:
             save_checkpoint(folder, model, optimizers, progress)
-            last_save_s = now_s
-    model.eval()
+            unsaved_s = 0.0
+    model.train(mode=False)
     return progress
 
 
-def report_progress(plan: Plan, progress: Progress, step_s: float, steps_per_epoch: int) -> None:
-    """One line on stderr."""
-    tokens_per_s = plan.batch_size * CONTEXT_LEN / step_s
-    left_min = (plan.steps - progress.step) * step_s / 60
+def set_learning_rates(
+    optimizers: Sequence[torch.optim.Optimizer], base_lrs: list[list[float]], factor: float
+) -> None:
+    """Scale every parameter group's own rate by `factor`."""
+    for optimizer, lrs in zip(optimizers, base_lrs, strict=True):
+        for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+            group["lr"] = lr * factor
+
+
+def report_progress(plan: Plan, progress: Progress, batches: Batches) -> None:
+    """One line on stderr; speed and time left are averages over the whole run."""
+    step_s = progress.train_s / progress.step
     print(
-        f"step {progress.step}/{plan.steps}  epoch {progress.step / steps_per_epoch:.2f}"
-        f"  loss {progress.curve[-1][1]:.4f} nats/token  lr x{plan.lr_factor(progress.step):.2f}"
-        f"  {tokens_per_s:.0f} tokens/s  {left_min:.1f} min left",
+        f"step {progress.step}/{plan.steps}"
+        f"  epoch {progress.step / batches.steps_per_epoch:.2f}"
+        f"  loss {progress.curve[-1][1]:.4f} nats/token"
+        f"  lr x{plan.lr_factor(progress.step):.2f}"
+        f"  {batches.tokens_per_batch / step_s:.0f} tokens/s"
+        f"  {(plan.steps - progress.step) * step_s / 60:.1f} min left",
         file=sys.stderr,
         flush=True,
     )
-
-
-def scored_windows(ids: Sequence[int], context_len: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs and targets, each [1, at most context_len], that score every token but the first."""
-    tokens = torch.tensor(ids)
-    for start in range(0, len(ids) - 1, context_len):
-        window = tokens[start : start + context_len + 1]
-        yield window[None, :-1], window[None, 1:]
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOutScore:
-    """How well a model predicts text that it was not trained on."""
-
-    tokens: int
-    text_bytes: int
-    nats_per_token: float
-    bits_per_byte: float
-
-
-@torch.inference_mode()
-def score(
-    model: GPT2LMHeadModel, documents: Sequence[Sequence[int]], text_bytes: int
-) -> HeldOutScore:
-    """Held-out loss in the weights' own precision; each document starts with end-of-text."""
-    nats, tokens = 0.0, 0
-    for ids in documents:
-        for inputs, targets in scored_windows(ids, model.config.n_positions):
-            logits = model(input_ids=inputs).logits[0].float()
-            nats += float(functional.cross_entropy(logits, targets[0], reduction="sum"))
-            tokens += targets.numel()
-    return HeldOutScore(tokens, text_bytes, nats / tokens, nats / math.log(2) / text_bytes)
-
-
-@torch.inference_mode()
-def greedy_agreement(
-    draft: GPT2LMHeadModel, target: GPT2LMHeadModel, documents: Sequence[Sequence[int]]
-) -> float:
-    """The share of positions where both models find the same next token most likely."""
-    agreed, positions = 0, 0
-    for ids in documents:
-        for inputs, _ in scored_windows(ids, target.config.n_positions):
-            pair = [model(input_ids=inputs).logits.argmax(-1) for model in (draft, target)]
-            agreed += int((pair[0] == pair[1]).sum())
-            positions += inputs.numel()
-    return agreed / positions

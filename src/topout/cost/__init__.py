@@ -1,0 +1,1 @@
+"""What a transformer needs, and how long that should take: pure formulas."""

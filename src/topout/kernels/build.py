@@ -1,0 +1,202 @@
+"""C++ sources to a loaded library: compiled at first use, kept under a key of all it depends on."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from topout.errors import CompilerError
+from topout.kernels.cache import cache_folder, is_trusted, writable_cache_folder
+
+SOURCE_FOLDER = Path(__file__).parent / "src"
+_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra", "-Werror")
+_COMPILERS = ("g++", "c++", "clang++")
+_TIMEOUT_S = 300.0
+_INSTALL = (
+    "Install one: `apt install g++` (Debian, Ubuntu), `dnf install gcc-c++` (Fedora), "
+    "`xcode-select --install` (macOS); or name one in CXX."
+)
+
+
+class Toolchain(NamedTuple):
+    """A C++ compiler: the command that starts it and the first line of its version."""
+
+    command: tuple[str, ...]
+    path: str
+    version: str
+
+
+@functools.cache
+def _toolchain(command: tuple[str, ...]) -> Toolchain | None:
+    """The compiler behind `command`, or None when it is not there or does not run."""
+    path = shutil.which(command[0])
+    if path is None:
+        return None
+    try:
+        shown = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Toolchain(command, path, shown.splitlines()[0].strip() if shown.strip() else "unknown")
+
+
+def find_compiler() -> Toolchain:
+    """The compiler that CXX names, else the first of g++, c++ and clang++ that runs.
+
+    Raises CompilerError when there is none.
+    """
+    named = os.environ.get("CXX", "").strip()
+    commands = [tuple(shlex.split(named))] if named else [(name,) for name in _COMPILERS]
+    for command in commands:
+        if found := _toolchain(command):
+            return found
+    missing = f"CXX={named!r} does not run" if named else "no C++ compiler is installed"
+    raise CompilerError(f"{missing}, and native kernels are compiled at first use.", _INSTALL)
+
+
+def target_flags() -> tuple[str, ...]:
+    """What asks the compiler for every instruction of this very CPU."""
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64", "i686"):
+        return ("-march=native",)
+    return ("-mcpu=native",) if machine in ("aarch64", "arm64", "ppc64le") else ()
+
+
+def cpu_identity(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What decides which instructions this CPU runs: its model and its feature flags.
+
+    From another CPU a library could die of an illegal instruction, and so it is part of the key.
+    """
+    try:
+        text = cpuinfo.read_text(errors="replace")
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    telling = re.findall(
+        r"^(?:vendor_id|cpu family|model|model name|stepping|flags|Features|CPU implementer"
+        r"|CPU part|CPU variant|isa)\s*:.*$",
+        text,
+        re.MULTILINE,
+    )
+    return "\n".join(sorted(set(telling)) or [platform.machine()])
+
+
+def included_files(source: Path) -> list[Path]:
+    """`source` and all files that it includes in quotes, directly or not, each once."""
+    found: list[Path] = []
+    waiting = [source]
+    while waiting:
+        file = waiting.pop()
+        if file in found or not file.is_file():
+            continue
+        found.append(file)
+        names = re.findall(r'^\s*#\s*include\s*"([^"]+)"', file.read_text(), re.MULTILINE)
+        waiting += [(file.parent / name).resolve() for name in names]
+    return sorted(found)
+
+
+def build_key(sources: Sequence[Path], flags: Sequence[str], toolchain: Toolchain) -> str:
+    """The digest of sources, headers, flags, compiler and CPU: another of any, another key."""
+    digest = hashlib.sha256()
+    parts = [*flags, *toolchain.command, toolchain.version, cpu_identity()]
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    for source in sources:
+        for file in included_files(source.resolve()):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:20]
+
+
+def build_library(
+    name: str,
+    sources: Sequence[Path],
+    extra_flags: Sequence[str] = (),
+    target: Sequence[str] | None = None,
+) -> Path:
+    """The shared library of `sources`, from the cache or compiled now.
+
+    `extra_flags` come after the standard ones; `target` takes the place of `target_flags()`.
+    The file's name ends in the digest of its content, so a truncated one is noticed and built
+    again, and one rename puts file and digest in place together. Raises CompilerError.
+    """
+    toolchain = find_compiler()
+    flags = (*_FLAGS, *(target_flags() if target is None else target), *extra_flags)
+    stem = f"{name}-{build_key(sources, flags, toolchain)}"
+    cached = _intact_library(cache_folder() / "kernels", stem)
+    if cached is not None:
+        return cached
+    folder = writable_cache_folder("kernels")
+    return _intact_library(folder, stem) or _compile(folder, stem, sources, flags, toolchain)
+
+
+@functools.cache
+def load_library(name: str, *sources: str, extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """The library of the named files of `kernels/src`, loaded once in a process.
+
+    Raises CompilerError when it cannot be built or loaded.
+    """
+    path = build_library(name, [SOURCE_FOLDER / source for source in sources], extra_flags)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CompilerError(
+            f"the compiled kernel {path} cannot be loaded ({error}).",
+            "Set TOPOUT_CACHE to a folder on a file system that allows execution.",
+        ) from None
+
+
+def _content_digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:20]
+
+
+def _intact_library(folder: Path, stem: str) -> Path | None:
+    """The library `stem` in `folder` whose content is what its name says; others are removed."""
+    try:
+        if not is_trusted(folder):
+            return None
+        for file in folder.glob(f"{stem}-*.so"):
+            if file.stem.removeprefix(f"{stem}-") == _content_digest(file):
+                return file
+            file.unlink(missing_ok=True)
+    except OSError:
+        pass  # no such folder, or not ours to clean
+    return None
+
+
+def _compile(
+    folder: Path, stem: str, sources: Sequence[Path], flags: Sequence[str], toolchain: Toolchain
+) -> Path:
+    """Compile into a private file and rename it: two processes at once both end well."""
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as scratch:
+        output = Path(scratch) / "library.so"
+        command = [*toolchain.command, *flags, *map(str, sources), "-o", str(output)]
+        try:
+            finished = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CompilerError(
+                f"{toolchain.path} did not finish on {stem}: {error}.", _INSTALL
+            ) from None
+        if finished.returncode != 0 or not output.is_file():
+            raise CompilerError(
+                f"{toolchain.path} refused the kernel {stem}: {_first_error(finished.stderr)}",
+                f"It is {toolchain.version}; name another compiler in CXX.",
+            )
+        library = folder / f"{stem}-{_content_digest(output)}.so"
+        output.replace(library)
+    return library
+
+
+def _first_error(messages: str) -> str:
+    """The first line that is an error, else the first line."""
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return [*errors, *lines, "it said nothing."][0]

@@ -1,0 +1,220 @@
+"""The seam between Python and C++: every native function with its types, and nothing else.
+
+Calls release the interpreter's lock. Those that measure take at most half a second, so that an
+interrupt is answered between two of them.
+"""
+
+import ctypes
+import functools
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+from topout.errors import InputError, UnsupportedError
+from topout.kernels.build import load_library
+
+PeakDtype = Literal["fp32", "bf16", "int8"]
+_DTYPE_CODES: dict[PeakDtype, int] = {"fp32": 0, "bf16": 1, "int8": 2}
+GRAIN_BYTES = 4096  # sizes of read buffers are multiples of it
+_LONGEST_CALL_S = 0.5
+_FILL_BYTES = 64 << 20  # of one thread in one call
+
+_int, _size, _long, _double, _pointer = (
+    ctypes.c_int,
+    ctypes.c_size_t,
+    ctypes.c_int64,
+    ctypes.c_double,
+    ctypes.c_void_p,
+)
+_double_out = ctypes.POINTER(ctypes.c_double)
+# name: (result, arguments), as in src/ceilings.cpp
+_CEILINGS_ABI: dict[str, tuple[type | None, list[type]]] = {
+    "topout_empty": (_int, []),
+    "topout_team_create": (_pointer, [_int, ctypes.POINTER(_int), _int]),
+    "topout_team_destroy": (None, [_pointer]),
+    "topout_team_pinned": (_int, [_pointer]),
+    "topout_barrier_time": (_double, [_pointer, _int]),
+    "topout_fork_join_time": (_double, [_pointer, _int]),
+    "topout_peak_name": (ctypes.c_char_p, [_int]),
+    "topout_peak_shape": (_int, [_int, ctypes.POINTER(_long)]),
+    "topout_accumulate": (_int, [_int, _pointer, _pointer, _pointer, _long]),
+    "topout_compute_trial": (_int, [_pointer, _int, _double, _double_out, _double_out]),
+    "topout_sum": (_long, [_pointer, _size, _int, _size]),
+    "topout_buffers_create": (_pointer, [_pointer, _size, _int]),
+    "topout_buffers_destroy": (None, [_pointer]),
+    "topout_buffers_fill": (_int, [_pointer, _size, _size]),
+    "topout_buffers_data": (_pointer, [_pointer, _int]),
+    "topout_read_trial": (_int, [_pointer, _size, _int, _size, _double, _double_out]),
+}
+
+
+@functools.cache
+def ceilings_library() -> ctypes.CDLL:
+    """The micro-benchmarks, compiled at first use; raises CompilerError."""
+    library = load_library("ceilings", "ceilings.cpp")
+    for name, (result, arguments) in _CEILINGS_ABI.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+    return library
+
+
+def peak_instruction(dtype: PeakDtype) -> str | None:
+    """The instruction that sets the arithmetic peak here; None where the CPU has none."""
+    name: bytes | None = ceilings_library().topout_peak_name(_DTYPE_CODES[dtype])
+    return None if name is None else name.decode()
+
+
+def kernel_call_time(rounds: int = 20_000) -> float:
+    """Seconds of one call of an empty native function, with the loop that makes it (some ns)."""
+    empty = ceilings_library().topout_empty
+    start = time.perf_counter()
+    for _ in range(rounds):
+        empty()
+    return (time.perf_counter() - start) / rounds
+
+
+class ComputeTrial(NamedTuple):
+    """Operations per second of all threads, and the clock they ran at (Hz)."""
+
+    ops_per_s: float
+    clock_hz: float
+
+
+class ReadPattern(NamedTuple):
+    """How memory is walked: streams at a time (1, 2, 4, 8), prefetch distance (0: none)."""
+
+    streams: int
+    prefetch_bytes: int
+
+
+class ThreadTeam:
+    """Native threads, thread i pinned to `cpus[i]` (none: left to the scheduler).
+
+    Close it, or use it in a `with` block. Raises UnsupportedError when the system refuses the
+    threads, and CompilerError.
+    """
+
+    def __init__(self, threads: int, cpus: Sequence[int] = ()) -> None:
+        if threads < 1:
+            raise InputError(f"{threads} threads.", "Ask for one thread or more.")
+        self.threads = threads
+        self._library = ceilings_library()
+        numbers = (ctypes.c_int * len(cpus))(*cpus)
+        self._handle = self._library.topout_team_create(threads, numbers, len(cpus))
+        if not self._handle:
+            raise UnsupportedError(
+                f"the system refused {threads} threads.", "Raise `ulimit -u`, or ask for fewer."
+            )
+
+    @property
+    def pinned_threads(self) -> int:
+        """How many threads the system let us pin."""
+        return int(self._library.topout_team_pinned(self._handle))
+
+    def compute(self, dtype: PeakDtype, seconds: float) -> ComputeTrial:
+        """Run the peak arithmetic of `dtype` on all threads; int8 counts OP, others FLOP."""
+        rate, clock_hz = ctypes.c_double(), ctypes.c_double()
+        status = self._library.topout_compute_trial(
+            self._handle,
+            _DTYPE_CODES[dtype],
+            min(seconds, _LONGEST_CALL_S),
+            ctypes.byref(rate),
+            ctypes.byref(clock_hz),
+        )
+        if status != 0:
+            raise UnsupportedError(f"this CPU has no {dtype} dot product.", "Use fp32.")
+        return ComputeTrial(rate.value, clock_hz.value)
+
+    def barrier_time(self, rounds: int = 1000) -> float:
+        """Seconds of one spin barrier among all threads."""
+        return float(self._library.topout_barrier_time(self._handle, rounds))
+
+    def fork_join_time(self, rounds: int = 200) -> float:
+        """Seconds to wake the sleeping threads for an empty job and to see it done."""
+        return float(self._library.topout_fork_join_time(self._handle, rounds))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._handle:
+            self._library.topout_team_destroy(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class ReadBuffers:
+    """Memory to read, `bytes_per_thread` for each thread of `team`, first touched by it.
+
+    Filled with random non-zero data; `huge_pages` asks for huge pages, or for none. Close it
+    before the team. Raises UnsupportedError when there is not enough memory.
+    """
+
+    def __init__(self, team: ThreadTeam, bytes_per_thread: int, huge_pages: bool) -> None:
+        self.bytes_per_thread = max(GRAIN_BYTES, bytes_per_thread // GRAIN_BYTES * GRAIN_BYTES)
+        self._team = team
+        self._library = ceilings_library()
+        self._handle = self._library.topout_buffers_create(
+            team._handle, self.bytes_per_thread, int(huge_pages)
+        )
+        if not self._handle:
+            raise UnsupportedError(
+                f"no memory for {team.threads} × {self.bytes_per_thread} bytes.",
+                "Ask for a smaller working set.",
+            )
+        try:
+            for at in range(0, self.bytes_per_thread, _FILL_BYTES):
+                part = min(_FILL_BYTES, self.bytes_per_thread - at)
+                self._library.topout_buffers_fill(self._handle, at, part)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, bytes_per_thread: int, pattern: ReadPattern, seconds: float) -> float:
+        """Bytes per second at which all threads read the first bytes of their own memory."""
+        rate = ctypes.c_double()
+        status = self._library.topout_read_trial(
+            self._handle,
+            max(GRAIN_BYTES, bytes_per_thread // GRAIN_BYTES * GRAIN_BYTES),
+            pattern.streams,
+            pattern.prefetch_bytes,
+            min(seconds, _LONGEST_CALL_S),
+            ctypes.byref(rate),
+        )
+        if status != 0:
+            raise InputError(
+                f"cannot read {bytes_per_thread} of {self.bytes_per_thread} bytes in {pattern}.",
+                "Ask for 1, 2, 4 or 8 streams inside the buffer.",
+            )
+        return rate.value
+
+    def address(self, thread: int) -> int:
+        """Where the memory of one thread begins."""
+        return int(self._library.topout_buffers_data(self._handle, thread))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._handle:
+            self._library.topout_buffers_destroy(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,208 @@
+"""What this machine was measured to reach, measured now or taken from the cache of its host key."""
+
+import datetime
+import functools
+import hashlib
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from topout.errors import CompilerError, OutputError, RecordError
+from topout.kernels.build import SOURCE_FOLDER, included_files
+from topout.kernels.cache import cache_folder, writable_cache_folder
+from topout.machine.describe import pinning_order
+from topout.machine.disturbance import doubts_between, standing_doubts, take_snapshot
+from topout.machine.effort import FULL, QUICK, CeilingParts, Effort, Meter, Progress, join_parts
+from topout.machine.native_ceilings import measure_native, steps_of
+from topout.machine.probe import BandwidthProbe, fma_rate_now, read_bandwidth_now
+from topout.machine.torch_ceilings import measure_matmuls, measure_torch_op, measure_with_torch
+from topout.records import SCHEMA_VERSION, Ceilings, Doubt, Machine, read, write
+
+__all__ = [
+    "BandwidthProbe",
+    "default_threads",
+    "fma_rate_now",
+    "load_or_measure_ceilings",
+    "measure_ceilings",
+    "read_bandwidth_now",
+]
+
+_WIDE_SPREAD = 0.1
+_LEAST_SCALING = 0.6  # of n threads over n times one
+
+
+def default_threads(usable_cpus: int) -> list[int]:
+    """Powers of two up to the usable CPUs, and all of them: 6 → [1, 2, 4, 6]."""
+    powers = [1 << i for i in range(usable_cpus.bit_length()) if 1 << i <= usable_cpus]
+    return sorted({*powers, max(1, usable_cpus)})
+
+
+def measure_ceilings(
+    machine: Machine,
+    threads: list[int] | None = None,
+    quick: bool = False,
+    progress: Progress | None = None,
+) -> Ceilings:
+    """Measure the CPU at each thread count: about 30 s on two cores, `quick` about 5 s.
+
+    `progress` is told what is measured and the share done. Without a compiler PyTorch's own
+    operators are measured instead, and a doubt says that they are a lower bound.
+    """
+    counts = sorted(set(threads or default_threads(machine.usable_cpus)))
+    effort = QUICK if quick else FULL
+    cpus = pinning_order()
+    used = cpus[: max(counts)]
+    begun, before = time.monotonic(), take_snapshot(used)
+    meter = Meter(steps_of(counts, effort) + 2 * len(counts), progress)
+    found = join_parts([_measure(machine, n, counts, cpus, effort, meter) for n in counts])
+    torch_op = measure_torch_op(effort)
+    disturbances = doubts_between(before, take_snapshot(used), len(used))
+    doubts = [
+        *found.doubts,
+        *disturbances,
+        *standing_doubts(machine),
+        *_doubts_of_spread(found),
+        *([] if disturbances else _doubts_of_cores(found, machine)),
+    ]
+    reasons = dict(found.reasons)
+    if torch_op is None:
+        reasons["overheads.torch_op"] = "PyTorch is not installed"
+    if not found.clocks_hz:
+        reasons["clock_hz"] = "it is inferred by a native micro-benchmark, which was not run"
+    return Ceilings(
+        host_key=machine.host_key,
+        device="cpu",
+        measured_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        elapsed_s=time.monotonic() - begun,
+        quick=quick,
+        clock_hz=statistics.median(found.clocks_hz) if found.clocks_hz else None,
+        compute=found.compute,
+        bandwidth=found.bandwidth,
+        overheads=[*found.overheads, *([torch_op] if torch_op else [])],
+        doubts=doubts,
+        reasons=reasons,
+    )
+
+
+def load_or_measure_ceilings(
+    machine: Machine,
+    refresh: bool = False,
+    quick: bool = False,
+    progress: Progress | None = None,
+    device: str = "cpu",
+) -> Ceilings:
+    """The cached ceilings of this machine, or fresh ones, which are then cached.
+
+    A quick measurement never takes the place of a full one, in the cache or in the answer,
+    unless `refresh` asks for it; a cache file that cannot be read is measured again. Raises
+    UnsupportedError for a device that is not there.
+    """
+    file = f"{machine.host_key}-{device}-v{SCHEMA_VERSION}-{_method_key()}.json"
+    cached = _load(cache_folder() / "ceilings" / file, machine, device)
+    if cached is not None and not refresh and (quick or not cached.quick):
+        return cached
+    if device == "cpu":
+        fresh = measure_ceilings(machine, None, quick, progress)
+    else:
+        from topout.machine.cuda_ceilings import measure_cuda_ceilings
+
+        fresh = measure_cuda_ceilings(machine, quick, progress)
+    if cached is None or cached.quick or not fresh.quick:
+        _store(fresh, file)
+    return fresh
+
+
+def _measure(
+    machine: Machine,
+    threads: int,
+    counts: Sequence[int],
+    cpus: Sequence[int],
+    effort: Effort,
+    meter: Meter,
+) -> CeilingParts:
+    """One thread count, natively where there is a compiler; AMX by PyTorch, which reaches it."""
+    curve = threads in (min(counts), max(counts))
+    try:
+        found = measure_native(machine, threads, cpus, effort, curve, meter)
+    except CompilerError as error:
+        return measure_with_torch(machine, threads, effort, str(error), meter)
+    if "amx_tile" in machine.vector_isa:
+        reasons: dict[str, str] = {}
+        matrix = measure_matmuls(("bf16", "int8"), threads, effort, reasons, meter)
+        return found._replace(compute=[*found.compute, *matrix])
+    return found
+
+
+def _doubts_of_spread(found: CeilingParts) -> list[Doubt]:
+    """A doubt about the arithmetic and one about memory whose trials differ, the worst named."""
+    spreads = [
+        ("arithmetic", f"{each.dtype} at {each.threads} threads", each.samples)
+        for each in found.compute
+    ] + [
+        ("bandwidth", f"{each.level} ({each.page} pages) at {each.threads} threads", each.samples)
+        for each in found.bandwidth
+    ]
+    doubts: list[Doubt] = []
+    for about in ("arithmetic", "bandwidth"):
+        of_kind = [(_spread(samples), what) for kind, what, samples in spreads if kind == about]
+        wide = sorted((each for each in of_kind if each[0] > _WIDE_SPREAD), reverse=True)
+        if wide:
+            sentence = (
+                f"The middle trial stays more than {_WIDE_SPREAD:.0%} below the best in "
+                f"{len(wide)} of {len(of_kind)} {about} ceilings, by {wide[0][0]:.0%} in "
+                f"{wide[0][1]}."
+            )
+            remedy = "Measure again on a quiet machine (`topout machine --refresh`)."
+            doubts.append(Doubt(about=about, sentence=sentence, remedy=remedy))
+    return doubts
+
+
+def _doubts_of_cores(found: CeilingParts, machine: Machine) -> list[Doubt]:
+    """A doubt that the CPUs are whole cores, when all of them compute hardly more than one.
+
+    Virtual machines may show the two threads of one core as two cores.
+    """
+    rates = {each.threads: each.flops_per_s for each in found.compute if each.dtype == "fp32"}
+    most = max(rates, default=1)
+    if 1 not in rates or not 2 <= most <= (machine.physical_cores or 1):
+        return []
+    ratio = rates[most] / rates[1]
+    if ratio > _LEAST_SCALING * most:
+        return []
+    sentence = (
+        f"{most} threads compute only {ratio:.1f} times what one does: CPUs shown as cores may be "
+        "threads of shared cores, or a limit on power or CPU time holds them back."
+    )
+    remedy = "Count on the ceiling of all threads, not on a multiple of one thread's."
+    return [Doubt(about="cores", sentence=sentence, remedy=remedy)]
+
+
+def _spread(samples: list[float]) -> float:
+    """How far the median stays below the best, as a share of the best."""
+    return 1 - statistics.median(samples) / max(samples)
+
+
+@functools.cache
+def _method_key() -> str:
+    """The digest of how ceilings are measured: the kernels' sources and the durations."""
+    digest = hashlib.sha256(repr((FULL, QUICK)).encode())
+    for file in included_files((SOURCE_FOLDER / "ceilings.cpp").resolve()):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _load(path: Path, machine: Machine, device: str) -> Ceilings | None:
+    try:
+        cached = read(path, Ceilings)
+    except RecordError:
+        return None  # not there, truncated, or not ours
+    return cached if (cached.host_key, cached.device) == (machine.host_key, device) else None
+
+
+def _store(ceilings: Ceilings, file: str) -> None:
+    """Keep `ceilings` where the next run finds them; a cache that refuses costs a measurement."""
+    try:
+        write(ceilings, writable_cache_folder("ceilings") / file)
+    except OutputError:
+        return

@@ -1,0 +1,59 @@
+"""Where the processors' time went, from /proc/stat: ours, other programs', the hypervisor's."""
+
+from pathlib import Path
+
+import msgspec
+
+PROC_STAT = Path("/proc/stat")
+# Columns of the "cpu" line, in ticks: user nice system idle iowait irq softirq steal ...
+_IDLE_COLUMNS = (3, 4)
+_STEAL_COLUMN = 7
+
+
+class ProcessorTime(msgspec.Struct, frozen=True):
+    """Ticks since boot over all CPUs."""
+
+    total: int
+    idle: int
+    steal: int
+
+
+def parse_proc_stat(text: str) -> ProcessorTime | None:
+    """The "cpu" line of /proc/stat; None where it is missing or malformed."""
+    for line in text.splitlines():
+        name, *columns = line.split() or [""]
+        if name != "cpu":
+            continue
+        if not all(column.isdigit() for column in columns) or len(columns) <= _STEAL_COLUMN:
+            return None
+        ticks = [int(column) for column in columns]
+        # guest and guest_nice (columns 8, 9) are already contained in user and nice.
+        return ProcessorTime(
+            total=sum(ticks[: _STEAL_COLUMN + 1]),
+            idle=sum(ticks[column] for column in _IDLE_COLUMNS),
+            steal=ticks[_STEAL_COLUMN],
+        )
+    return None
+
+
+def processor_time(path: Path = PROC_STAT) -> ProcessorTime | None:
+    """The counters now; None where the system has no /proc/stat."""
+    try:
+        return parse_proc_stat(path.read_text())
+    except OSError:
+        return None
+
+
+def stolen_share(before: ProcessorTime | None, after: ProcessorTime | None) -> float | None:
+    """Share of CPU time between two readings that the hypervisor gave to others, 0 to 1."""
+    if before is None or after is None or after.total <= before.total:
+        return None
+    return max(0.0, (after.steal - before.steal) / (after.total - before.total))
+
+
+def busy_share(before: ProcessorTime | None, after: ProcessorTime | None) -> float | None:
+    """Share of CPU time between two readings that any program used, 0 to 1."""
+    if before is None or after is None or after.total <= before.total:
+        return None
+    idle = after.idle - before.idle
+    return min(1.0, max(0.0, 1 - idle / (after.total - before.total)))

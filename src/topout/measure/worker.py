@@ -1,0 +1,216 @@
+"""A worker process that answers requests: what crashes, hangs or runs out of memory ends alone.
+
+The parent holds a `Worker`; the child runs `serve` with a table of handlers. Requests and replies
+are JSON lines over two pipes of their own, since libraries print to stdout as they like; what they
+print goes to a log file.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from topout.errors import TopoutError
+
+FailureKind = Literal["crash", "hang", "memory", "error", "input"]
+Handler = Callable[[dict[str, Any]], Any]
+_PR_SET_PDEATHSIG = 1
+_OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+class WorkerFailure(Exception):  # noqa: N818 - it is an event that the caller handles, not a bug
+    """A worker did not answer a request; `kind` says how and `message` what is known of it."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        self.kind = kind
+        self.message = message
+        super().__init__(message)
+
+
+class _Request(msgspec.Struct):
+    method: str
+    params: dict[str, Any]
+
+
+class _Reply(msgspec.Struct):
+    result: Any = None
+    error: str | None = None
+    error_kind: FailureKind = "error"
+
+
+class Worker:
+    """A child process `python -m MODULE` that runs `serve`; use as a context manager.
+
+    Its standard output and error go to `log`. Raises WorkerFailure from `call`.
+    """
+
+    def __init__(self, module: str, log: Path, *, environment: Mapping[str, str]) -> None:
+        request_read, self._request_write = os.pipe()
+        self._reply_read, reply_write = os.pipe()
+        self._log = log
+        self._buffer = b""
+        command = [sys.executable, "-m", module, str(request_read), str(reply_write)]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(request_read, reply_write),
+                env={**os.environ, **environment},
+                # A group of its own: Ctrl-C reaches the parent alone, which then ends the group,
+                # compilers that the worker started included.
+                start_new_session=True,
+            )
+        os.close(request_read)
+        os.close(reply_write)
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def call(self, method: str, timeout_s: float, **params: Any) -> Any:
+        """Send one request and wait for its reply.
+
+        Raises WorkerFailure when the child dies, stays silent for `timeout_s`, or answers with an
+        error; after a hang or a crash the child is gone.
+        """
+        line = msgspec.json.encode(_Request(method=method, params=params)) + b"\n"
+        try:
+            _write_all(self._request_write, line)
+            reply = msgspec.json.decode(self._read_line(timeout_s), type=_Reply)
+        except (BrokenPipeError, EOFError):
+            raise self._death() from None
+        except TimeoutError:
+            self.close()
+            raise WorkerFailure(
+                "hang", f"gave no answer to {method!r} for {timeout_s:.0f} s and was ended"
+            ) from None
+        if reply.error is not None:
+            raise WorkerFailure(reply.error_kind, reply.error)
+        return reply.result
+
+    def close(self) -> None:
+        """End the child and everything that it started; safe to call again."""
+        for descriptor in (self._request_write, self._reply_read):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._request_write = self._reply_read = -1
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _read_line(self, timeout_s: float) -> bytes:
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._buffer:
+            remaining = deadline - time.monotonic()
+            ready, _, _ = select.select([self._reply_read], [], [], max(0.0, remaining))
+            if not ready:
+                raise TimeoutError
+            chunk = os.read(self._reply_read, 1 << 16)
+            if not chunk:
+                raise EOFError
+            self._buffer += chunk
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return line
+
+    def _death(self) -> WorkerFailure:
+        """What is known of a child that is gone."""
+        try:
+            status = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.close()
+            return WorkerFailure("crash", "closed its pipe without an answer and was ended")
+        self.close()
+        last = _last_line(self._log)
+        if status == -signal.SIGKILL:
+            return WorkerFailure(
+                "memory", "was killed (SIGKILL), which is how the system ends a process for memory"
+            )
+        if status < 0:
+            name = signal.Signals(-status).name
+            return WorkerFailure("crash", f"crashed with {name}" + (f": {last}" if last else ""))
+        return WorkerFailure(
+            "crash", f"ended with exit status {status}" + (f": {last}" if last else "")
+        )
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    if descriptor < 0:
+        raise BrokenPipeError
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _last_line(log: Path) -> str:
+    """The last line with text in a log, shortened to what fits into a reason."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    texts = [line.strip() for line in lines if line.strip()]
+    return texts[-1][:200] if texts else ""
+
+
+def serve(handlers: Mapping[str, Handler], argv: Sequence[str]) -> None:
+    """Answer requests until the parent closes its pipe; `argv` holds the two descriptors."""
+    _die_with_parent()
+    request_read, reply_write = (int(argument) for argument in argv)
+    with os.fdopen(request_read, "rb") as requests, os.fdopen(reply_write, "wb") as replies:
+        for line in requests:
+            request = msgspec.json.decode(line, type=_Request)
+            reply = _answer(handlers[request.method], request.params)
+            with contextlib.suppress(BrokenPipeError):
+                replies.write(msgspec.json.encode(reply) + b"\n")
+                replies.flush()
+
+
+def _answer(handler: Handler, params: dict[str, Any]) -> _Reply:
+    import traceback
+
+    try:
+        return _Reply(result=handler(params))
+    except TopoutError as error:
+        return _Reply(error=str(error), error_kind="input")
+    except Exception as error:
+        traceback.print_exc()  # to the log
+        return _Reply(error=_one_line(error), error_kind=_kind_of(error))
+
+
+def _kind_of(error: BaseException) -> FailureKind:
+    """Running out of memory is told from other faults; allocators word it in many ways."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory"
+    if any(text in str(error).lower() for text in _OUT_OF_MEMORY_TEXTS):
+        return "memory"
+    return "error"
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when its parent dies, however it dies."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

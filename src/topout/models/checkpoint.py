@@ -1,0 +1,231 @@
+"""Safetensors checkpoints: which files, which tensors, and whether they are whole.
+
+Only headers are read here, so that a fault is found before any weight is loaded, and no torch is
+needed. The format: 8 bytes N little-endian, N bytes of JSON {name: {dtype, shape, data_offsets}},
+then the data without gaps (https://huggingface.co/docs/safetensors).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from topout.errors import WeightsError
+from topout.models.config import ModelConfig
+from topout.models.tensors import Shape, expected_tensors, is_ignored, name_prefix
+
+FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+_MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
+_HASHED_WHOLE_BYTES = 64 << 20  # files up to here are hashed in full
+_SAMPLE_BYTES, _SAMPLES = 64 << 10, 256
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies and what it is, by its file's header."""
+
+    name: str  # as in the file
+    file: Path
+    dtype: str  # safetensors' code: "F32", "BF16", …
+    shape: Shape
+
+
+def find_weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder: the single one, or every shard of its index.
+
+    Raises WeightsError when there are none, when there is only a pickle, or a shard is missing.
+    """
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return _shards(index)
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) == 1:
+        return found
+    if found:
+        raise WeightsError(
+            f"{folder} has {len(found)} safetensors files and no model.safetensors.index.json.",
+            "Give the path of one file, or download the index.",
+        )
+    for path in sorted(folder.iterdir()):
+        refuse_pickle(path)
+    raise WeightsError(
+        f"{folder} has no *.safetensors.", "Download the weights, or take --random-weights."
+    )
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise WeightsError when `path` is of a format that can run code on loading."""
+    if path.suffix in PICKLE_SUFFIXES:
+        raise WeightsError(
+            f"{path} is a pickle, and reading a pickle can run code.",
+            "Where you trust it, convert it: transformers' AutoModelForCausalLM"
+            ".from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) writes safetensors.",
+        )
+
+
+def read_tensors(files: list[Path], config: ModelConfig) -> dict[str, StoredTensor]:
+    """Canonical name → stored tensor, complete and of the shapes that `config` asks for.
+
+    Raises WeightsError that names the file or the tensor which is truncated, missing,
+    unexpected, of another shape or of a type that is not a float.
+    """
+    stored = [tensor for file in files for tensor in read_header(file).values()]
+    prefix = name_prefix(config)
+    is_bare = not any(tensor.name.startswith(prefix) for tensor in stored)
+    tensors: dict[str, StoredTensor] = {}
+    for tensor in stored:
+        is_head = tensor.name == "lm_head.weight"
+        name = prefix + tensor.name if is_bare and not is_head else tensor.name
+        if is_ignored(name, config):
+            continue
+        if name in tensors:
+            raise WeightsError(
+                f"{tensor.file} and {tensors[name].file} both hold the tensor {tensor.name}.",
+                "Keep one of them.",
+            )
+        tensors[name] = tensor
+    _check_names(tensors, expected_tensors(config), files[0])
+    _check_shapes(tensors, expected_tensors(config))
+    return tensors
+
+
+def read_header(file: Path) -> dict[str, StoredTensor]:
+    """Name → tensor of one safetensors file; raises WeightsError when it is not whole."""
+    refuse_pickle(file)
+    try:
+        with file.open("rb") as stream:
+            size_bytes = stream.seek(0, 2)
+            stream.seek(0)
+            header_bytes = int.from_bytes(stream.read(8), "little")
+            if size_bytes < 8 or not 0 < header_bytes <= min(size_bytes - 8, _MAX_HEADER_BYTES):
+                raise _broken(file, "its header is cut off")
+            header = json.loads(stream.read(header_bytes))
+    except OSError as error:
+        raise WeightsError(f"cannot read {file}: {error.strerror}.", "Check the path.") from None
+    except (ValueError, RecursionError):
+        raise _broken(file, "its header is not JSON") from None
+    if not isinstance(header, dict):
+        raise _broken(file, "its header is not an object")
+    header.pop("__metadata__", None)
+    _check_extents(header, size_bytes - 8 - header_bytes, file)
+    return {
+        name: StoredTensor(name, file, entry["dtype"], tuple(entry["shape"]))
+        for name, entry in header.items()
+    }
+
+
+def stored_dtype(tensors: Mapping[str, StoredTensor]) -> str:
+    """The dtype that most of the weights are stored in: "fp32", "fp16", "bf16" or "fp64"."""
+    names = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
+    elements = dict.fromkeys(names, 0)
+    for tensor in tensors.values():
+        elements[tensor.dtype] += math.prod(tensor.shape)
+    return names[max(elements, key=lambda dtype: elements[dtype])]
+
+
+def digest_file(file: Path) -> bytes:
+    """SHA-256 of a file's size and bytes; beyond 64 MiB of its header and 256 spread samples."""
+    size_bytes = file.stat().st_size
+    digest = hashlib.sha256(size_bytes.to_bytes(8, "little"))
+    with file.open("rb") as stream:
+        if size_bytes <= _HASHED_WHOLE_BYTES:
+            digest.update(stream.read())
+        else:
+            header_bytes = int.from_bytes(stream.read(8), "little")
+            digest.update(stream.read(header_bytes))
+            step = (size_bytes - _SAMPLE_BYTES) // (_SAMPLES - 1)
+            for sample in range(_SAMPLES):
+                stream.seek(sample * step)
+                digest.update(stream.read(_SAMPLE_BYTES))
+    return digest.digest()
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        weight_map = json.loads(index.read_bytes())["weight_map"]
+        names = sorted(set(weight_map.values()))
+        are_plain = all(isinstance(name, str) and Path(name).name == name for name in names)
+    except OSError as error:
+        raise WeightsError(f"cannot read {index}: {error.strerror}.", "Check the path.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise WeightsError(f"{index} is not a safetensors index.", "Download it again.") from None
+    if not names or not are_plain:
+        raise WeightsError(f"{index} does not name files of its own folder.", "Download it again.")
+    files = [index.parent / name for name in names]
+    for file in files:
+        refuse_pickle(file)
+        if not file.is_file():
+            raise WeightsError(
+                f"{file} is missing: {index.name} names {len(files)} shards.", "Download it."
+            )
+    return files
+
+
+def _check_extents(header: dict[str, Any], data_bytes: int, file: Path) -> None:
+    """Raise WeightsError unless the tensors fill the data exactly, without gap or overlap."""
+    extents = []
+    for name, entry in header.items():
+        try:
+            dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+            numbers = [*shape, begin, end]
+        except (TypeError, KeyError, ValueError):
+            raise _broken(file, f"its entry for {name} is not a tensor's") from None
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise _broken(file, f"its entry for {name} holds a size that is no whole number")
+        if not isinstance(dtype, str):
+            raise _broken(file, f"its entry for {name} has no dtype")
+        if dtype in FLOAT_BYTES and end - begin != math.prod(shape) * FLOAT_BYTES[dtype]:
+            raise _broken(file, f"{name} does not have the bytes of its shape")
+        extents.append((begin, end))
+    at = 0
+    for begin, end in sorted(extents):
+        if begin != at or end < begin:
+            raise _broken(file, "its tensors overlap or leave gaps")
+        at = end
+    if at != data_bytes:
+        raise _broken(file, f"it holds {data_bytes} bytes of weights, and its header says {at}")
+
+
+def _check_names(
+    tensors: Mapping[str, StoredTensor], expected: Mapping[str, Shape], file: Path
+) -> None:
+    for what, names in (
+        ("misses", sorted(expected.keys() - tensors.keys())),
+        ("has besides", sorted(tensors.keys() - expected.keys())),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise WeightsError(
+                f"{file.parent} {what} the tensor {names[0]}{more}.",
+                "Give the checkpoint that belongs to this config.json.",
+            )
+
+
+def _check_shapes(tensors: Mapping[str, StoredTensor], expected: Mapping[str, Shape]) -> None:
+    for name, shape in expected.items():
+        tensor = tensors[name]
+        if tensor.shape != shape:
+            raise WeightsError(
+                f"{tensor.file}: {tensor.name} has shape {list(tensor.shape)}, and config.json "
+                f"asks for {list(shape)}.",
+                "Give the checkpoint that belongs to this config.json.",
+            )
+        if tensor.dtype not in FLOAT_BYTES:
+            raise WeightsError(
+                f"{tensor.file}: {tensor.name} is stored as {tensor.dtype}.",
+                f"Give a checkpoint in {', '.join(FLOAT_BYTES)}.",
+            )
+
+
+def _broken(file: Path, how: str) -> WeightsError:
+    return WeightsError(
+        f"{file} is not a whole safetensors file: {how}.", "Download or write it again."
+    )

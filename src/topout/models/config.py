@@ -1,0 +1,294 @@
+"""`ModelConfig`: the shape of a decoder, read from a Hugging Face `config.json`."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from topout.errors import InputError, UnsupportedError
+from topout.models.fields import Fields
+from topout.models.rope import DEFAULT_THETA, RopeScaling, read_rope
+from topout.records import Dtype
+
+ARCHITECTURES = ["gpt2", "llama", "mistral", "qwen2", "qwen3"]
+
+Norm = Literal["layer_norm", "rms_norm"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+Positions = Literal["learned", "rope"]
+
+DTYPE_BYTES: dict[Dtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+
+
+class ParameterCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters by part of the model; `head` is 0 when it shares the embedding's tensor."""
+
+    embedding: int
+    positions: int
+    attention: int
+    mlp: int
+    norms: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return self.embedding + self.positions + self.attention + self.mlp + self.norms + self.head
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shape of a decoder-only transformer: GPT-2 or one of the Llama family."""
+
+    name: str
+    architecture: str  # Hugging Face model_type, one of ARCHITECTURES
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    mlp_width: int
+    vocab_size: int
+    context_len: int
+    norm: Norm
+    norm_eps: float
+    activation: Activation
+    gated_mlp: bool
+    positions: Positions
+    rope_theta: float = DEFAULT_THETA  # no meaning with learned positions
+    rope_scaling: RopeScaling | None = None
+    sliding_window: int | None = None  # a token sees itself and the sliding_window - 1 before it
+    qkv_bias: bool
+    attention_bias: bool  # of the output projection
+    mlp_bias: bool
+    qk_norm: bool = False  # RMS norm of each query and key head before the rotation
+    scaled_attention: bool = True  # scores times 1/sqrt(head_size)
+    layer_scaled_attention: bool = False  # scores of layer i also times 1/(i + 1)
+    tied_head: bool
+    weights_dtype: str | None = None  # "fp32", "bf16", "fp16" as config.json states it
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise InputError(
+                f"{self.name}: {self.kv_heads} key/value heads do not divide {self.heads} heads.",
+                "Correct `num_key_value_heads` in config.json.",
+            )
+        if self.positions == "rope" and self.head_size % 2:
+            raise InputError(
+                f"{self.name}: head size {self.head_size} is odd, and rotary positions turn pairs.",
+                "Correct `head_dim` in config.json.",
+            )
+
+    @classmethod
+    def from_hugging_face(cls, config: dict[str, Any], name: str) -> "ModelConfig":
+        """The config that a parsed `config.json` describes.
+
+        Takes the spellings of transformers 4 and 5. Raises InputError that names a missing,
+        wrongly typed or contradictory field, UnsupportedError that names what is not supported.
+        """
+        fields = Fields(config, name)
+        architecture = fields.text("model_type")
+        if architecture not in ARCHITECTURES:
+            raise UnsupportedError(
+                f"{name}: architecture {architecture!r} is not supported.",
+                f"Supported decoders are {', '.join(ARCHITECTURES)}.",
+            )
+        if fields.has("quantization_config"):
+            raise UnsupportedError(
+                f"{name}: its weights are stored quantized (`quantization_config`).",
+                "Give the unquantized checkpoint; topout quantizes it itself.",
+            )
+        return _read_gpt2(fields) if architecture == "gpt2" else _read_llama(fields, architecture)
+
+    @property
+    def query_width(self) -> int:
+        """Outputs of the query projection."""
+        return self.heads * self.head_size
+
+    @property
+    def kv_width(self) -> int:
+        """Outputs of the key projection, and of the value projection."""
+        return self.kv_heads * self.head_size
+
+    def attention_scale(self, layer: int) -> float:
+        """What the attention scores of `layer` are multiplied by."""
+        scale: float = self.head_size**-0.5 if self.scaled_attention else 1.0
+        return scale / (layer + 1) if self.layer_scaled_attention else scale
+
+    def parameters(self) -> ParameterCount:
+        """The exact number of parameters, by part."""
+        width, mlp_width, qkv_width = (
+            self.width,
+            self.mlp_width,
+            self.query_width + 2 * self.kv_width,
+        )
+        attention = width * qkv_width + self.query_width * width
+        attention += qkv_width * self.qkv_bias + width * self.attention_bias
+        up_width = mlp_width * (2 if self.gated_mlp else 1)
+        mlp = width * up_width + mlp_width * width + (up_width + width) * self.mlp_bias
+        norm = width * (2 if self.norm == "layer_norm" else 1)  # layer norms have a bias
+        head_norms = 2 * self.head_size * self.qk_norm
+        return ParameterCount(
+            embedding=self.vocab_size * width,
+            positions=self.context_len * width if self.positions == "learned" else 0,
+            attention=self.layers * attention,
+            mlp=self.layers * mlp,
+            norms=self.layers * (2 * norm + head_norms) + norm,
+            head=0 if self.tied_head else self.vocab_size * width,
+        )
+
+    def weight_bytes(self, dtype: Dtype) -> int:
+        """Bytes of all parameters in `dtype`; int8 without its scales."""
+        return self.parameters().total * DTYPE_BYTES[dtype]
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The config in a model folder; raises InputError when there is none or it is not JSON."""
+    return ModelConfig.from_hugging_face(read_config_json(folder), folder.name)
+
+
+def read_config_json(folder: Path) -> dict[str, Any]:
+    """`config.json` of a model folder, parsed; raises InputError that names the file."""
+    path = folder / "config.json"
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder} has no config.json.", "Give a folder in the Hugging Face layout."
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.", "Check the path.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not valid JSON ({error}).", "Download or write it again."
+        ) from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} does not hold a JSON object.", "Download or write it again.")
+    return raw
+
+
+def _read_gpt2(fields: Fields) -> ModelConfig:
+    width, heads = fields.integer("n_embd"), fields.integer("n_head")
+    _check_heads(fields, width, heads)
+    if fields.flag("add_cross_attention", False):
+        raise UnsupportedError(
+            f"{fields.source}: cross-attention is not supported.", "Choose a decoder-only model."
+        )
+    return ModelConfig(
+        name=fields.source,
+        architecture="gpt2",
+        layers=fields.integer("n_layer"),
+        width=width,
+        heads=heads,
+        kv_heads=heads,
+        head_size=width // heads,
+        mlp_width=fields.integer("n_inner", 4 * width),
+        vocab_size=fields.integer("vocab_size"),
+        context_len=fields.integer("n_positions"),
+        norm="layer_norm",
+        norm_eps=fields.number("layer_norm_epsilon", 1e-5),
+        activation=_activation(fields, "activation_function", "gelu_new"),
+        gated_mlp=False,
+        positions="learned",
+        qkv_bias=True,
+        attention_bias=True,
+        mlp_bias=True,
+        scaled_attention=fields.flag("scale_attn_weights", True),
+        layer_scaled_attention=fields.flag("scale_attn_by_inverse_layer_idx", False),
+        tied_head=fields.flag("tie_word_embeddings", True),
+        weights_dtype=_weights_dtype(fields),
+    )
+
+
+def _read_llama(fields: Fields, architecture: str) -> ModelConfig:
+    width, heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
+    # A stated head size frees the width, except in Llama.
+    if architecture == "llama" or not (architecture == "qwen3" or fields.has("head_dim")):
+        _check_heads(fields, width, heads)
+    layers = fields.integer("num_hidden_layers")
+    context_len = fields.integer("max_position_embeddings")
+    rope_theta, rope_scaling = read_rope(fields, context_len)
+    # Qwen2 always has biases on Q, K and V alone; Mistral has none; Llama and Qwen3 state it.
+    stated_bias = architecture in ("llama", "qwen3") and fields.flag("attention_bias", False)
+    head_size = 128 if architecture == "qwen3" else width // heads  # transformers' defaults
+    return ModelConfig(
+        name=fields.source,
+        architecture=architecture,
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=fields.integer("num_key_value_heads", heads),
+        head_size=fields.integer("head_dim", head_size),
+        mlp_width=fields.integer("intermediate_size"),
+        vocab_size=fields.integer("vocab_size"),
+        context_len=context_len,
+        norm="rms_norm",
+        norm_eps=fields.number("rms_norm_eps", 1e-6),
+        activation=_activation(fields, "hidden_act", "silu"),
+        gated_mlp=True,
+        positions="rope",
+        rope_theta=rope_theta,
+        rope_scaling=rope_scaling,
+        sliding_window=_sliding_window(fields, architecture, layers),
+        qkv_bias=architecture == "qwen2" or stated_bias,
+        attention_bias=stated_bias,
+        mlp_bias=architecture == "llama" and fields.flag("mlp_bias", False),
+        qk_norm=architecture == "qwen3",
+        tied_head=fields.flag("tie_word_embeddings", False),
+        weights_dtype=_weights_dtype(fields),
+    )
+
+
+def _check_heads(fields: Fields, width: int, heads: int) -> None:
+    if width % heads:
+        raise InputError(
+            f"{fields.source}: {heads} heads do not divide the width {width}.",
+            "Correct the number of heads or the width in config.json.",
+        )
+
+
+def _activation(fields: Fields, key: str, default: str) -> Activation:
+    name = fields.text(key, default)
+    if name not in _ACTIVATIONS:
+        raise UnsupportedError(
+            f"{fields.source}: activation {name!r} is not supported.",
+            f"Supported are {', '.join(_ACTIVATIONS)}.",
+        )
+    return _ACTIVATIONS[name]
+
+
+def _sliding_window(fields: Fields, architecture: str, layers: int) -> int | None:
+    """The window that all layers share; raises UnsupportedError when only some layers have one."""
+    if architecture == "llama":
+        return None
+    if architecture == "mistral":
+        # transformers takes 4096 for an absent field, and no window for null.
+        is_null = "sliding_window" in fields.raw and not fields.has("sliding_window")
+        return None if is_null else fields.integer("sliding_window", 4096)
+    if not fields.flag("use_sliding_window", False):
+        return None
+    full_layers = fields.integer("max_window_layers", 28, least=0)
+    kinds = ["sliding_attention" if i >= full_layers else "full_attention" for i in range(layers)]
+    stated = fields.raw.get("layer_types")
+    kinds = stated if isinstance(stated, list) else kinds
+    if all(kind == "full_attention" for kind in kinds):
+        return None
+    if any(kind != "sliding_attention" for kind in kinds):
+        raise UnsupportedError(
+            f"{fields.source}: a sliding window in some layers only is not supported.",
+            "Set `use_sliding_window` to false where the context stays within the window.",
+        )
+    return fields.integer("sliding_window", 4096)
+
+
+def _weights_dtype(fields: Fields) -> str | None:
+    stated = fields.text("dtype", fields.text("torch_dtype", "")).removeprefix("torch.")
+    return {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(stated)

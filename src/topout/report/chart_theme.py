@@ -1,0 +1,116 @@
+"""What all charts share: colours, type, and how a spec is finished and turned into a picture.
+
+Text and axes are drawn in `currentColor`, so that a chart inlined in a page follows the page's
+light or dark colours. The hues are those of Okabe and Ito, told apart by colour-blind readers.
+"""
+
+import copy
+import json
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+Spec = dict[str, Any]
+
+VEGA_LITE = "6.4"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+STATIC_WIDTH = 760
+# Beside horizontal bars: the value at the end of the longest bar stands in it at any width.
+VALUE_MARGIN = {"left": 2, "top": 4, "right": 64, "bottom": 4}
+
+BLUE, ORANGE, GREEN, PINK, SKY, AMBER, GREY = (
+    "#2b7fc3",
+    "#d9691e",
+    "#149c79",
+    "#c46a9d",
+    "#56b4e9",
+    "#dfa01a",
+    "#8b929b",
+)
+VERDICT_COLOURS = {
+    "baseline": GREY,
+    "kept": BLUE,
+    "rejected": ORANGE,
+    "skipped": GREY,
+    "failed": PINK,
+}
+RUNG_COLOURS = [GREY, BLUE, ORANGE, GREEN, PINK, AMBER, SKY, "#7a6fd0", "#a0522d", "#6f8f1f"]
+
+_CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 10,
+        "gridColor": GREY,
+        "gridOpacity": 0.22,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+    },
+    "axisX": {"labelOverlap": "greedy", "labelSeparation": 8},
+    "legend": {
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "orient": "top",
+        "offset": 8,
+        "labelLimit": 260,
+        "symbolStrokeWidth": 1.5,
+        "symbolBaseFillColor": "currentColor",
+    },
+    "text": {"color": "currentColor", "fontSize": 12},
+}
+
+
+def chart_of(rows: list[dict[str, Any]]) -> alt.Chart:
+    """A chart of these rows, which are embedded in its spec."""
+    return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+
+
+def finished(chart: Any, **top_level: Any) -> Spec:
+    """The Vega-Lite JSON of an altair chart, in the common dress; `top_level` is added to it."""
+    spec: Spec = json.loads(chart.to_json())
+    spec["config"] = _CONFIG
+    spec["width"] = "container"
+    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+    return {**spec, **top_level}
+
+
+def rung_colour(number: int) -> str:
+    """The colour of the rung of this number; beyond ten the colours repeat."""
+    return RUNG_COLOURS[number % len(RUNG_COLOURS)]
+
+
+def chart_svg(spec: Spec, width: int = STATIC_WIDTH) -> str:
+    """The chart as an SVG document of `width` pixels, made without a browser."""
+    svg: str = vl_convert.vegalite_to_svg(
+        _sized(spec, width), vl_version=VEGA_LITE, allowed_base_urls=[]
+    )
+    return svg
+
+
+def chart_png(spec: Spec, width: int = STATIC_WIDTH, scale: float = 2.0) -> bytes:
+    """The chart as a PNG on white, `scale` × `width` pixels wide, made without a browser."""
+    sized = _sized(spec, width)
+    sized["config"] = {**sized["config"], "background": "white"}
+    png: bytes = vl_convert.vegalite_to_png(
+        sized, vl_version=VEGA_LITE, scale=scale, allowed_base_urls=[]
+    )
+    return png
+
+
+def _sized(spec: Spec, width: int) -> Spec:
+    """A copy of fixed width: outside a page there is no container to take the width from."""
+    sized = copy.deepcopy(spec)
+    if sized.get("width") == "container":
+        sized["width"] = width
+    return sized

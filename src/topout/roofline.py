@@ -1,0 +1,115 @@
+"""Cost × ceilings × measurement → placement: where a piece of work stands under the roofline.
+
+The model is that of Williams, Waterman and Patterson, "Roofline: an insightful visual performance
+model" (CACM 2009): a roof of bandwidth that rises with arithmetic intensity, a flat roof of
+arithmetic, and the ridge point where they meet.
+"""
+
+import math
+from typing import Literal
+
+from topout.errors import InputError
+from topout.records import Record
+
+Region = Literal[
+    "memory-bound",
+    "compute-bound",
+    "poor",
+    "above the bandwidth roof",
+    "above the compute roof",
+]
+RoofBound = Literal["memory", "compute"]
+
+# Under this share of the attainable rate neither roof explains the time.
+POOR_BELOW = 0.5
+
+
+class Placement(Record, frozen=True, kw_only=True):
+    """A measurement under the roofline; `attained_share` is achieved over attainable."""
+
+    arithmetic_intensity: float  # FLOP/byte
+    achieved_flops_per_s: float
+    attainable_flops_per_s: float
+    attained_share: float
+    bound: RoofBound  # the roof that is the lower one at this intensity
+    region: Region
+
+
+def ridge_point(flops_per_s: float, bytes_per_s: float) -> float:
+    """The arithmetic intensity in FLOP/byte from which on the compute roof is the lower one.
+
+    Raises InputError unless both ceilings are positive and finite.
+    """
+    _check_ceilings(flops_per_s, bytes_per_s)
+    return flops_per_s / bytes_per_s
+
+
+def attainable_flops_per_s(
+    arithmetic_intensity: float, flops_per_s: float, bytes_per_s: float
+) -> float:
+    """The most FLOP/s that work of this intensity (FLOP/byte) can reach under the two ceilings.
+
+    Raises InputError on a negative intensity or a ceiling that is not positive and finite.
+    """
+    _check_ceilings(flops_per_s, bytes_per_s)
+    if math.isnan(arithmetic_intensity) or arithmetic_intensity < 0:
+        raise InputError(
+            f"arithmetic intensity {arithmetic_intensity} is not a number of FLOP/byte.",
+            "Give FLOPs over bytes, zero or more.",
+        )
+    return min(flops_per_s, bytes_per_s * arithmetic_intensity)
+
+
+def place(
+    arithmetic_intensity: float,
+    achieved_flops_per_s: float,
+    flops_per_s: float,
+    bytes_per_s: float,
+    tolerance: float = 0.0,
+) -> Placement:
+    """Place work of this intensity (FLOP/byte) and achieved FLOP/s under two ceilings.
+
+    Work counts as above a roof only when it is above it by more than the share `tolerance`: a
+    ceiling is a measurement too. Raises InputError when a rate or the intensity is not positive.
+    """
+    if not arithmetic_intensity > 0:
+        raise InputError(
+            f"arithmetic intensity {arithmetic_intensity} has no place on a roofline.",
+            "Work without FLOPs is judged by its bandwidth alone.",
+        )
+    if not (achieved_flops_per_s > 0 and math.isfinite(achieved_flops_per_s)):
+        raise InputError(
+            f"achieved rate {achieved_flops_per_s} FLOP/s is not positive and finite.",
+            "Give FLOPs over seconds of a run that took time.",
+        )
+    attainable = attainable_flops_per_s(arithmetic_intensity, flops_per_s, bytes_per_s)
+    below_ridge = arithmetic_intensity < ridge_point(flops_per_s, bytes_per_s)
+    bound: RoofBound = "memory" if below_ridge else "compute"
+    share = achieved_flops_per_s / attainable
+    return Placement(
+        arithmetic_intensity=arithmetic_intensity,
+        achieved_flops_per_s=achieved_flops_per_s,
+        attainable_flops_per_s=attainable,
+        attained_share=share,
+        bound=bound,
+        region=_region(share, bound, tolerance),
+    )
+
+
+def _region(share: float, bound: RoofBound, tolerance: float) -> Region:
+    # The attainable rate is the lower of the two roofs, so "under half of both" is "under half of
+    # it", and what is above it is above the roof that binds there.
+    if share > 1 + tolerance:
+        return "above the bandwidth roof" if bound == "memory" else "above the compute roof"
+    if share < POOR_BELOW:
+        return "poor"
+    return "memory-bound" if bound == "memory" else "compute-bound"
+
+
+def _check_ceilings(flops_per_s: float, bytes_per_s: float) -> None:
+    for name, value in (("compute", flops_per_s), ("bandwidth", bytes_per_s)):
+        if not (value > 0 and math.isfinite(value)):
+            raise InputError(
+                f"the {name} ceiling {value} is not positive and finite.",
+                "Measure the ceilings again with `topout machine`.",
+            )

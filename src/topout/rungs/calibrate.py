@@ -1,0 +1,363 @@
+"""What PyTorch reaches on this machine: the constants of a prediction, measured before any rung.
+
+None is measured on the model that is predicted: linear layers at two sizes of matrix, attention
+at one shape, and for each execution mode a model so narrow that its time is all overhead.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from topout.cost.predict import BYTES_PER_ELEMENT, roofline_time
+from topout.models.config import ModelConfig
+from topout.models.load import ModelSource
+from topout.records import (
+    AttentionRate,
+    Ceilings,
+    Dtype,
+    LinearRate,
+    ModeOverhead,
+    Rates,
+    WorkloadSummary,
+)
+from topout.rungs.build_session import build_session
+from topout.rungs.generate_gemv import MOST_ROWS, few_rows_product
+from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear, quantize_per_channel
+from topout.rungs.rung import TORCH_DTYPES, Build
+from topout.rungs.session import Session, wait_for
+
+# (N, K) of a matrix and how many different ones are run in turn: a small model that lives in the
+# caches, and a large one whose matrices (270 MB in fp32) do not.
+MATRICES = ((1024, 256, 16), (3072, 768, 28))
+ROWS = (1, 5, 256)
+KERNELS: tuple[Dtype, ...] = ("fp32", "bf16", "int8")
+MODES = {
+    "transformers_eager": ["transformers_eager"],
+    "decoder_eager": ["transformers_eager", "static_cache"],
+    "decoder_compiled": ["transformers_eager", "static_cache", "compile"],
+}
+TINY_LAYERS = (1, 4)
+TINY_PROMPT_LEN = 8
+TINY_NEW_TOKENS = 48
+_LEAST_TRIAL_S = 0.06
+
+
+def measure_rates(
+    *,
+    host_key: str,
+    versions: str,
+    device: str,
+    threads: int,
+    config_json: dict[str, Any],
+    architecture: str,
+    ceilings: dict[str, Any],
+    with_compile: bool,
+) -> Rates:
+    """Measure all rates on `threads` threads; takes 10 to 40 seconds."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    where = torch.device(device)
+    found = msgspec.convert(ceilings, Ceilings)
+    with torch.inference_mode():
+        linear = [
+            rate
+            for n, k, count in MATRICES
+            for kernel in KERNELS
+            for rate in _linear_rates(kernel, n, k, count, where, found, threads)
+        ]
+        if with_compile:
+            linear += [
+                rate
+                for n, k, count in MATRICES
+                for kernel in KERNELS
+                for rate in _gemv_rates(kernel, n, k, count, where, found, threads)
+            ]
+        attention = [_attention_rate(dtype, where) for dtype in ("fp32", "bf16")]
+        elementwise = _elementwise_rate(where)
+    modes, reasons = [], {}
+    for mode, stack in MODES.items():
+        if mode == "decoder_compiled" and not with_compile:
+            reasons[mode] = "torch.compile is not available here"
+            continue
+        modes.append(_mode_overhead(mode, stack, config_json, architecture, device, threads))
+    return Rates(
+        host_key=host_key,
+        versions=versions,
+        device=device,
+        threads=threads,
+        architecture=architecture,
+        linear=linear,
+        attention=attention,
+        elementwise_bytes_per_s=elementwise,
+        modes=modes,
+        speculation_pass_s=_speculation_pass_time(config_json, architecture, device, threads),
+        reasons=reasons,
+    )
+
+
+def time_of(action: Callable[[], object], device: torch.device, trials: int = 5) -> float:
+    """Seconds that one `action` takes: the median over trials of many repetitions each."""
+    action()
+    wait_for(device)
+    began = time.perf_counter()
+    action()
+    wait_for(device)
+    once = time.perf_counter() - began
+    repetitions = max(1, min(10_000, round(_LEAST_TRIAL_S / max(once, 1e-7))))
+    times = []
+    for _ in range(trials if once < 0.2 else 2):
+        began = time.perf_counter()
+        for _ in range(repetitions):
+            action()
+        wait_for(device)
+        times.append((time.perf_counter() - began) / repetitions)
+    return sorted(times)[len(times) // 2]
+
+
+def _linear_rates(
+    kernel: Dtype,
+    n: int,
+    k: int,
+    count: int,
+    device: torch.device,
+    ceilings: Ceilings,
+    threads: int,
+) -> list[LinearRate]:
+    """Efficiency of one kernel at one size of matrix, for each number of rows."""
+    layers = [_linear(kernel, n, k, device) for _ in range(count)]
+    tiny = _linear(kernel, 64, 64, device)
+    dtype = torch.float32 if kernel == "fp32" else torch.bfloat16
+    rates = []
+    for rows in ROWS:
+        x, small = (torch.randn(rows, width, device=device).to(dtype) for width in (k, 64))
+
+        def run_all(x: Tensor = x) -> None:
+            for layer in layers:
+                layer(x)
+
+        # The call itself is part of the mode's overhead, and is not counted twice.
+        calls = count * time_of(lambda small=small: tiny(small), device)  # type: ignore[misc]
+        took = max(time_of(run_all, device) - calls, 1e-9)
+        rates.append(_rate("linear", kernel, (rows, n, k), count, took, ceilings, threads))
+    return rates
+
+
+def _gemv_rates(
+    kernel: Dtype,
+    n: int,
+    k: int,
+    count: int,
+    device: torch.device,
+    ceilings: Ceilings,
+    threads: int,
+) -> list[LinearRate]:
+    """The same of kernels that inductor generates for few rows, in one graph without calls."""
+    stored = torch.int8 if kernel == "int8" else TORCH_DTYPES[kernel]
+    weights = [torch.randn(n, k).mul(30).to(device, stored) for _ in range(count)]
+    dtype = torch.bfloat16 if kernel == "bf16" else torch.float32
+    rates = []
+    for rows in ROWS:
+        if rows > MOST_ROWS:
+            continue
+        x = torch.randn(rows, k, device=device).to(dtype)
+        # One graph over all matrices, as in a compiled model: no call from Python per matrix.
+        run_all = torch.compile(_products, fullgraph=True, dynamic=False)
+        took = time_of(lambda x=x, run_all=run_all: run_all(x, weights), device)  # type: ignore[misc]
+        rates.append(_rate("gemv", kernel, (rows, n, k), count, took, ceilings, threads))
+    return rates
+
+
+def _products(x: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    return [few_rows_product(x, weight) for weight in weights]
+
+
+def _rate(
+    family: str,
+    kernel: Dtype,
+    shape: tuple[int, int, int],
+    count: int,
+    took_s: float,
+    ceilings: Ceilings,
+    threads: int,
+) -> LinearRate:
+    """The efficiency of `count` products of one shape (M, N, K) that took `took_s` together."""
+    m, n, k = shape
+    weight_bytes = n * k * count * BYTES_PER_ELEMENT[kernel]
+    flops = 2.0 * m * n * k * count
+    name = f"{family}_{kernel}"
+    compute, memory = roofline_time(flops, weight_bytes, name, weight_bytes, ceilings, threads)
+    return LinearRate(
+        kernel=name,
+        rows=m,
+        matrix_elements=n * k,
+        working_set_bytes=weight_bytes,
+        efficiency=max(compute, memory) / took_s,
+        flops_per_s=flops / took_s,
+    )
+
+
+def _linear(kernel: Dtype, n: int, k: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    weight = torch.randn(n, k)
+    bias = torch.zeros(n)
+    if kernel == "int8":
+        quantized, scales = quantize_per_channel(weight)
+        return WeightOnlyInt8Linear(quantized, scales, bias.bfloat16()).to(device)
+    weight = weight.to(device, TORCH_DTYPES[kernel])
+    bias = bias.to(device, TORCH_DTYPES[kernel])
+    return lambda x: F.linear(x, weight, bias)
+
+
+def _attention_rate(dtype: Dtype, device: torch.device) -> AttentionRate:
+    """Causal prefill of 512 tokens, and one query over 12 layers of 512 keys; 12 heads of 64."""
+    heads, length, size, layers = 12, 512, 64, 12
+    kind = TORCH_DTYPES[dtype]
+
+    def tensor(rows: int) -> Tensor:
+        return torch.randn(1, heads, rows, size, device=device).to(kind)
+
+    q, k, v = tensor(length), tensor(length), tensor(length)
+    attend = F.scaled_dot_product_attention
+    prefill_s = time_of(lambda: attend(q, k, v, is_causal=True), device)
+    flops = 4.0 * heads * size * length * (length + 1) / 2
+    caches = [(tensor(length), tensor(length)) for _ in range(layers)]
+    query, one = tensor(1), tensor(1)
+
+    def decode() -> None:
+        for keys, values in caches:
+            attend(query, keys, values)
+
+    calls = layers * time_of(lambda: attend(query, one, one), device)
+    decode_s = max(time_of(decode, device) - calls, 1e-9)
+    moved = 2.0 * layers * heads * length * size * BYTES_PER_ELEMENT[dtype]
+    return AttentionRate(
+        dtype=dtype,
+        prefill_flops_per_s=flops / prefill_s,
+        decode_bytes_per_s=moved / decode_s,
+    )
+
+
+def _elementwise_rate(device: torch.device) -> float:
+    """Bytes read and written per second by an elementwise op over 512 × 3072 activations."""
+    x = torch.randn(512, 3072, device=device)
+    other = torch.randn(512, 3072, device=device)
+    return 3.0 * x.nbytes / time_of(lambda: x + other, device)
+
+
+def _mode_overhead(
+    mode: str,
+    stack: list[str],
+    config_json: dict[str, Any],
+    architecture: str,
+    device: str,
+    threads: int,
+) -> ModeOverhead:
+    """Overhead per call and per layer, from the times of two models of different depth."""
+    few, many = TINY_LAYERS
+    (prefill_few, decode_few), (prefill_many, decode_many) = (
+        _tiny_times(stack, config_json, architecture, device, threads, layers)
+        for layers in TINY_LAYERS
+    )
+    prefill_per_layer = max(0.0, (prefill_many - prefill_few) / (many - few))
+    decode_per_layer = max(0.0, (decode_many - decode_few) / (many - few))
+    return ModeOverhead(
+        mode=mode,
+        prefill_fixed_s=max(0.0, prefill_few - few * prefill_per_layer),
+        prefill_per_layer_s=prefill_per_layer,
+        decode_fixed_s=max(0.0, decode_few - few * decode_per_layer),
+        decode_per_layer_s=decode_per_layer,
+    )
+
+
+def _tiny_times(
+    stack: list[str],
+    config_json: dict[str, Any],
+    architecture: str,
+    device: str,
+    threads: int,
+    layers: int,
+) -> tuple[float, float]:
+    """(TTFT, time per token) of a narrow model in one mode, medians of a few runs."""
+    session = _tiny_session(stack, config_json, architecture, device, threads, layers)
+    prompt = torch.arange(TINY_PROMPT_LEN)[None]
+    for _ in range(2):
+        session.generate(prompt, TINY_NEW_TOKENS)
+    runs = [session.generate(prompt, TINY_NEW_TOKENS) for _ in range(7)]
+    prefill = sorted(run.ttft_s for run in runs)
+    decode = sorted((run.total_s - run.ttft_s) / run.forward_passes for run in runs)
+    return prefill[len(runs) // 2], decode[len(runs) // 2]
+
+
+def _speculation_pass_time(
+    config_json: dict[str, Any], architecture: str, device: str, threads: int
+) -> float:
+    """What the verifying loop costs per pass beside the model's own step."""
+    plain = MODES["decoder_eager"]
+    _, step = _tiny_times(plain, config_json, architecture, device, threads, 1)
+    stack = [*plain, "speculate_lookup"]
+    _, verified = _tiny_times(stack, config_json, architecture, device, threads, 1)
+    return max(0.0, verified - step)
+
+
+def _tiny_session(
+    stack: list[str],
+    config_json: dict[str, Any],
+    architecture: str,
+    device: str,
+    threads: int,
+    layers: int,
+) -> Session:
+    fields = tiny_config(config_json, layers)
+    config = ModelConfig.from_hugging_face(fields, f"tiny-{architecture}-{layers}")
+    source = ModelSource(
+        name=config.name,
+        folder=None,
+        config=config,
+        config_json=fields,
+        origin="random",
+        tensors={},
+        weights_dtype="fp32",
+        tokenizer_path=None,
+        seed=0,
+        fingerprint=config.name,
+    )
+    workload = WorkloadSummary(
+        task="generate",
+        prompt_len=TINY_PROMPT_LEN,
+        new_tokens=TINY_NEW_TOKENS,
+        batch_size=1,
+        threads=threads,
+        device=device,
+        dtype="fp32",
+        temperature=0.0,
+    )
+    build = Build(
+        source=source,
+        workload=workload,
+        draft=None,
+        quantized_folder=Path(),
+        dtype=torch.float32,
+    )
+    return build_session(build, stack)
+
+
+def tiny_config(config_json: dict[str, Any], layers: int) -> dict[str, Any]:
+    """The same architecture, 64 wide, one head, 256 tokens: what is left is overhead."""
+    gpt2 = {"n_embd": 64, "n_head": 1, "n_layer": layers, "n_inner": None, "n_positions": 128}
+    llama = {
+        "hidden_size": 64,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "head_dim": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": layers,
+        "layer_types": None,
+    }
+    sizes = gpt2 if config_json.get("model_type") == "gpt2" else llama
+    kept = {key: value for key, value in config_json.items() if key not in sizes}
+    return {**kept, **{k: v for k, v in sizes.items() if v is not None}, "vocab_size": 256}

@@ -1,0 +1,86 @@
+"""torch.compile for prefill and decode apart, with shapes that never change."""
+
+import torch
+from torch import Tensor
+
+from topout.cost.predict import Expectation
+from topout.errors import CompilerError
+from topout.models.decoder import Decoder, StaticCache
+from topout.rungs.rung import Build, Rung
+from topout.rungs.steps import DecoderSteps, Steps
+
+
+class Compile(Rung):
+    """One graph for prefill and one per chunk length of decode, instead of op after op."""
+
+    name = "compile"
+    change = "torch.compile of prefill and decode apart, shapes fixed: one call per token"
+    requires = ("static_cache",)
+
+    def reason_to_skip(self, build: Build) -> str | None:
+        """inductor needs a C++ compiler on a CPU."""
+        if build.workload.device == "cpu":
+            from topout.kernels.build import find_compiler
+
+            try:
+                find_compiler()
+            except CompilerError as error:
+                return f"torch.compile needs a C++ compiler on a CPU: {error}"
+        return None
+
+    def expect(self, expectation: Expectation, build: Build) -> Expectation:
+        """The overhead of one compiled call instead of one per op; the mask spans the cache."""
+        return expectation.replace(mode="decoder_compiled", reads_whole_cache=True)
+
+    def transform_steps(self, steps: Steps, build: Build) -> Steps:
+        """Compile the plain steps."""
+        assert isinstance(steps, DecoderSteps)
+        return CompiledSteps(steps)
+
+
+class CompiledSteps:
+    """The same steps, compiled: a mask over the whole cache stands for its filled part."""
+
+    def __init__(self, steps: DecoderSteps) -> None:
+        self.model = steps.model
+        self.cache = steps.cache
+        self.device = steps.device
+        self.positions = steps.positions
+        mode = compile_mode(self.device)
+        self._prefill = torch.compile(_prefill, fullgraph=True, dynamic=False, mode=mode)
+        self._extend = torch.compile(_extend, fullgraph=True, dynamic=False, mode=mode)
+
+    def prefill(self, prompt: Tensor) -> Tensor:
+        """Prompt [B, S] → [B, V]; one graph per length S."""
+        length = prompt.shape[1]
+        self.cache.truncate(0)
+        logits: Tensor = self._prefill(self.model, prompt, self.positions[:length], self.cache)
+        return logits
+
+    def decode_one_token(self, token: Tensor, position: int) -> Tensor:
+        """Token [B, 1] → [B, V]."""
+        return self.extend(token, position)[:, -1]
+
+    def extend(self, tokens: Tensor, position: int) -> Tensor:
+        """Tokens [B, K] → [B, K, V]; one graph per chunk length K."""
+        positions = self.positions[position : position + tokens.shape[1]]
+        logits: Tensor = self._extend(self.model, tokens, positions, self.positions, self.cache)
+        return logits
+
+
+def compile_mode(device: torch.device) -> str | None:
+    """How inductor is asked: CUDA graphs on a GPU, plain kernels on a CPU."""
+    return "reduce-overhead" if device.type == "cuda" else None
+
+
+def _prefill(model: Decoder, prompt: Tensor, positions: Tensor, cache: StaticCache) -> Tensor:
+    logits: Tensor = model(prompt, positions, cache, last_only=True)
+    return logits[:, -1]
+
+
+def _extend(
+    model: Decoder, tokens: Tensor, positions: Tensor, slots: Tensor, cache: StaticCache
+) -> Tensor:
+    mask = slots[None, :] <= positions[:, None]  # [K, T]: what each token may see
+    logits: Tensor = model(tokens, positions, cache, mask)
+    return logits

@@ -1,0 +1,105 @@
+"""Speculation with a draft model: a small model proposes, the large one verifies in one pass."""
+
+import torch
+from torch import Tensor
+
+from topout.cost.predict import Expectation
+from topout.models.load import load_decoder
+from topout.rungs.rung import Build, Rung, memory_bytes_of
+from topout.rungs.sampling import Sampling, draw
+from topout.rungs.session import DecoderSession, Session
+from topout.rungs.speculation import SpeculativeSession
+from topout.rungs.steps import DecoderSteps, Steps
+
+PROPOSED_TOKENS = 4
+
+
+class SpeculateDraft(Rung):
+    """A pass of the model over k + 1 tokens costs little more than over one where memory bounds."""
+
+    name = "speculate_draft"
+    change = "a draft model proposes 4 tokens, the model verifies them in one pass"
+    requires = ("static_cache",)
+    excludes = ("speculate_lookup",)
+
+    def reason_to_skip(self, build: Build) -> str | None:
+        """Needs a draft with the same tokens, and one sequence at a time."""
+        if build.workload.batch_size > 1:
+            return "speculation runs one sequence at a time; the batch is larger"
+        if build.draft is None:
+            return "no draft model: name a smaller one with the same tokenizer by --draft"
+        if build.draft.config.vocab_size != build.source.config.vocab_size:
+            return (
+                f"the draft has {build.draft.config.vocab_size} tokens and the model "
+                f"{build.source.config.vocab_size}; they must share a tokenizer"
+            )
+        needed = build.workload.prompt_len + build.workload.new_tokens + PROPOSED_TOKENS + 1
+        if build.draft.config.context_len < needed:
+            return f"the draft's context of {build.draft.config.context_len} tokens is too short"
+        return None
+
+    def expect(self, expectation: Expectation, build: Build) -> Expectation:
+        """A pass reads the weights once for several tokens, and the draft's for each proposal."""
+        assert build.draft is not None
+        return expectation.replace(
+            proposed_tokens=PROPOSED_TOKENS,
+            accepted_per_pass=expectation.acceptance.get(self.name),
+            draft=build.draft.config,
+        )
+
+    def configure(self, build: Build) -> None:
+        """Leave room in the cache for proposals beyond the end."""
+        build.proposed_tokens = PROPOSED_TOKENS
+
+    def transform_session(self, session: Session, build: Build) -> Session:
+        """Put the verifying loop in the place of the plain one."""
+        assert isinstance(session, DecoderSession)
+        assert build.draft is not None
+        model = load_decoder(build.draft, dtype=build.dtype, device=str(build.device))
+        steps: Steps = DecoderSteps(model, 1, build.cache_len)
+        for rung in build.stack:
+            steps = rung.transform_steps(steps, build)
+        return SpeculativeSession(
+            session.steps,
+            DraftProposer(steps, session.sampling, session.device),
+            PROPOSED_TOKENS,
+            session.sampling,
+            session.device,
+            session.weight_bytes + memory_bytes_of(model),
+        )
+
+
+class DraftProposer:
+    """Runs the draft model token by token; its cache follows the accepted text."""
+
+    def __init__(self, steps: Steps, sampling: Sampling, device: torch.device) -> None:
+        self._steps = steps
+        self._sampling = sampling
+        self._device = device
+        self._filled = 0  # positions of the draft's cache that hold accepted tokens
+
+    def begin(self, prompt: Tensor) -> None:
+        """Prompt [1, S]."""
+        self._steps.prefill(prompt)
+        self._filled = prompt.shape[1]
+
+    def propose(self, tokens: list[int], count: int) -> tuple[Tensor, Tensor | None]:
+        """`count` tokens [1, count] and, when sampling, q [count, V]."""
+        # At most one accepted token besides the last is missing: the one after all proposals.
+        for position in range(self._filled, len(tokens) - 1):
+            token = torch.tensor([[tokens[position]]], device=self._device)
+            self._steps.decode_one_token(token, position)
+        token = torch.tensor([[tokens[-1]]], device=self._device)
+        proposed, distributions = [], []
+        for step in range(count):
+            logits = self._steps.decode_one_token(token, len(tokens) - 1 + step)
+            if self._sampling.greedy:
+                token = logits.argmax(dim=-1, keepdim=True)
+            else:
+                distributions.append(self._sampling.probabilities(logits))
+                token = draw(distributions[-1])
+            proposed.append(token)
+        # The cache now holds the last token and all proposals but the final one. Those that get
+        # accepted are right where they are, and the others are overwritten.
+        self._filled = len(tokens) - 1 + count
+        return torch.cat(proposed, dim=1), torch.cat(distributions) if distributions else None

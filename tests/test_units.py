@@ -1,0 +1,107 @@
+"""Figures as people read them: golden strings, and that nothing but rounding is lost."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topout import units
+
+PREFIXES = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0}
+BINARY = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "B": 1}
+TIMES = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.35e11, "235 GFLOP/s"),
+        (9.996e11, "1.00 TFLOP/s"),
+        (999.4e9, "999 GFLOP/s"),
+        (1e12, "1.00 TFLOP/s"),
+        (0.0, "0 FLOP/s"),
+        (-5e9, "-5.00 GFLOP/s"),
+        (None, "–"),
+    ],
+)
+def test_flops_per_s(value: float | None, text: str) -> None:
+    assert units.flops_per_s(value) == text
+
+
+def test_bandwidth_is_decimal_and_memory_is_binary() -> None:
+    assert units.bytes_per_s(2**30) == "1.07 GB/s"
+    assert units.memory(2**30) == "1.00 GiB"
+    assert units.memory(1e9) == "954 MiB"
+    assert units.memory(1023) == "1023 B"
+    assert units.memory(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.00123, "1.23 ms"),
+        (59.94, "59.9 s"),
+        (60, "1 min 0 s"),
+        (214, "3 min 34 s"),
+        (1.9e-6, "1.90 µs"),
+        (3e-10, "0.300 ns"),
+        (0, "0 s"),
+        (None, "–"),
+    ],
+)
+def test_seconds(value: float | None, text: str) -> None:
+    assert units.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234.5, "1234"), (0.5, "0.500"), (9.996, "10.0"), (math.inf, "inf")]
+)
+def test_significant(value: float, text: str) -> None:
+    assert units.significant(value, 4 if value > 1000 else 3) == text
+
+
+def test_counts_ratios_and_speedups() -> None:
+    assert units.count(124_439_808) == "124 M"
+    assert units.percent(0.534) == "53 %"
+    assert units.percent(0.0123, 1) == "1.2 %"
+    assert units.times(3.14159) == "3.14×"
+    assert units.percent(None) == units.times(None) == units.count(None) == units.ABSENT
+
+
+@given(st.floats(min_value=1e-3, max_value=9e17))
+def test_a_rate_parses_back_within_rounding(value: float) -> None:
+    number, prefixed = units.flops_per_s(value).split(" ")
+    assert prefixed.endswith("FLOP/s")
+    back = float(number) * PREFIXES[prefixed.removesuffix("FLOP/s")]
+    assert back == pytest.approx(value, rel=0.0051)
+
+
+@given(st.floats(min_value=1e3, max_value=9.9e17))
+def test_a_prefixed_number_has_three_digits(value: float) -> None:
+    number = units.bytes_per_s(value).split(" ")[0]
+    assert len(number.replace(".", "")) == 3
+
+
+@given(st.integers(min_value=0, max_value=2**49))
+def test_memory_parses_back_within_rounding(value: int) -> None:
+    number, unit = units.memory(value).split(" ")
+    assert float(number) * BINARY[unit] == pytest.approx(value, rel=0.0051)
+
+
+@given(st.floats(min_value=1e-9, max_value=59.9))
+def test_a_duration_parses_back_within_rounding(value: float) -> None:
+    number, unit = units.seconds(value).split(" ")
+    assert float(number) * TIMES[unit] == pytest.approx(value, rel=0.0051)
+
+
+@given(st.floats(min_value=60, max_value=1e6))
+def test_a_long_duration_parses_back_to_the_second(value: float) -> None:
+    minutes, _, rest, _ = units.seconds(value).split(" ")
+    assert 0 <= int(rest) < 60
+    assert int(minutes) * 60 + int(rest) == round(value)
+
+
+@given(st.floats(min_value=1e-6, max_value=1e12))
+def test_significant_is_within_half_a_digit(value: float) -> None:
+    assert float(units.significant(value)) == pytest.approx(value, rel=0.0051)
