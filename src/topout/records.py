@@ -5,6 +5,7 @@ SI units inside, the unit in the field's name; ratios are 0 to 1. A figure that 
 kept; whatever is derived from them can be derived again.
 """
 
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -410,8 +411,24 @@ R = TypeVar("R", bound=Record)
 
 
 def encode(record: Record) -> bytes:
-    """`record` as indented JSON with a final newline."""
+    """`record` as indented JSON with a final newline.
+
+    Raises ValueError that names the field for an infinite figure or one that is not a number:
+    JSON has neither, and what took their place could not be read back.
+    """
+    _refuse_non_finite(msgspec.to_builtins(record), type(record).__name__)
     return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+
+
+def _refuse_non_finite(value: Any, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path} is {value}")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_non_finite(part, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            _refuse_non_finite(part, f"{path}[{index}]")
 
 
 def decode(data: bytes | str, record_type: type[R], source: str = "input") -> R:

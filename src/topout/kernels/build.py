@@ -36,11 +36,8 @@ class Toolchain(NamedTuple):
 
 
 @functools.cache
-def _toolchain(command: tuple[str, ...]) -> Toolchain | None:
-    """The compiler behind `command`, or None when it is not there or does not run."""
-    path = shutil.which(command[0])
-    if path is None:
-        return None
+def _toolchain(command: tuple[str, ...], path: str) -> Toolchain | None:
+    """The compiler that `command` starts, found at `path`; None when it does not run."""
     try:
         shown = subprocess.run(
             [*command, "--version"], capture_output=True, text=True, timeout=30, check=True
@@ -58,7 +55,8 @@ def find_compiler() -> Toolchain:
     named = os.environ.get("CXX", "").strip()
     commands = [tuple(shlex.split(named))] if named else [(name,) for name in _COMPILERS]
     for command in commands:
-        if found := _toolchain(command):
+        path = shutil.which(command[0])
+        if path and (found := _toolchain(command, path)):
             return found
     missing = f"CXX={named!r} does not run" if named else "no C++ compiler is installed"
     raise CompilerError(f"{missing}, and native kernels are compiled at first use.", _INSTALL)
@@ -179,20 +177,27 @@ def _compile(
     with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as scratch:
         output = Path(scratch) / "library.so"
         command = [*toolchain.command, *flags, *map(str, sources), "-o", str(output)]
-        try:
-            finished = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
+        errors = _run_compiler(command, toolchain)
+        if "[-Werror" in errors:
+            # A newer compiler may know warnings that ours did not: they must not stop a user.
+            errors = _run_compiler([*command, "-Wno-error"], toolchain)
+        if errors or not output.is_file():
             raise CompilerError(
-                f"{toolchain.path} did not finish on {stem}: {error}.", _INSTALL
-            ) from None
-        if finished.returncode != 0 or not output.is_file():
-            raise CompilerError(
-                f"{toolchain.path} refused the kernel {stem}: {_first_error(finished.stderr)}",
+                f"{toolchain.path} refused the kernel {stem}: {_first_error(errors)}",
                 f"It is {toolchain.version}; name another compiler in CXX.",
             )
         library = folder / f"{stem}-{_content_digest(output)}.so"
         output.replace(library)
     return library
+
+
+def _run_compiler(command: Sequence[str], toolchain: Toolchain) -> str:
+    """What the compiler says when it fails; empty when it succeeds."""
+    try:
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CompilerError(f"{toolchain.path} did not finish: {error}.", _INSTALL) from None
+    return (finished.stderr or "it failed.") if finished.returncode else ""
 
 
 def _first_error(messages: str) -> str:

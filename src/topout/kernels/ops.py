@@ -109,15 +109,22 @@ class ThreadTeam:
             )
 
     @property
+    def handle(self) -> int:
+        """The native team; raises InputError once it is closed."""
+        if not self._handle:
+            raise InputError("the thread team is closed.", "Use it inside its `with` block.")
+        return int(self._handle)
+
+    @property
     def pinned_threads(self) -> int:
         """How many threads the system let us pin."""
-        return int(self._library.topout_team_pinned(self._handle))
+        return int(self._library.topout_team_pinned(self.handle))
 
     def compute(self, dtype: PeakDtype, seconds: float) -> ComputeTrial:
         """Run the peak arithmetic of `dtype` on all threads; int8 counts OP, others FLOP."""
         rate, clock_hz = ctypes.c_double(), ctypes.c_double()
         status = self._library.topout_compute_trial(
-            self._handle,
+            self.handle,
             _DTYPE_CODES[dtype],
             min(seconds, _LONGEST_CALL_S),
             ctypes.byref(rate),
@@ -129,11 +136,11 @@ class ThreadTeam:
 
     def barrier_time(self, rounds: int = 1000) -> float:
         """Seconds of one spin barrier among all threads."""
-        return float(self._library.topout_barrier_time(self._handle, rounds))
+        return float(self._library.topout_barrier_time(self.handle, rounds))
 
     def fork_join_time(self, rounds: int = 200) -> float:
         """Seconds to wake the sleeping threads for an empty job and to see it done."""
-        return float(self._library.topout_fork_join_time(self._handle, rounds))
+        return float(self._library.topout_fork_join_time(self.handle, rounds))
 
     def close(self) -> None:
         """End the threads."""
@@ -165,7 +172,7 @@ class ReadBuffers:
         self._team = team
         self._library = ceilings_library()
         self._handle = self._library.topout_buffers_create(
-            team._handle, self.bytes_per_thread, int(huge_pages)
+            team.handle, self.bytes_per_thread, int(huge_pages)
         )
         if not self._handle:
             raise UnsupportedError(
@@ -184,7 +191,7 @@ class ReadBuffers:
         """Bytes per second at which all threads read the first bytes of their own memory."""
         rate = ctypes.c_double()
         status = self._library.topout_read_trial(
-            self._handle,
+            self._open_handle(),
             max(GRAIN_BYTES, bytes_per_thread // GRAIN_BYTES * GRAIN_BYTES),
             pattern.streams,
             pattern.prefetch_bytes,
@@ -200,7 +207,15 @@ class ReadBuffers:
 
     def address(self, thread: int) -> int:
         """Where the memory of one thread begins."""
-        return int(self._library.topout_buffers_data(self._handle, thread))
+        if not 0 <= thread < self._team.threads:
+            raise InputError(f"thread {thread} of {self._team.threads}.", "Count from 0.")
+        return int(self._library.topout_buffers_data(self._open_handle(), thread))
+
+    def _open_handle(self) -> int:
+        """The native buffers; raises InputError once they or their team are closed."""
+        if not self._handle or not self._team.handle:
+            raise InputError("the read buffers are closed.", "Use them inside their `with` block.")
+        return int(self._handle)
 
     def close(self) -> None:
         """Give the memory back."""

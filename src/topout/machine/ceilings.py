@@ -57,7 +57,7 @@ def measure_ceilings(
     meter = Meter(steps_of(counts, effort) + 2 * len(counts), progress)
     found = join_parts([_measure(machine, n, counts, cpus, effort, meter) for n in counts])
     torch_op = measure_torch_op(effort)
-    disturbances = doubts_between(before, take_snapshot(used), len(used))
+    disturbances = doubts_between(before, take_snapshot(used), len(used) or max(counts))
     doubts = [
         *found.doubts,
         *disturbances,
@@ -65,7 +65,7 @@ def measure_ceilings(
         *_doubts_of_spread(found),
         *([] if disturbances else _doubts_of_cores(found, machine)),
     ]
-    reasons = dict(found.reasons)
+    reasons = {**found.reasons, "compute.fp16": "not measured on CPUs"}
     if torch_op is None:
         reasons["overheads.torch_op"] = "PyTorch is not installed"
     if not found.clocks_hz:

@@ -83,8 +83,8 @@ def _measure_matmuls(
     torch: Any, rounds: int, reasons: dict[str, str], meter: Meter
 ) -> list[ComputeCeiling]:
     size = matmul_size(torch.cuda.mem_get_info()[0])
-    allowed = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    settings = torch.backends.cuda.matmul
+    before, settings.fp32_precision = settings.fp32_precision, "ieee"
     ceilings: list[ComputeCeiling] = []
     try:
         for dtype in _DTYPES:
@@ -107,7 +107,7 @@ def _measure_matmuls(
                 )
             )
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = allowed
+        settings.fp32_precision = before
     return ceilings
 
 
@@ -173,7 +173,8 @@ def _measure_launch(torch: Any, rounds: int) -> OverheadCeiling:
             one.add_(1)
         torch.cuda.synchronize()
         samples.append((time.perf_counter() - start) / _LAUNCHES)
-    return OverheadCeiling(name="cuda_launch", threads=1, time_s=min(samples), samples=samples[1:])
+    del samples[0]  # of warming up
+    return OverheadCeiling(name="cuda_launch", threads=1, time_s=min(samples), samples=samples)
 
 
 def _event_seconds(torch: Any, work: Callable[[], Any], rounds: int, repeats: int) -> list[float]:

@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from topout.errors import CompilerError
 from topout.kernels.build import find_compiler
 from topout.machine.gpus import read_gpus
@@ -60,8 +62,9 @@ def pinning_order(root: Path = Path("/")) -> list[int]:
     """The CPUs this process may use, in the order in which threads should take them."""
     files = SystemFiles(root)
     cpus = read_topology(files, {}).cpus
-    allowed = read_limits(files).allowed_cpus or [cpu.number for cpu in cpus]
-    return spread_over_cores(cpus, allowed)
+    online = [cpu.number for cpu in cpus]
+    allowed = read_limits(files).allowed_cpus or online
+    return spread_over_cores(cpus, [cpu for cpu in allowed if not cpus or cpu in online])
 
 
 class _Findings(NamedTuple):
@@ -139,8 +142,6 @@ def _with_host_key(machine: Machine, processor: Processor) -> Machine:
 
     Memory counts in powers of two: firmware, balloons and hot-plugging move the exact figure.
     """
-    import msgspec
-
     parts: list[Any] = [
         machine.architecture,
         machine.cpu_model,
@@ -150,7 +151,7 @@ def _with_host_key(machine: Machine, processor: Processor) -> Machine:
         machine.numa_nodes,
         machine.memory_bytes.bit_length(),
         [machine.page_bytes, machine.transparent_huge_pages],
-        machine.hypervisor,
+        machine.hypervisor is not None,  # its name depends on who tells it
         [(gpu.name, gpu.memory_bytes) for gpu in machine.gpus],
     ]
     digest = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]

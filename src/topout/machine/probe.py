@@ -1,5 +1,6 @@
 """A ceiling measured again in between timed runs, in a few hundredths of a second."""
 
+import contextlib
 from types import TracebackType
 from typing import Self
 
@@ -19,13 +20,13 @@ class BandwidthProbe:
 
     def __init__(self, threads: int, working_set_bytes: int, huge_pages: bool = True) -> None:
         self._share_bytes = max(GRAIN_BYTES, working_set_bytes // threads)
-        self._team = ThreadTeam(threads, pinning_order()[:threads])
-        try:
-            self._buffers = ReadBuffers(self._team, self._share_bytes, huge_pages)
+        with contextlib.ExitStack() as stack:
+            self._team = stack.enter_context(ThreadTeam(threads, pinning_order()[:threads]))
+            self._buffers = stack.enter_context(
+                ReadBuffers(self._team, self._share_bytes, huge_pages)
+            )
             self._pattern = best_pattern(self._buffers, self._share_bytes, _SCREEN_S)
-        except BaseException:
-            self.close()
-            raise
+            self._held = stack.pop_all()
 
     def read_bandwidth(self, seconds: float = 0.05) -> float:
         """Bytes per second that all threads together read from the working set now."""
@@ -40,9 +41,7 @@ class BandwidthProbe:
 
     def close(self) -> None:
         """Give memory and threads back."""
-        if hasattr(self, "_buffers"):
-            self._buffers.close()
-        self._team.close()
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self

@@ -163,7 +163,7 @@ def _base_clock(files: SystemFiles, model: str) -> float | None:
         return kilohertz * 1e3
     if megahertz := files.number(f"{cpu}/acpi_cppc/nominal_freq"):
         return megahertz * 1e6
-    named = re.search(r"@ (\d+(?:\.\d+)?)GHz", model)
+    named = re.search(r"@ ([0-9]+(?:\.[0-9]+)?)GHz", model)
     return float(named[1]) * 1e9 if named else None
 
 
@@ -175,7 +175,7 @@ def _max_clock(files: SystemFiles, lscpu: dict[str, str]) -> float | None:
     ]
     if best := max(found, default=0):
         return best * 1e3
-    shown = re.fullmatch(r"\d{1,6}(?:[.,]\d+)?", lscpu.get("CPU max MHz", ""))
+    shown = re.fullmatch(r"[0-9]{1,6}(?:[.,][0-9]+)?", lscpu.get("CPU max MHz", ""))
     return float(shown[0].replace(",", ".")) * 1e6 if shown else None
 
 

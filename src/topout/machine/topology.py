@@ -44,7 +44,7 @@ def parse_lscpu(text: str) -> dict[str, str]:
 
 def parse_size(text: str) -> int | None:
     """A size as sysfs and lscpu write it ("48K", "1.5 MiB", "512") in bytes; None if it is none."""
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)\s*([kmg]?)(?:i?b)?", text.strip().lower())
+    match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]+)?)\s*([kmg]?)(?:i?b)?", text.strip().lower())
     return round(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
@@ -106,7 +106,7 @@ def _read_cpus(files: SystemFiles) -> list[LogicalCpu]:
 
 
 def _read_caches(files: SystemFiles, cpus: list[LogicalCpu]) -> list[Cache]:
-    """One record per cache name; on hybrid CPUs the size that most instances have."""
+    """One record per cache name; on hybrid CPUs the size most instances have, else the largest."""
     instances: dict[str, set[tuple[str, int, int | None]]] = {}
     for cpu in cpus:
         for path in files.matches(f"{_CPU_FOLDER}/cpu{cpu.number}/cache", "index[0-9]*"):
@@ -122,7 +122,7 @@ def _read_caches(files: SystemFiles, cpus: list[LogicalCpu]) -> list[Cache]:
 
 
 def _cache_of(name: str, found: set[tuple[str, int, int | None]]) -> Cache:
-    size = Counter(size for _, size, _ in sorted(found)).most_common(1)[0][0]
+    size = Counter(sorted((size for _, size, _ in found), reverse=True)).most_common(1)[0][0]
     shared, _, line = min(one for one in found if one[1] == size)
     return Cache(
         name=name,
@@ -142,7 +142,7 @@ def _caches_of_lscpu(lscpu: dict[str, str], cores: int | None, sockets: int | No
     caches: list[Cache] = []
     for name in ("L1d", "L1i", "L2", "L3", "L4"):
         match = re.fullmatch(
-            r"([\d.]+ ?\w+)(?: \((\d{1,6}) instances?\))?", lscpu.get(f"{name} cache", "")
+            r"([0-9.]+ ?[A-Za-z]+)(?: \(([0-9]{1,6}) instances?\))?", lscpu.get(f"{name} cache", "")
         )
         size = parse_size(match[1]) if match else None
         if match is None or not size:
@@ -153,6 +153,8 @@ def _caches_of_lscpu(lscpu: dict[str, str], cores: int | None, sockets: int | No
             size //= instances or 1
         elif instances:
             size //= instances
+        # The sum was rounded for show ("5.3 MiB" for 112 × 48 KiB); one instance is whole KiB.
+        size = max(1, round(size / 1024)) * 1024
         caches.append(Cache(name=name, size_bytes=size, instances=instances))
     return caches
 

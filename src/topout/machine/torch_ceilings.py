@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 _MATMUL_SIZE = 1536
+_LONGEST_S = 1.0  # of all trials of one matmul, since some data types have slow kernels
 _TINY_ROUNDS = 2000
 
 
@@ -57,9 +58,12 @@ def measure_matmuls(
             except (RuntimeError, AttributeError, NotImplementedError) as error:
                 reasons[f"compute.{dtype}"] = f"PyTorch has no such matmul here ({error})"[:200]
                 continue
-            samples = [
-                2 * _MATMUL_SIZE**3 / _seconds_of(multiply) for _ in range(effort.compute_rounds)
-            ]
+            samples: list[float] = []
+            end = time.perf_counter() + _LONGEST_S
+            while not samples or (
+                len(samples) < effort.compute_rounds and time.perf_counter() < end
+            ):
+                samples.append(2 * _MATMUL_SIZE**3 / _seconds_of(multiply))
             ceilings.append(
                 ComputeCeiling(
                     dtype=dtype,

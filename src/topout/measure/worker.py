@@ -85,6 +85,11 @@ class Worker:
         """The child's process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self._process.poll() is None
+
     def call(self, method: str, timeout_s: float, **params: Any) -> Any:
         """Send one request and wait for its reply.
 

@@ -12,6 +12,8 @@ from topout.models.config import ModelConfig, read_config_json
 DEFAULT_MODEL = "pycode-7m"
 
 _BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+# A smaller model with the same tokenizer, which can propose what the larger one verifies.
+DRAFTS = {"pycode-7m": "pycode-1m"}
 _BUNDLED = {"pycode-7m": "pycode-7m", "pycode-1m": "pycode-1m", "bundled": DEFAULT_MODEL}
 
 

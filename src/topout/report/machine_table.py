@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -136,7 +137,9 @@ def _ceiling_tables(ceilings: Ceilings) -> list[RenderableType]:
 
 
 def _table(title: str, first: str, threads: list[int]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="italic", pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="italic", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column(first, no_wrap=True)
     for count in threads:
         table.add_column(f"{count} thr.", justify="right", no_wrap=True)
@@ -144,9 +147,9 @@ def _table(title: str, first: str, threads: list[int]) -> Table:
 
 
 def _shown_threads(counts: Iterable[int]) -> list[int]:
-    """All thread counts, or where these are many the first and the last ones."""
+    """All thread counts, or where these are many the first and the last two: 80 columns."""
     every = sorted(set(counts))
-    return every if len(every) <= 4 else [every[0], *every[-3:]]
+    return every if len(every) <= 3 else [every[0], *every[-2:]]
 
 
 def _compute_table(ceilings: Ceilings) -> Table:

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 
 from topout.models.load import load_decoder, load_transformers
-from topout.rungs.registry import BASELINE, find_rung
+from topout.rungs.registry import find_rung
 from topout.rungs.rung import Build, memory_bytes_of
 from topout.rungs.session import DecoderSession, Session
+from topout.rungs.static_cache import StaticCacheRung
 from topout.rungs.steps import DecoderSteps, Steps
 from topout.rungs.transformers_eager import TransformersSession
 
+STATIC_CACHE = StaticCacheRung.name
+
 
 def build_session(build: Build, stack: Sequence[str]) -> Session:
-    """Build the model under a stack of rungs (names, bottom first)."""
+    """Build the model under a stack of rungs (names, bottom first); none is the baseline."""
     build.stack = [find_rung(name) for name in stack]
     for rung in build.stack:
         rung.configure(build)
@@ -22,9 +25,8 @@ def build_session(build: Build, stack: Sequence[str]) -> Session:
 
 
 def _plain_session(build: Build) -> Session:
-    names = {rung.name for rung in build.stack}
     device = str(build.device)
-    if BASELINE in names and not names & {"static_cache"}:
+    if STATIC_CACHE not in {rung.name for rung in build.stack}:
         model = load_transformers(build.source, dtype=build.dtype, device=device)
         return TransformersSession(model, build.sampling, build.device)
     decoder = load_decoder(build.source, dtype=build.dtype, device=device, max_len=build.cache_len)

@@ -8,7 +8,7 @@ from topout.models.load import load_decoder
 from topout.rungs.rung import Build, Rung, memory_bytes_of
 from topout.rungs.sampling import Sampling, draw
 from topout.rungs.session import DecoderSession, Session
-from topout.rungs.speculation import SpeculativeSession
+from topout.rungs.speculation import SpeculativeSession, no_room
 from topout.rungs.steps import DecoderSteps, Steps
 
 PROPOSED_TOKENS = 4
@@ -33,10 +33,9 @@ class SpeculateDraft(Rung):
                 f"the draft has {build.draft.config.vocab_size} tokens and the model "
                 f"{build.source.config.vocab_size}; they must share a tokenizer"
             )
-        needed = build.workload.prompt_len + build.workload.new_tokens + PROPOSED_TOKENS + 1
-        if build.draft.config.context_len < needed:
-            return f"the draft's context of {build.draft.config.context_len} tokens is too short"
-        return None
+        return no_room(build, build.source, PROPOSED_TOKENS) or no_room(
+            build, build.draft, PROPOSED_TOKENS
+        )
 
     def expect(self, expectation: Expectation, build: Build) -> Expectation:
         """A pass reads the weights once for several tokens, and the draft's for each proposal."""

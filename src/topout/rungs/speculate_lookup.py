@@ -6,7 +6,7 @@ from torch import Tensor
 from topout.cost.predict import Expectation
 from topout.rungs.rung import Build, Rung
 from topout.rungs.session import DecoderSession, Session
-from topout.rungs.speculation import SpeculativeSession
+from topout.rungs.speculation import SpeculativeSession, no_room
 
 PROPOSED_TOKENS = 4
 LONGEST_NGRAM = 3
@@ -24,7 +24,7 @@ class SpeculateLookup(Rung):
         """Rows of a batch would accept different numbers of tokens."""
         if build.workload.batch_size > 1:
             return "speculation runs one sequence at a time; the batch is larger"
-        return None
+        return no_room(build, build.source, PROPOSED_TOKENS)
 
     def expect(self, expectation: Expectation, build: Build) -> Expectation:
         """A pass reads the weights once for several tokens."""

@@ -12,9 +12,22 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from topout.models.load import ModelSource
+from topout.rungs.rung import Build
 from topout.rungs.sampling import Sampling, draw
 from topout.rungs.session import GeneratedRun, score_at_once, wait_for
 from topout.rungs.steps import Steps
+
+
+def no_room(build: Build, source: ModelSource, proposed_tokens: int) -> str | None:
+    """Why a model's context cannot hold the proposals beyond the end; None where it can."""
+    needed = build.workload.prompt_len + build.workload.new_tokens + proposed_tokens + 1
+    if needed <= source.config.context_len:
+        return None
+    return (
+        f"proposals beyond the last token need a context of {needed}, and {source.name} has "
+        f"{source.config.context_len}"
+    )
 
 
 class Proposer(Protocol):

@@ -125,8 +125,11 @@ struct Int8Peak {
   using Operand = __m256i;
   static constexpr int sums = 6, operands = 2, operations = 2 * 32;
   static Sum step(Sum c, Operand x, Operand y) {
-    const __m256i pairs = _mm256_maddubs_epi16(x, y);
-    return _mm256_add_epi32(c, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    __m256i pairs;
+    asm("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+        : "+x"(c), "=&x"(pairs)
+        : "x"(x), "x"(y), "x"(_mm256_set1_epi16(1)));
+    return c;
   }
 };
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_MATMUL_INT8)

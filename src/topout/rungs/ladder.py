@@ -1,0 +1,548 @@
+"""The climb: rung by rung predict, prepare, verify, time against the best so far."""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from topout.cost.predict import Context, Expectation, predict
+from topout.errors import InputError, OutputError
+from topout.machine.probe import BandwidthProbe
+from topout.measure.checks import drift_doubt, sample_doubts
+from topout.measure.runner import Duel, StoppingRule, run_in_turns
+from topout.measure.stats import chained, estimate
+from topout.measure.worker import WorkerFailure
+from topout.records import (
+    Climb,
+    Doubt,
+    Estimate,
+    OutputClass,
+    Prediction,
+    RungResult,
+    RunSample,
+    Status,
+    Verification,
+)
+from topout.records import Duel as DuelResult
+from topout.rungs.candidate import Candidate, label_of
+from topout.rungs.findings import climb_findings
+from topout.rungs.placement import (
+    decode_s,
+    decode_work,
+    phase_ratios,
+    place_phase,
+    prediction_error,
+    prefill_work,
+    tokens_per_pass,
+)
+from topout.rungs.registry import BASELINE, find_rung, stack_with
+from topout.rungs.run_folder import RunFolder
+from topout.rungs.rung import Build, Rung
+from topout.rungs.texts import Texts
+from topout.rungs.worker import Preparation, make_build
+
+REFERENCE_BUDGET_S = 12.0  # time that a reference may take, which sets the number of windows
+BASELINE_RUNS = 3
+
+Notify = Callable[[str], None]
+
+
+class LadderSetup(msgspec.Struct, kw_only=True):
+    """What a ladder stands on, made by `climb`."""
+
+    folder: RunFolder
+    preparation: Preparation  # its `stack` is filled in per rung
+    texts: Texts
+    context: Context
+    rungs: list[Rung]
+    max_loss: float
+    rule: StoppingRule
+    rung_timeout_s: float
+    record: Climb  # rungs that are in it are not measured again
+    notify: Notify
+
+
+class Ladder:
+    """Climbs, and has the record on disk after every rung."""
+
+    def __init__(self, setup: LadderSetup) -> None:
+        self.setup = setup
+        self.record = setup.record
+        self.build: Build = make_build(setup.preparation)
+        self.expectations: dict[str, Expectation] = {}
+        self.acceptance: dict[str, float] = {}
+        self.write_error: OutputError | None = None
+        self._began = time.monotonic() - setup.record.elapsed_s
+        self._windows = setup.texts.windows
+        self._probe: BandwidthProbe | None = None
+        self._probes: list[float] = []
+
+    # --- the climb --------------------------------------------------------------------------
+
+    def climb(self) -> Climb:
+        """Climb all rungs; an interruption leaves what was finished in `record` and on disk."""
+        with contextlib.ExitStack() as stack:
+            self._probe = self._open_probe(stack)
+            baseline = self._start([])
+            stack.callback(baseline.close)
+            self._begin(baseline)
+            champion = baseline
+            for rung in self.setup.rungs[1:]:
+                champion = self._climb_rung(rung, champion, baseline)
+                if champion is not baseline:
+                    stack.callback(champion.close)
+            self._final_duels(champion, baseline)
+        self.record = msgspec.structs.replace(
+            self.record, finished=True, findings=climb_findings(self.record)
+        )
+        self._save()
+        return self.record
+
+    def _begin(self, baseline: Candidate) -> None:
+        """Prepare the baseline, make the reference that all are verified against, and time it."""
+        self.setup.notify(f"{BASELINE}: load and warm up")
+        try:
+            baseline.prepare(self._preparation([]))
+            self.setup.notify(f"{BASELINE}: write the reference")
+            path = self.setup.folder.scratch / "baseline.safetensors"
+            batch = self.setup.context.workload.batch_size
+            once_s = baseline.make_reference(path, batch)
+            rounds = max(1, min(self._windows // batch, int(REFERENCE_BUDGET_S / once_s)))
+            self._windows = rounds * batch
+            if rounds > 1:
+                baseline.make_reference(path, self._windows)
+            self.acceptance = baseline.call(
+                "acceptance",
+                path=str(path),
+                preparation=msgspec.to_builtins(self._preparation([])),
+            )
+            if self._result_of(BASELINE) is None:
+                self.setup.notify(f"{BASELINE}: time")
+                samples = [self._timed(baseline, number) for number in range(BASELINE_RUNS)]
+                self._add(self._baseline_result(baseline, samples))
+        except WorkerFailure as failure:
+            raise InputError(
+                f"the baseline {failure.message}.",
+                f"See {self.setup.folder.logs}; try fewer tokens or a smaller model.",
+            ) from None
+
+    def _climb_rung(self, rung: Rung, champion: Candidate, baseline: Candidate) -> Candidate:
+        """One rung; returns the champion after it."""
+        champion_stack = [] if champion is baseline else champion.stack
+        finished = self._result_of(rung.name)
+        if finished is not None:
+            return self._resume_champion(finished, champion)
+        stack = stack_with(champion_stack, rung)
+        reason = self._reason_to_skip(rung, stack)
+        if reason is not None:
+            self._add(self._plain_result(rung, stack, "skipped", reason))
+            return champion
+        prediction = self._predict(stack, champion_stack)
+        candidate = self._start(stack)
+        try:
+            result = self._try(rung, candidate, champion, baseline, prediction)
+        except BaseException:
+            candidate.close()
+            raise
+        self._add(result)
+        if result.status != "kept":
+            candidate.close()
+            return champion
+        if champion is not baseline:
+            champion.close()
+        return candidate
+
+    def _try(
+        self,
+        rung: Rung,
+        candidate: Candidate,
+        champion: Candidate,
+        baseline: Candidate,
+        prediction: Prediction,
+    ) -> RungResult:
+        """Measure; a rung whose worker fails is a result too. Its rival's death is not its fault:
+        the rival is started again, and the rung gets a second chance."""
+        try:
+            return self._measure(rung, candidate, champion, baseline, prediction)
+        except WorkerFailure as failure:
+            if champion.alive:
+                return self._failed_result(rung, candidate.stack, prediction, failure)
+        try:
+            for each in (champion, candidate):
+                each.restart()
+            champion.prepare(self._preparation([] if champion is baseline else champion.stack))
+            return self._measure(rung, candidate, champion, baseline, prediction)
+        except WorkerFailure as failure:
+            return self._failed_result(rung, candidate.stack, prediction, failure)
+
+    def _measure(
+        self,
+        rung: Rung,
+        candidate: Candidate,
+        champion: Candidate,
+        baseline: Candidate,
+        prediction: Prediction,
+    ) -> RungResult:
+        """Prepare, verify, then time against the champion; raises WorkerFailure."""
+        self.setup.notify(f"{rung.name}: build and warm up")
+        candidate.prepare(self._preparation(candidate.stack))
+        self.setup.notify(f"{rung.name}: verify")
+        verification = self._verify(rung, candidate, champion, baseline)
+        if not verification.passed:
+            return self._result(
+                rung,
+                candidate,
+                prediction,
+                "rejected",
+                f"The output is not right: {verification.reason}.",
+                verification=verification,
+            )
+        duel = self._duel(candidate, champion, rung.name)
+        ratio = duel.ratio()
+        verdict = self.setup.rule.verdict(ratio)
+        interval = f"{ratio.median:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]"
+        reasons = {
+            "faster": f"{interval} as fast as {champion.label}.",
+            "slower": f"Slower than {champion.label}: {interval}.",
+            "no difference": f"No difference to {champion.label}: {interval}.",
+        }
+        if verdict == "faster" and candidate.reference is None:
+            self._keep_reference(candidate)
+        return self._result(
+            rung,
+            candidate,
+            prediction,
+            "kept" if verdict == "faster" else "rejected",
+            reasons[verdict],
+            verification=verification,
+            duel=duel,
+            rival=champion.label,
+        )
+
+    # --- verification -----------------------------------------------------------------------
+
+    def _verify(
+        self, rung: Rung, candidate: Candidate, champion: Candidate, baseline: Candidate
+    ) -> Verification:
+        """Against the baseline under the class of the whole stack; an exact rung on top of an
+        inexact stack also against that stack, whose tokens it must not change."""
+        assert baseline.reference is not None
+        text_bytes = sum(self.setup.texts.scored_bytes[: self._windows])
+        whole_class = self._class_of(candidate.stack)
+        found = candidate.verify(baseline.reference, whole_class, self.setup.max_loss, text_bytes)
+        below = candidate.stack[:-1]
+        inexact_below = self._class_of(below) == "near"
+        if not found.passed or rung.output_class == "near" or not inexact_below:
+            return found
+        if champion.stack != below or champion.reference is None:
+            return found
+        own = candidate.verify(champion.reference, "exact", self.setup.max_loss, text_bytes)
+        if own.passed:
+            return found
+        return msgspec.structs.replace(
+            found, passed=False, reason=f"beside {champion.label}, {own.reason}"
+        )
+
+    def _class_of(self, stack: list[str]) -> OutputClass:
+        classes = {find_rung(name).output_class for name in stack}
+        return "near" if "near" in classes else "exact"
+
+    def _keep_reference(self, candidate: Candidate) -> None:
+        """An inexact champion is what later exact rungs are compared with."""
+        if self._class_of(candidate.stack) == "near":
+            path = self.setup.folder.scratch / f"{len(self.record.rungs)}.safetensors"
+            candidate.make_reference(path, self._windows)
+
+    # --- timing -----------------------------------------------------------------------------
+
+    def _duel(self, candidate: Candidate, rival: Candidate, name: str) -> Duel[RunSample]:
+        """Time both in turns on the same prompts, the bandwidth probed before each run."""
+        counts = {candidate.label: 0, rival.label: 0}
+
+        def run(of: Candidate) -> RunSample:
+            sample = self._timed(of, counts[of.label])
+            counts[of.label] += 1
+            return sample
+
+        self.setup.notify(f"{name}: time against {rival.label}")
+        return run_in_turns(
+            lambda: run(rival),
+            lambda: run(candidate),
+            self.setup.rule,
+            on_pair=lambda ratio: self.setup.notify(
+                f"{name}: pair {len(ratio.pairs)}, {ratio.median:.2f}× {rival.label}"
+            ),
+        )
+
+    def _timed(self, candidate: Candidate, number: int) -> RunSample:
+        bandwidth = None
+        if self._probe is not None:
+            bandwidth = self._probe.read_bandwidth(0.03)
+            self._probes.append(bandwidth)
+        return candidate.run(number, time.monotonic() - self._began, bandwidth)
+
+    def _final_duels(self, champion: Candidate, baseline: Candidate) -> None:
+        """The best, and the best exact where that is another, against the baseline in turns."""
+        kept = [rung for rung in self.record.rungs if rung.status == "kept"]
+        exact = [rung for rung in kept if self._class_of(rung.stack) == "exact"]
+        best_exact = label_of(exact[-1].stack) if exact else BASELINE
+        self.record = msgspec.structs.replace(
+            self.record, best=champion.label, best_exact=best_exact
+        )
+        if champion is not baseline and self.record.duel is None:
+            duel = self._final_duel(champion, baseline)
+            self.record = msgspec.structs.replace(self.record, duel=duel)
+        if best_exact not in (champion.label, BASELINE) and self.record.exact_duel is None:
+            rival = self._start(exact[-1].stack)
+            try:
+                self.setup.notify(f"{rival.label}: build and warm up")
+                rival.prepare(self._preparation(rival.stack))
+                duel = self._final_duel(rival, baseline)
+                self.record = msgspec.structs.replace(self.record, exact_duel=duel)
+            except WorkerFailure as failure:
+                reasons = {**self.record.reasons, "exact_duel": failure.message}
+                self.record = msgspec.structs.replace(self.record, reasons=reasons)
+            finally:
+                rival.close()
+        self._save()
+
+    def _final_duel(self, candidate: Candidate, baseline: Candidate) -> DuelResult | None:
+        try:
+            duel = self._duel(candidate, baseline, candidate.label)
+        except WorkerFailure as failure:
+            reasons = {**self.record.reasons, "duel": failure.message}
+            self.record = msgspec.structs.replace(self.record, reasons=reasons)
+            return None
+        ratios = phase_ratios(duel)
+        return DuelResult(
+            champion=candidate.label,
+            speedup=duel.ratio(),
+            prefill_speedup=ratios.prefill,
+            decode_speedup=ratios.decode,
+        )
+
+    # --- prediction -------------------------------------------------------------------------
+
+    def _predict(self, stack: list[str], champion_stack: list[str]) -> Prediction:
+        """What the cost model expects, before the rung has run."""
+        config = self.build.source.config
+        rival = predict(config, self._expectation(champion_stack), self.setup.context, None)
+        return predict(config, self._expectation(stack), self.setup.context, rival.total_s)
+
+    def _expectation(self, stack: list[str]) -> Expectation:
+        expectation = Expectation(
+            dtype=self.setup.context.workload.dtype, acceptance=self.acceptance
+        )
+        for name in [BASELINE, *stack]:
+            expectation = find_rung(name).expect(expectation, self.build)
+        return expectation
+
+    # --- results ----------------------------------------------------------------------------
+
+    def _baseline_result(self, baseline: Candidate, samples: list[RunSample]) -> RungResult:
+        return self._result(
+            self.setup.rungs[0],
+            baseline,
+            self._predict([], []),
+            "kept",
+            "What users have today; every other rung is measured against it.",
+            samples=samples,
+        )
+
+    def _result(
+        self,
+        rung: Rung,
+        candidate: Candidate,
+        prediction: Prediction,
+        status: Status,
+        reason: str,
+        *,
+        verification: Verification | None = None,
+        duel: Duel[RunSample] | None = None,
+        samples: list[RunSample] | None = None,
+        rival: str | None = None,
+    ) -> RungResult:
+        samples = duel.candidate if duel is not None else samples or []
+        result = msgspec.structs.replace(
+            self._plain_result(rung, candidate.stack, status, reason),
+            rival=rival,
+            prediction=prediction,
+            predicted_speedup=prediction.speedup,
+            verification=verification,
+            weight_bytes=candidate.weight_bytes,
+            prepare_s=candidate.prepare_s,
+            samples=samples,
+            rival_samples=duel.rival if duel is not None else [],
+            doubts=sample_doubts(rung.name, samples),
+        )
+        return self._with_figures(result, duel) if samples else result
+
+    def _with_figures(self, result: RungResult, duel: Duel[RunSample] | None) -> RungResult:
+        """Add what follows from the samples."""
+        config, context = self.build.source.config, self.setup.context
+        workload = context.workload
+        expectation = self._expectation(result.stack if duel is not None else [])
+        per_pass = tokens_per_pass(result.samples)
+        ratios = phase_ratios(duel) if duel is not None else None
+        assert result.prediction is not None
+        prefill = place_phase(
+            [sample.ttft_s for sample in result.samples],
+            workload.batch_size * workload.prompt_len,
+            prefill_work(config, expectation, workload),
+            expectation.dtype,
+            context,
+            speedup=ratios.prefill if ratios else None,
+            predicted_time_s=result.prediction.prefill.time_s,
+        )
+        decode = place_phase(
+            [decode_s(sample) for sample in result.samples],
+            workload.batch_size,
+            decode_work(config, expectation, workload, per_pass),
+            expectation.dtype,
+            context,
+            speedup=ratios.decode if ratios else None,
+            predicted_time_s=result.prediction.decode.time_s,
+        )
+        peaks = [each.peak_memory_bytes for each in result.samples if each.peak_memory_bytes]
+        speedup = duel.ratio() if duel is not None else None
+        return msgspec.structs.replace(
+            result,
+            prefill=prefill,
+            decode=decode,
+            speedup=speedup,
+            speedup_over_baseline=self._over_baseline(result, "speedup_over_baseline", speedup),
+            decode_speedup_over_baseline=self._over_baseline(
+                result, "decode_speedup_over_baseline", ratios.decode if ratios else None
+            ),
+            ttft_s=estimate([sample.ttft_s for sample in result.samples]),
+            peak_memory_bytes=max(peaks, default=None),
+            tokens_per_pass=per_pass if expectation.proposed_tokens else None,
+        )
+
+    def _over_baseline(self, result: RungResult, field: str, ratio: object) -> Estimate | None:
+        """Chained over the champion that the rung was timed against."""
+        if ratio is None:
+            return Estimate(median=1.0, low=1.0, high=1.0)
+        for earlier in self.record.rungs:
+            if label_of(earlier.stack) == result.rival:
+                before = getattr(earlier, field)
+                return chained(before, ratio) if before is not None else None  # type: ignore[arg-type]
+        return None
+
+    def _plain_result(
+        self, rung: Rung, stack: list[str], status: Status, reason: str
+    ) -> RungResult:
+        return RungResult(
+            name=rung.name,
+            on=[name for name in stack if name != rung.name],
+            status=status,
+            reason=reason,
+            change=rung.change,
+            output_class=rung.output_class,
+        )
+
+    def _failed_result(
+        self, rung: Rung, stack: list[str], prediction: Prediction, failure: WorkerFailure
+    ) -> RungResult:
+        words = {"memory": "Ran out of memory: it", "error": "Failed:", "input": "Failed:"}
+        start = words.get(failure.kind, "It")
+        return msgspec.structs.replace(
+            self._plain_result(rung, stack, "failed", f"{start} {failure.message}."),
+            prediction=prediction,
+            predicted_speedup=prediction.speedup,
+        )
+
+    def _reason_to_skip(self, rung: Rung, stack: list[str]) -> str | None:
+        """Why the stack cannot be tried: the rung does not apply, or what it stands on failed."""
+        broken = {each.name: each for each in self.record.rungs if each.status != "kept"}
+        for name in stack:
+            reason = find_rung(name).reason_to_skip(self.build)
+            if reason is not None:
+                return f"{reason[0].upper()}{reason[1:]}."
+            earlier = broken.get(name)
+            if name != rung.name and earlier is not None:
+                unfit = earlier.status in ("failed", "skipped") or (
+                    earlier.verification is not None and not earlier.verification.passed
+                )
+                if unfit:
+                    return f"It stands on {name}, which was {earlier.status}."
+        return None
+
+    # --- workers ----------------------------------------------------------------------------
+
+    def _start(self, stack: list[str]) -> Candidate:
+        name = label_of(stack).replace(" + ", "+").replace(":", "-").replace("/", "-")[-120:]
+        return Candidate(
+            stack,
+            self.setup.folder.logs / f"{name}.log",
+            self.setup.context.workload.threads,
+            self.setup.rung_timeout_s,
+        )
+
+    def _resume_champion(self, finished: RungResult, champion: Candidate) -> Candidate:
+        """The champion after a rung that an earlier, interrupted climb had finished."""
+        if finished.status != "kept":
+            return champion
+        self.setup.notify(f"{finished.name}: kept before the interruption")
+        candidate = self._start(finished.stack)
+        if any(
+            each.status == "kept" and self._is_above(each, finished) for each in self.record.rungs
+        ):
+            return candidate  # a later rung was kept on top of it: it need not run
+        candidate.prepare(self._preparation(candidate.stack))
+        self._keep_reference(candidate)
+        return candidate
+
+    def _is_above(self, one: RungResult, other: RungResult) -> bool:
+        return self.record.rungs.index(one) > self.record.rungs.index(other)
+
+    def _preparation(self, stack: list[str]) -> Preparation:
+        return msgspec.structs.replace(self.setup.preparation, stack=stack)
+
+    def _open_probe(self, stack: contextlib.ExitStack) -> BandwidthProbe | None:
+        """A probe of the bandwidth at the model's size; none on a GPU or without a compiler."""
+        from topout.errors import TopoutError
+
+        workload = self.setup.context.workload
+        if workload.device != "cpu":
+            return None
+        try:
+            size = self.build.source.config.weight_bytes(workload.dtype)
+            return stack.enter_context(BandwidthProbe(workload.threads, min(size, 256 << 20)))
+        except TopoutError as error:
+            reasons = {**self.record.reasons, "ceiling_bytes_per_s": str(error)}
+            self.record = msgspec.structs.replace(self.record, reasons=reasons)
+            return None
+
+    # --- the record -------------------------------------------------------------------------
+
+    def _result_of(self, name: str) -> RungResult | None:
+        return next((each for each in self.record.rungs if each.name == name), None)
+
+    def _add(self, result: RungResult) -> None:
+        errors = [
+            prediction_error(each.prediction, each.samples)
+            for each in [*self.record.rungs, result]
+            if each.status == "kept" and each.prediction is not None and each.samples
+        ]
+        self.record = msgspec.structs.replace(
+            self.record,
+            rungs=[*self.record.rungs, result],
+            prediction_error=estimate(errors).median if errors else None,
+        )
+        self._save()
+        self.setup.notify(f"{result.name}: {result.status}. {result.reason}")
+
+    def _save(self) -> None:
+        doubt = drift_doubt(self._probes)
+        kept: list[Doubt] = [each for each in self.record.doubts if "drifted" not in each.sentence]
+        self.record = msgspec.structs.replace(
+            self.record,
+            elapsed_s=time.monotonic() - self._began,
+            doubts=[*kept, doubt] if doubt is not None else kept,
+        )
+        try:
+            self.setup.folder.save(self.record)
+        except OutputError as error:
+            self.write_error = error  # the climb goes on; the caller says so at the end

@@ -1,0 +1,154 @@
+"""From raw runs to what a rung reached: estimates, utilization, the bound of each phase."""
+
+import msgspec
+
+from topout.cost.ceiling_lookup import bandwidth_at, compute_at
+from topout.cost.predict import BYTES_PER_ELEMENT, Context, Expectation
+from topout.cost.transformer import kv_elements, pass_ops
+from topout.measure.runner import Duel
+from topout.measure.stats import estimate, inverse, paired_ratio
+from topout.models.config import ModelConfig
+from topout.records import (
+    Bound,
+    Dtype,
+    PairedRatio,
+    PhaseResult,
+    Prediction,
+    RunSample,
+    WorkloadSummary,
+)
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a phase needs at the least: FLOPs, bytes, and the data they stay among."""
+
+    flops: float
+    bytes: float
+    working_set_bytes: float
+
+
+def decode_s(sample: RunSample) -> float:
+    """Time per output token: (total − TTFT) / (new_tokens − 1)."""
+    return (sample.total_s - sample.ttft_s) / (sample.new_tokens - 1)
+
+
+def prefill_work(config: ModelConfig, expectation: Expectation, workload: WorkloadSummary) -> Work:
+    """One pass over the prompt: all weights once, keys and values written."""
+    return _work(config, expectation, workload, workload.prompt_len, workload.prompt_len, 1)
+
+
+def decode_work(
+    config: ModelConfig,
+    expectation: Expectation,
+    workload: WorkloadSummary,
+    tokens_per_pass: float,
+) -> Work:
+    """One token: a pass over the weights and the filled KV cache, shared by the tokens it yields.
+
+    A token in the middle of the generation stands for all.
+    """
+    filled = workload.prompt_len + workload.new_tokens // 2
+    verified = expectation.proposed_tokens + 1
+    passes = [_work(config, expectation, workload, verified, filled + verified, verified)]
+    if expectation.draft is not None:
+        one = _work(expectation.draft, expectation, workload, 1, filled + 1, 1)
+        passes += [one] * expectation.proposed_tokens
+    return Work(
+        flops=sum(each.flops for each in passes) / tokens_per_pass,
+        bytes=sum(each.bytes for each in passes) / tokens_per_pass,
+        working_set_bytes=passes[0].working_set_bytes,
+    )
+
+
+def _work(
+    config: ModelConfig,
+    expectation: Expectation,
+    workload: WorkloadSummary,
+    new_tokens: int,
+    context_len: int,
+    logits_rows: int,
+) -> Work:
+    size = BYTES_PER_ELEMENT[expectation.dtype]
+    weight_size = BYTES_PER_ELEMENT[expectation.weight_dtype or expectation.dtype]
+    ops = pass_ops(
+        config,
+        batch_size=workload.batch_size,
+        new_tokens=new_tokens,
+        context_len=context_len,
+        logits_rows=logits_rows,
+    )
+    weights = sum(op.weight_elements for op in ops) * weight_size
+    cache = kv_elements(config, workload.batch_size, context_len) * size
+    whole = kv_elements(config, workload.batch_size, workload.prompt_len + workload.new_tokens)
+    return Work(
+        flops=sum(op.flops for op in ops if op.kind in ("linear", "attention")),
+        bytes=float(weights + cache),
+        working_set_bytes=float(weights + whole * size),
+    )
+
+
+def place_phase(
+    times_s: list[float],
+    tokens: int,
+    work: Work,
+    dtype: Dtype,
+    context: Context,
+    *,
+    speedup: PairedRatio | None,
+    predicted_time_s: float | None,
+) -> PhaseResult:
+    """A phase against the ceilings; `tokens` come out of (or go into) one `times_s`."""
+    time_s = estimate(times_s)
+    threads = context.workload.threads
+    peak = compute_at(context.ceilings, dtype, threads)
+    bandwidth = bandwidth_at(context.ceilings, work.working_set_bytes, threads)
+    compute_s = work.flops / peak if peak else 0.0
+    memory_s = work.bytes / bandwidth
+    rest_s = time_s.median - max(compute_s, memory_s)
+    parts: dict[Bound, float] = {"compute": compute_s, "memory": memory_s, "overhead": rest_s}
+    return PhaseResult(
+        tokens_per_s=inverse(time_s, tokens),
+        time_s=time_s,
+        speedup=speedup,
+        flops=work.flops,
+        bytes=work.bytes,
+        arithmetic_intensity=work.flops / work.bytes,
+        mfu_of_ceiling=compute_s / time_s.median if peak else None,
+        mbu_of_ceiling=memory_s / time_s.median,
+        bound=max(parts, key=lambda part: parts[part]),
+        ceiling_flops_per_s=peak,
+        ceiling_bytes_per_s=bandwidth,
+        predicted_time_s=predicted_time_s,
+    )
+
+
+class PhaseRatios(msgspec.Struct, frozen=True):
+    """Speedups of the phases, pair by pair."""
+
+    prefill: PairedRatio
+    decode: PairedRatio
+
+
+def phase_ratios(duel: Duel[RunSample]) -> PhaseRatios:
+    """Prefill and decode of a duel apart."""
+    return PhaseRatios(
+        prefill=paired_ratio(
+            [sample.ttft_s for sample in duel.rival], [sample.ttft_s for sample in duel.candidate]
+        ),
+        decode=paired_ratio(
+            [decode_s(sample) for sample in duel.rival],
+            [decode_s(sample) for sample in duel.candidate],
+        ),
+    )
+
+
+def tokens_per_pass(samples: list[RunSample]) -> float:
+    """Tokens after the first per forward pass, over all runs; 1 without speculation."""
+    tokens = sum(sample.new_tokens - 1 for sample in samples)
+    return tokens / max(1, sum(sample.forward_passes for sample in samples))
+
+
+def prediction_error(predicted: Prediction, samples: list[RunSample]) -> float:
+    """|predicted / measured − 1| of the whole workload's time."""
+    measured = estimate([sample.total_s for sample in samples]).median
+    return abs(predicted.total_s / measured - 1)

@@ -1,0 +1,299 @@
+"""Ceilings: whole, plausible, cached per host, and without a compiler a stated lower bound."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from topout.errors import CompilerError
+from topout.kernels.cache import cache_folder
+from topout.machine import ceilings as ceilings_module
+from topout.machine.ceilings import (
+    BandwidthProbe,
+    default_threads,
+    fma_rate_now,
+    load_or_measure_ceilings,
+    measure_ceilings,
+    read_bandwidth_now,
+)
+from topout.machine.describe import describe
+from topout.machine.effort import CeilingParts, Effort, Meter, join_parts
+from topout.records import Cache, Ceilings, ComputeCeiling, Doubt, Machine, decode, encode
+
+BRIEF = Effort(
+    warmup_s=0.01,
+    compute_s=0.004,
+    compute_rounds=2,
+    screen_s=0.001,
+    read_s=0.002,
+    read_rounds=2,
+    curve_points=6,
+    overhead_rounds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def machine() -> Machine:
+    """This machine as if its caches and memory were small, so that buffers are filled quickly."""
+    caches = [
+        Cache(name="L1d", size_bytes=32 << 10),
+        Cache(name="L2", size_bytes=512 << 10),
+        Cache(name="L3", size_bytes=4 << 20, instances=1),
+    ]
+    return msgspec.structs.replace(describe(), caches=caches, memory_bytes=512 << 20)
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measurements of a fraction of a second, since no figure is asserted closely."""
+    monkeypatch.setattr(ceilings_module, "QUICK", BRIEF)
+    monkeypatch.setattr(ceilings_module, "FULL", BRIEF._replace(curve_points=8))
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(ceilings_module, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(
+        ceilings_module, "writable_cache_folder", lambda part: _made(tmp_path / part)
+    )
+    return tmp_path / "ceilings"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])]
+)
+def test_thread_counts(cpus: int, threads: list[int]) -> None:
+    assert default_threads(cpus) == threads
+
+
+def test_all_parts_are_there_and_plausible(machine: Machine) -> None:
+    told: list[tuple[str, float]] = []
+    found = measure_ceilings(
+        machine, threads=[1, 2], quick=True, progress=lambda what, share: told.append((what, share))
+    )
+    assert decode(encode(found), Ceilings) == found
+    assert (found.host_key, found.device, found.quick) == (machine.host_key, "cpu", True)
+    assert {each.threads for each in found.compute} == {1, 2}
+    for each in found.compute:
+        assert each.flops_per_s == max(each.samples) > 1e7
+        assert len(each.samples) == BRIEF.compute_rounds
+    for dtype in ("bf16", "int8"):
+        assert any(each.dtype == dtype for each in found.compute) or f"compute.{dtype}" in (
+            found.reasons
+        )
+    assert found.clock_hz is not None
+    assert 2e8 < found.clock_hz < 8e9
+    for bandwidth in found.bandwidth:
+        assert bandwidth.bytes_per_s == max(bandwidth.samples) > 1e7
+    best = {
+        level: max(
+            each.bytes_per_s
+            for each in found.bandwidth
+            if each.level == level and each.threads == 1
+        )
+        for level in ("L1", "DRAM")
+    }
+    assert best["L1"] > 0.8 * best["DRAM"]
+    names = {each.name for each in found.overheads}
+    assert {"kernel_call", "thread_barrier", "thread_fork_join", "torch_op"} <= names
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] <= 1
+
+
+def test_a_curve_of_sizes_is_measured_for_one_thread_and_for_all(machine: Machine) -> None:
+    found = measure_ceilings(machine, threads=[1, 2, 3])
+    sizes = {
+        threads: {each.working_set_bytes for each in found.bandwidth if each.threads == threads}
+        for threads in (1, 2, 3)
+    }
+    assert len(sizes[1]) > len(sizes[2])
+    assert len(sizes[3]) > len(sizes[2])
+    assert len({each.page for each in found.bandwidth}) <= 2
+
+
+def test_ceilings_are_measured_once(
+    machine: Machine, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_calls(monkeypatch)
+    quick = load_or_measure_ceilings(machine, quick=True)
+    assert load_or_measure_ceilings(machine, quick=True) == quick
+    assert calls == [True]
+    full = load_or_measure_ceilings(machine)
+    assert not full.quick
+    assert load_or_measure_ceilings(machine, quick=True) == full
+    assert calls == [True, False]
+    assert len(list(empty_cache.iterdir())) == 1
+
+
+def test_refresh_measures_again_and_quick_never_replaces_full(
+    machine: Machine, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_calls(monkeypatch)
+    full = load_or_measure_ceilings(machine)
+    quick = load_or_measure_ceilings(machine, refresh=True, quick=True)
+    assert quick.quick
+    assert load_or_measure_ceilings(machine) == full
+    again = load_or_measure_ceilings(machine, refresh=True)
+    assert again.elapsed_s != full.elapsed_s
+    assert load_or_measure_ceilings(machine) == again
+    assert calls == [False, True, False]
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"host_key": 1}', "cut"])
+def test_a_damaged_cache_file_is_measured_again(
+    damage: str, machine: Machine, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_calls(monkeypatch)
+    load_or_measure_ceilings(machine, quick=True)
+    (file,) = empty_cache.iterdir()
+    whole = file.read_text()
+    file.write_text(whole[: len(whole) // 2] if damage == "cut" else damage)
+    load_or_measure_ceilings(machine, quick=True)
+    assert calls == [True, True]
+    assert decode(file.read_bytes(), Ceilings)
+
+
+def test_another_host_has_other_ceilings(
+    machine: Machine, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_calls(monkeypatch)
+    load_or_measure_ceilings(machine, quick=True)
+    other = msgspec.structs.replace(machine, host_key="0123456789abcdef")
+    assert load_or_measure_ceilings(other, quick=True).host_key == other.host_key
+    assert len(calls) == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_a_measurement_only(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count_calls(monkeypatch)
+    monkeypatch.setattr(ceilings_module, "cache_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr(
+        ceilings_module, "writable_cache_folder", lambda part: tmp_path / "none" / part
+    )
+    assert load_or_measure_ceilings(machine, quick=True).quick
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The `quick` of every measurement, which is made up."""
+    calls: list[bool] = []
+
+    def measure(machine: Machine, threads: None, quick: bool, progress: None) -> Ceilings:
+        calls.append(quick)
+        return Ceilings(
+            host_key=machine.host_key,
+            device="cpu",
+            measured_at="2026-01-01T00:00:00+00:00",
+            elapsed_s=float(len(calls)),
+            quick=quick,
+        )
+
+    monkeypatch.setattr(ceilings_module, "measure_ceilings", measure)
+    return calls
+
+
+def test_without_a_compiler_pytorch_gives_a_stated_lower_bound(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> CeilingParts:
+        raise CompilerError("no C++ compiler is installed.", "Install one: `apt install g++`.")
+
+    monkeypatch.setattr(ceilings_module, "measure_native", refuse)
+    monkeypatch.setattr("topout.machine.torch_ceilings._MATMUL_SIZE", 64)
+    found = measure_ceilings(machine, threads=[1], quick=True)
+    assert {each.instruction for each in found.compute} == {"torch matmul"}
+    assert {each.level for each in found.bandwidth} >= {"DRAM"}
+    doubt = next(each for each in found.doubts if each.about == "ceilings")
+    assert "lower bound" in doubt.sentence
+    assert "apt install g++" in doubt.remedy
+    assert "clock_hz" in found.reasons
+
+
+def test_matrix_units_are_measured_by_pytorch(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topout.machine.torch_ceilings._MATMUL_SIZE", 64)
+    with_amx = msgspec.structs.replace(machine, vector_isa=[*machine.vector_isa, "amx_tile"])
+    found = measure_ceilings(with_amx, threads=[1], quick=True)
+    assert ("bf16", "torch matmul") in {(each.dtype, each.instruction) for each in found.compute}
+
+
+def test_wide_spread_and_shared_cores_are_doubted(machine: Machine) -> None:
+    two_cores = msgspec.structs.replace(machine, physical_cores=2)
+
+    def compute(threads: int, *samples: float) -> ComputeCeiling:
+        return ComputeCeiling(
+            dtype="fp32",
+            threads=threads,
+            instruction="fma",
+            flops_per_s=max(samples),
+            samples=list(samples),
+        )
+
+    def parts(*found: ComputeCeiling) -> CeilingParts:
+        return CeilingParts(list(found), [], [], [], [], {})
+
+    steady = parts(compute(1, 1.0, 0.99), compute(2, 2.0, 1.98))
+    assert ceilings_module._doubts_of_spread(steady) == []
+    assert ceilings_module._doubts_of_cores(steady, two_cores) == []
+    (spread,) = ceilings_module._doubts_of_spread(parts(compute(1, 1.0, 0.5, 0.5)))
+    assert "50%" in spread.sentence
+    (cores,) = ceilings_module._doubts_of_cores(parts(compute(1, 1.0), compute(2, 1.05)), two_cores)
+    assert cores.about == "cores"
+
+
+def test_joined_parts_keep_each_doubt_once() -> None:
+    doubt = Doubt(about="a", sentence="b", remedy="c")
+    one = CeilingParts([], [], [], [1.0], [doubt], {"x": "y"})
+    joined = join_parts([one, one])
+    assert (joined.doubts, joined.clocks_hz, joined.reasons) == ([doubt], [1.0, 1.0], {"x": "y"})
+
+
+def test_the_meter_never_exceeds_the_whole() -> None:
+    shares: list[float] = []
+    meter = Meter(2, lambda what, share: shares.append(share))
+    for _ in range(4):
+        meter.step("a")
+    assert shares == [0.0, 0.5, 1.0, 1.0]
+    Meter(0, None).step("silent")
+
+
+def test_a_probe_is_reused_and_cheap() -> None:
+    with BandwidthProbe(1, 8 << 20) as probe:
+        start = time.perf_counter()
+        rates = [probe.read_bandwidth(0.002) for _ in range(3)]
+        rates.append(probe.fma_rate("fp32", 0.002))
+        assert time.perf_counter() - start < 2
+        assert all(rate > 1e7 for rate in rates)
+    assert read_bandwidth_now(2, 1 << 20, 0.002) > 1e7
+    assert fma_rate_now("fp32", 1, 0.002) > 1e7
+
+
+def test_an_interrupt_ends_the_measurement_within_a_second() -> None:
+    code = (
+        "from topout.machine.describe import describe\n"
+        "from topout.machine.ceilings import measure_ceilings\n"
+        "measure_ceilings(describe(), progress=lambda what, share: print(what, flush=True))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    time.sleep(0.3)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in errors
+    assert time.monotonic() - start < 5  # 1 s, and room for a busy machine
+    assert list((cache_folder() / "ceilings").glob("*.json")) == []

@@ -1,0 +1,87 @@
+"""Limits of containers and batch systems, control groups of both versions."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from topout.machine.limits import read_limits
+from topout.machine.recorded_files import SystemFiles
+
+
+def root_with(folder: Path, files: dict[str, str]) -> SystemFiles:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return SystemFiles(folder)
+
+
+def test_the_tightest_group_on_the_way_up_counts(tmp_path: Path) -> None:
+    files = root_with(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/slurm/job_7/step_0\n",
+            "sys/fs/cgroup/slurm/cpu.max": "1600000 100000\n",
+            "sys/fs/cgroup/slurm/job_7/cpu.max": "400000 100000\n",
+            "sys/fs/cgroup/slurm/job_7/step_0/cpu.max": "max 100000\n",
+            "sys/fs/cgroup/slurm/job_7/memory.max": "8589934592\n",
+            "sys/fs/cgroup/slurm/job_7/step_0/memory.max": "max\n",
+        },
+    )
+    limits = read_limits(files)
+    assert limits.cpu_quota == 4.0
+    assert limits.memory_bytes == 8 << 30
+    assert limits.allowed_cpus is None
+
+
+def test_version_1_writes_no_limit_as_a_huge_one(tmp_path: Path) -> None:
+    files = root_with(
+        tmp_path,
+        {
+            "proc/self/cgroup": "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n0::/\n",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "250000\n",
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+        },
+    )
+    limits = read_limits(files)
+    assert limits.memory_bytes is None
+    assert limits.cpu_quota == 2.5
+
+
+def test_version_1_without_quota(tmp_path: Path) -> None:
+    files = root_with(
+        tmp_path,
+        {
+            "proc/self/cgroup": "3:cpu:/\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+        },
+    )
+    assert read_limits(files).cpu_quota is None
+
+
+def test_the_path_cannot_leave_the_group_tree(tmp_path: Path) -> None:
+    files = root_with(
+        tmp_path,
+        {"proc/self/cgroup": "0::/../../elsewhere\n", "elsewhere/memory.max": "1\n"},
+    )
+    assert read_limits(files).memory_bytes is None
+
+
+@pytest.mark.parametrize("text", ["0 0", "-5 100000", "abc", "100000", "100000 0", ""])
+def test_garbled_quotas_are_none(text: str, tmp_path: Path) -> None:
+    assert read_limits(root_with(tmp_path, {"sys/fs/cgroup/cpu.max": text})).cpu_quota is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(groups=st.text(max_size=60), status=st.text(max_size=60))
+def test_garbage_never_crashes(groups: str, status: str, tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "proc/self/cgroup").write_text(groups, errors="surrogatepass")
+    (tmp_path / "proc/self/status").write_text(
+        f"Cpus_allowed_list:\t{status}", errors="surrogatepass"
+    )
+    read_limits(SystemFiles(tmp_path))
