@@ -1,1 +1,52 @@
-"""Topout: how far a transformer runs below what its hardware allows, why, and the way up."""
+"""Topout: how far a transformer runs below what its hardware allows, why, and the way up.
+
+Every verb of the command line is a function here. Importing this imports no torch: each name is
+looked up when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from topout.errors import TopoutError
+    from topout.machine.report import report_machine
+    from topout.models.load import load_decoder, resolve_model
+    from topout.records import Ceilings, Climb, Machine, MachineReport, read, write
+    from topout.rungs.climb import climb, resume
+    from topout.rungs.request import ClimbRequest
+    from topout.rungs.rung import Rung
+
+__all__ = [
+    "Ceilings",
+    "Climb",
+    "ClimbRequest",
+    "Machine",
+    "MachineReport",
+    "Rung",
+    "TopoutError",
+    "climb",
+    "load_decoder",
+    "read",
+    "report_machine",
+    "resolve_model",
+    "resume",
+    "write",
+]
+
+_HOMES = {
+    "TopoutError": "topout.errors",
+    "report_machine": "topout.machine.report",
+    "load_decoder": "topout.models.load",
+    "resolve_model": "topout.models.load",
+    "climb": "topout.rungs.climb",
+    "resume": "topout.rungs.climb",
+    "ClimbRequest": "topout.rungs.request",
+    "Rung": "topout.rungs.rung",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, imported from its home on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'topout' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "topout.records")), name)

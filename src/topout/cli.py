@@ -40,18 +40,18 @@ def machine(
     json: JsonOption = None,
 ) -> None:
     """What is this machine, and what can it reach?"""
-    from topout.machine.ceilings import load_or_measure_ceilings
-    from topout.machine.describe import describe
+    from topout.machine.report import report_machine
     from topout.progress import fraction_progress
-    from topout.records import MachineReport
 
-    _check_device(device)
-    here = describe(with_torch=True)
-    ceilings = None
-    if not describe_only:
-        with fraction_progress() as progress:
-            ceilings = load_or_measure_ceilings(here, refresh, quick, progress, device)
-    report = MachineReport(machine=here, ceilings=ceilings)
+    _check_outputs(json, None)
+    with fraction_progress() as progress:
+        report = report_machine(
+            refresh=refresh,
+            quick=quick,
+            describe_only=describe_only,
+            device=device,
+            progress=progress,
+        )
     if json != "-":
         from rich.console import Console
 
@@ -164,13 +164,6 @@ def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
         _write_text(report, page)
         path = report
     print(f"Page: {path}   Record: {folder.path / 'run.json'}", file=sys.stderr)  # noqa: T201
-
-
-def _check_device(device: str) -> None:
-    from topout.errors import InputError
-
-    if device not in ("cpu", "cuda"):
-        raise InputError(f"unknown device {device!r}.", "Give cpu or cuda.")
 
 
 def _check_outputs(json: str | None, report: Path | None) -> None:

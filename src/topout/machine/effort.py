@@ -27,21 +27,21 @@ class Effort(NamedTuple):
 
 FULL = Effort(
     warmup_s=0.2,
-    compute_s=0.02,
-    compute_rounds=40,
+    compute_s=0.008,
+    compute_rounds=60,
     screen_s=0.005,
-    read_s=0.01,
-    read_rounds=30,
+    read_s=0.006,
+    read_rounds=40,
     curve_points=12,
     overhead_rounds=15,
 )
 QUICK = Effort(
     warmup_s=0.1,
-    compute_s=0.015,
-    compute_rounds=12,
+    compute_s=0.008,
+    compute_rounds=20,
     screen_s=0.003,
-    read_s=0.006,
-    read_rounds=10,
+    read_s=0.004,
+    read_rounds=14,
     curve_points=0,
     overhead_rounds=7,
 )

@@ -24,16 +24,16 @@ def sample_doubts(about: str, samples: Sequence[RunSample]) -> list[Doubt]:
         doubts.append(
             Doubt(
                 about=about,
-                sentence=f"only {len(times)} run(s) were timed",
-                remedy="give more time with --time-per-rung",
+                sentence=f"Only {len(times)} run(s) were timed.",
+                remedy="Give more time with --time-per-rung.",
             )
         )
     elif relative_spread(times) > WIDE_SPREAD:
         doubts.append(
             Doubt(
                 about=about,
-                sentence=f"single runs lie {relative_spread(times):.0%} apart (quartiles)",
-                remedy="close other programs, or run again on a quieter machine",
+                sentence=f"Single runs lie {relative_spread(times):.0%} apart (quartiles).",
+                remedy="Close other programs, or run again on a quieter machine.",
             )
         )
     stolen = [sample.stolen_share for sample in samples if sample.stolen_share is not None]
@@ -41,8 +41,8 @@ def sample_doubts(about: str, samples: Sequence[RunSample]) -> list[Doubt]:
         doubts.append(
             Doubt(
                 about=about,
-                sentence=f"the hypervisor took up to {max(stolen):.0%} of the CPU time from a run",
-                remedy="trust the ratios, which are of neighbouring runs, more than the times",
+                sentence=f"The hypervisor took up to {max(stolen):.0%} of the CPU time from a run.",
+                remedy="Trust the ratios, which are of neighbouring runs, more than the times.",
             )
         )
     return doubts
@@ -55,10 +55,10 @@ def drift_doubt(probes: Sequence[float]) -> Doubt | None:
     return Doubt(
         about="machine",
         sentence=(
-            f"the read bandwidth drifted between {min(probes) / 1e9:.1f} and "
-            f"{max(probes) / 1e9:.1f} GB/s during the climb"
+            f"The read bandwidth drifted between {min(probes) / 1e9:.1f} and "
+            f"{max(probes) / 1e9:.1f} GB/s during the climb."
         ),
-        remedy="trust the ratios, which are of neighbouring runs, more than the times",
+        remedy="Trust the ratios, which are of neighbouring runs, more than the times.",
     )
 
 
@@ -72,8 +72,8 @@ def load_doubts(pause_s: float = 0.3) -> list[Doubt]:
         doubts.append(
             Doubt(
                 about="machine",
-                sentence=f"other programs use {busy:.0%} of the processors",
-                remedy="close them and run again",
+                sentence=f"Other programs use {busy:.0%} of the processors.",
+                remedy="Close them and run again.",
             )
         )
     swapped = _swap_in_use_share()
@@ -81,8 +81,8 @@ def load_doubts(pause_s: float = 0.3) -> list[Doubt]:
         doubts.append(
             Doubt(
                 about="machine",
-                sentence=f"{swapped:.0%} of the swap space is in use",
-                remedy="free memory, since a swapped page costs more than any rung saves",
+                sentence=f"{swapped:.0%} of the swap space is in use.",
+                remedy="Free memory, since a swapped page costs more than any rung saves.",
             )
         )
     return doubts

@@ -6,37 +6,28 @@ from collections.abc import Callable
 
 import msgspec
 
-from topout.cost.predict import Context, Expectation, predict
+from topout.cost.predict import Context
 from topout.errors import InputError, OutputError
 from topout.machine.probe import BandwidthProbe
-from topout.measure.checks import drift_doubt, sample_doubts
+from topout.measure.checks import drift_doubt
 from topout.measure.runner import Duel, StoppingRule, run_in_turns
-from topout.measure.stats import chained, estimate
+from topout.measure.stats import estimate
 from topout.measure.worker import WorkerFailure
 from topout.records import (
     Climb,
     Doubt,
-    Estimate,
     OutputClass,
     Prediction,
     RungResult,
     RunSample,
-    Status,
     Verification,
 )
 from topout.records import Duel as DuelResult
 from topout.rungs.candidate import Candidate, label_of
 from topout.rungs.findings import climb_findings
-from topout.rungs.placement import (
-    decode_s,
-    decode_work,
-    phase_ratios,
-    place_phase,
-    prediction_error,
-    prefill_work,
-    tokens_per_pass,
-)
+from topout.rungs.placement import prediction_error
 from topout.rungs.registry import BASELINE, find_rung, stack_with
+from topout.rungs.results import Outcome, Results, duel_result
 from topout.rungs.run_folder import RunFolder
 from topout.rungs.rung import Build, Rung
 from topout.rungs.texts import Texts
@@ -70,8 +61,7 @@ class Ladder:
         self.setup = setup
         self.record = setup.record
         self.build: Build = make_build(setup.preparation)
-        self.expectations: dict[str, Expectation] = {}
-        self.acceptance: dict[str, float] = {}
+        self.results = Results(self.build, setup.context)
         self.write_error: OutputError | None = None
         self._began = time.monotonic() - setup.record.elapsed_s
         self._windows = setup.texts.windows
@@ -112,7 +102,7 @@ class Ladder:
             self._windows = rounds * batch
             if rounds > 1:
                 baseline.make_reference(path, self._windows)
-            self.acceptance = baseline.call(
+            self.results.acceptance = baseline.call(
                 "acceptance",
                 path=str(path),
                 preparation=msgspec.to_builtins(self._preparation([])),
@@ -120,12 +110,21 @@ class Ladder:
             if self._result_of(BASELINE) is None:
                 self.setup.notify(f"{BASELINE}: time")
                 samples = [self._timed(baseline, number) for number in range(BASELINE_RUNS)]
-                self._add(self._baseline_result(baseline, samples))
+                self._add_baseline(baseline, samples)
         except WorkerFailure as failure:
             raise InputError(
                 f"the baseline {failure.message}.",
                 f"See {self.setup.folder.logs}; try fewer tokens or a smaller model.",
             ) from None
+
+    def _add_baseline(self, baseline: Candidate, samples: list[RunSample]) -> None:
+        outcome = Outcome(
+            status="kept",
+            reason="What users have today; every other rung is measured against it.",
+            samples=samples,
+        )
+        prediction = self.results.predict([], [])
+        self._add(self._outcome(self.setup.rungs[0], baseline, prediction, outcome))
 
     def _climb_rung(self, rung: Rung, champion: Candidate, baseline: Candidate) -> Candidate:
         """One rung; returns the champion after it."""
@@ -136,9 +135,9 @@ class Ladder:
         stack = stack_with(champion_stack, rung)
         reason = self._reason_to_skip(rung, stack)
         if reason is not None:
-            self._add(self._plain_result(rung, stack, "skipped", reason))
+            self._add(self.results.plain(rung, stack, "skipped", reason))
             return champion
-        prediction = self._predict(stack, champion_stack)
+        prediction = self.results.predict(stack, champion_stack)
         candidate = self._start(stack)
         try:
             result = self._try(rung, candidate, champion, baseline, prediction)
@@ -167,14 +166,14 @@ class Ladder:
             return self._measure(rung, candidate, champion, baseline, prediction)
         except WorkerFailure as failure:
             if champion.alive:
-                return self._failed_result(rung, candidate.stack, prediction, failure)
+                return self.results.failed(rung, candidate.stack, prediction, failure)
         try:
             for each in (champion, candidate):
                 each.restart()
             champion.prepare(self._preparation([] if champion is baseline else champion.stack))
             return self._measure(rung, candidate, champion, baseline, prediction)
         except WorkerFailure as failure:
-            return self._failed_result(rung, candidate.stack, prediction, failure)
+            return self.results.failed(rung, candidate.stack, prediction, failure)
 
     def _measure(
         self,
@@ -190,13 +189,15 @@ class Ladder:
         self.setup.notify(f"{rung.name}: verify")
         verification = self._verify(rung, candidate, champion, baseline)
         if not verification.passed:
-            return self._result(
+            return self._outcome(
                 rung,
                 candidate,
                 prediction,
-                "rejected",
-                f"The output is not right: {verification.reason}.",
-                verification=verification,
+                Outcome(
+                    status="rejected",
+                    reason=f"The output is not right: {verification.reason}.",
+                    verification=verification,
+                ),
             )
         duel = self._duel(candidate, champion, rung.name)
         ratio = duel.ratio()
@@ -209,16 +210,23 @@ class Ladder:
         }
         if verdict == "faster" and candidate.reference is None:
             self._keep_reference(candidate)
-        return self._result(
+        return self._outcome(
             rung,
             candidate,
             prediction,
-            "kept" if verdict == "faster" else "rejected",
-            reasons[verdict],
-            verification=verification,
-            duel=duel,
-            rival=champion.label,
+            Outcome(
+                status="kept" if verdict == "faster" else "rejected",
+                reason=reasons[verdict],
+                verification=verification,
+                duel=duel,
+                rival=champion.label,
+            ),
         )
+
+    def _outcome(
+        self, rung: Rung, candidate: Candidate, prediction: Prediction, outcome: Outcome
+    ) -> RungResult:
+        return self.results.tried(rung, candidate, prediction, outcome, self.record.rungs)
 
     # --- verification -----------------------------------------------------------------------
 
@@ -314,144 +322,9 @@ class Ladder:
             reasons = {**self.record.reasons, "duel": failure.message}
             self.record = msgspec.structs.replace(self.record, reasons=reasons)
             return None
-        ratios = phase_ratios(duel)
-        return DuelResult(
-            champion=candidate.label,
-            speedup=duel.ratio(),
-            prefill_speedup=ratios.prefill,
-            decode_speedup=ratios.decode,
-        )
+        return duel_result(candidate.label, duel)
 
-    # --- prediction -------------------------------------------------------------------------
-
-    def _predict(self, stack: list[str], champion_stack: list[str]) -> Prediction:
-        """What the cost model expects, before the rung has run."""
-        config = self.build.source.config
-        rival = predict(config, self._expectation(champion_stack), self.setup.context, None)
-        return predict(config, self._expectation(stack), self.setup.context, rival.total_s)
-
-    def _expectation(self, stack: list[str]) -> Expectation:
-        expectation = Expectation(
-            dtype=self.setup.context.workload.dtype, acceptance=self.acceptance
-        )
-        for name in [BASELINE, *stack]:
-            expectation = find_rung(name).expect(expectation, self.build)
-        return expectation
-
-    # --- results ----------------------------------------------------------------------------
-
-    def _baseline_result(self, baseline: Candidate, samples: list[RunSample]) -> RungResult:
-        return self._result(
-            self.setup.rungs[0],
-            baseline,
-            self._predict([], []),
-            "kept",
-            "What users have today; every other rung is measured against it.",
-            samples=samples,
-        )
-
-    def _result(
-        self,
-        rung: Rung,
-        candidate: Candidate,
-        prediction: Prediction,
-        status: Status,
-        reason: str,
-        *,
-        verification: Verification | None = None,
-        duel: Duel[RunSample] | None = None,
-        samples: list[RunSample] | None = None,
-        rival: str | None = None,
-    ) -> RungResult:
-        samples = duel.candidate if duel is not None else samples or []
-        result = msgspec.structs.replace(
-            self._plain_result(rung, candidate.stack, status, reason),
-            rival=rival,
-            prediction=prediction,
-            predicted_speedup=prediction.speedup,
-            verification=verification,
-            weight_bytes=candidate.weight_bytes,
-            prepare_s=candidate.prepare_s,
-            samples=samples,
-            rival_samples=duel.rival if duel is not None else [],
-            doubts=sample_doubts(rung.name, samples),
-        )
-        return self._with_figures(result, duel) if samples else result
-
-    def _with_figures(self, result: RungResult, duel: Duel[RunSample] | None) -> RungResult:
-        """Add what follows from the samples."""
-        config, context = self.build.source.config, self.setup.context
-        workload = context.workload
-        expectation = self._expectation(result.stack if duel is not None else [])
-        per_pass = tokens_per_pass(result.samples)
-        ratios = phase_ratios(duel) if duel is not None else None
-        assert result.prediction is not None
-        prefill = place_phase(
-            [sample.ttft_s for sample in result.samples],
-            workload.batch_size * workload.prompt_len,
-            prefill_work(config, expectation, workload),
-            expectation.dtype,
-            context,
-            speedup=ratios.prefill if ratios else None,
-            predicted_time_s=result.prediction.prefill.time_s,
-        )
-        decode = place_phase(
-            [decode_s(sample) for sample in result.samples],
-            workload.batch_size,
-            decode_work(config, expectation, workload, per_pass),
-            expectation.dtype,
-            context,
-            speedup=ratios.decode if ratios else None,
-            predicted_time_s=result.prediction.decode.time_s,
-        )
-        peaks = [each.peak_memory_bytes for each in result.samples if each.peak_memory_bytes]
-        speedup = duel.ratio() if duel is not None else None
-        return msgspec.structs.replace(
-            result,
-            prefill=prefill,
-            decode=decode,
-            speedup=speedup,
-            speedup_over_baseline=self._over_baseline(result, "speedup_over_baseline", speedup),
-            decode_speedup_over_baseline=self._over_baseline(
-                result, "decode_speedup_over_baseline", ratios.decode if ratios else None
-            ),
-            ttft_s=estimate([sample.ttft_s for sample in result.samples]),
-            peak_memory_bytes=max(peaks, default=None),
-            tokens_per_pass=per_pass if expectation.proposed_tokens else None,
-        )
-
-    def _over_baseline(self, result: RungResult, field: str, ratio: object) -> Estimate | None:
-        """Chained over the champion that the rung was timed against."""
-        if ratio is None:
-            return Estimate(median=1.0, low=1.0, high=1.0)
-        for earlier in self.record.rungs:
-            if label_of(earlier.stack) == result.rival:
-                before = getattr(earlier, field)
-                return chained(before, ratio) if before is not None else None  # type: ignore[arg-type]
-        return None
-
-    def _plain_result(
-        self, rung: Rung, stack: list[str], status: Status, reason: str
-    ) -> RungResult:
-        return RungResult(
-            name=rung.name,
-            on=[name for name in stack if name != rung.name],
-            status=status,
-            reason=reason,
-            change=rung.change,
-            output_class=rung.output_class,
-        )
-
-    def _failed_result(
-        self, rung: Rung, stack: list[str], prediction: Prediction, failure: WorkerFailure
-    ) -> RungResult:
-        words = {"memory": "Ran out of memory: it", "error": "Failed:", "input": "Failed:"}
-        start = words.get(failure.kind, "It")
-        return msgspec.structs.replace(
-            self._plain_result(rung, stack, "failed", f"{start} {failure.message}."),
-            prediction=prediction,
-            predicted_speedup=prediction.speedup,
-        )
+    # --- what is tried and with what --------------------------------------------------------
 
     def _reason_to_skip(self, rung: Rung, stack: list[str]) -> str | None:
         """Why the stack cannot be tried: the rung does not apply, or what it stands on failed."""

@@ -1,0 +1,39 @@
+# The README's two commands: `make climb` and `make test`. Both set up everything they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: climb test check lint install clean figures
+
+climb: install
+	$(BIN)/topout climb
+
+test: install lint
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+install: $(STAMP)
+
+# torch goes first and pinned: asked for by another package, an unpinned torch would pull a CUDA
+# build of several gigabytes. pip takes the CPU build of that version where an index or a
+# find-links folder offers one.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "topout needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+# The figures of the README and docs, measured here: ratios within one run.
+figures: install
+	$(BIN)/python benchmarks/climb_figures.py
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
