@@ -1,5 +1,6 @@
 """Statistics that are derived from raw samples: medians, bootstrap intervals, paired ratios."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -15,9 +16,22 @@ _SEED = 20_241
 
 
 def _bootstrap_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Medians of RESAMPLES samples drawn from `values` with replacement."""
+    low, high = _middle_picks(len(values))
+    ordered = np.sort(values)
+    return np.asarray((ordered[low] + ordered[high]) / 2, dtype=np.float64)
+
+
+@functools.cache
+def _middle_picks(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ranks of the two middle values of each resample (the same where `count` is odd).
+
+    Ranks are as good as values: the median of a resample is the value of its middle rank. So the
+    draws are made once per count, and a bootstrap costs microseconds.
+    """
     generator = np.random.default_rng(_SEED)
-    picks = generator.integers(0, len(values), size=(RESAMPLES, len(values)))
-    return np.asarray(np.median(values[picks], axis=1), dtype=np.float64)
+    ranks = np.sort(generator.integers(0, count, size=(RESAMPLES, count)), axis=1)
+    return ranks[:, (count - 1) // 2], ranks[:, count // 2]
 
 
 def _finite(samples: Sequence[float]) -> NDArray[np.float64]:

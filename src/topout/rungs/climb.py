@@ -17,11 +17,13 @@ from topout.measure.runner import StoppingRule
 from topout.models.known import DRAFTS, bundled_folder
 from topout.models.load import ModelSource, resolve_model
 from topout.records import Climb, Machine, ModelSummary, WorkloadSummary
+from topout.rungs.compile import Compile
 from topout.rungs.ladder import Ladder, LadderSetup
 from topout.rungs.rates import load_or_measure_rates
 from topout.rungs.registry import select_rungs
 from topout.rungs.request import ClimbRequest
 from topout.rungs.run_folder import RunFolder
+from topout.rungs.rung import Rung
 from topout.rungs.texts import Texts, cut_texts
 from topout.rungs.worker import ModelChoice, Preparation
 
@@ -67,8 +69,7 @@ def climb(
     folder.save_request(request)
     ladder: Ladder | None = None
     try:
-        setup = _set_up(subject, folder, notify)
-        setup.rungs = rungs
+        setup = _set_up(subject, rungs, folder, notify)
         setup.record = _continued(earlier, setup.record)
         ladder = Ladder(setup)
         record = ladder.climb()
@@ -140,7 +141,7 @@ def _resolve_draft(request: ClimbRequest, source: ModelSource) -> ModelSource | 
     return draft
 
 
-def _set_up(subject: _Subject, folder: RunFolder, notify: Notify) -> LadderSetup:
+def _set_up(subject: _Subject, rungs: list[Rung], folder: RunFolder, notify: Notify) -> LadderSetup:
     """Measure what predictions need, and cut the text."""
     request, source, workload = subject.request, subject.source, subject.workload
     scored = min(SCORED_TOKENS, workload.new_tokens)
@@ -150,7 +151,12 @@ def _set_up(subject: _Subject, folder: RunFolder, notify: Notify) -> LadderSetup
     ceilings = load_or_measure_ceilings(subject.machine, quick=True, device=workload.device)
     notify("measure what PyTorch reaches here (once per machine)")
     rates = load_or_measure_rates(
-        subject.machine, ceilings, workload, source, folder.logs / "rates.log"
+        subject.machine,
+        ceilings,
+        workload,
+        source,
+        folder.logs / "rates.log",
+        with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
     )
     workload = msgspec.structs.replace(workload, prompt_source=texts.description)
     record = Climb(
@@ -170,7 +176,7 @@ def _set_up(subject: _Subject, folder: RunFolder, notify: Notify) -> LadderSetup
         preparation=_preparation(subject, workload, texts),
         texts=texts,
         context=Context(workload=workload, ceilings=ceilings, rates=rates),
-        rungs=[],
+        rungs=rungs,
         max_loss=request.max_loss,
         rule=_stopping_rule(request),
         rung_timeout_s=request.rung_timeout_s,

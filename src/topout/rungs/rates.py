@@ -24,14 +24,18 @@ def load_or_measure_rates(
     source: ModelSource,
     log: Path,
     *,
+    with_compile: bool,
     refresh: bool = False,
 ) -> Rates:
     """Cached rates of this machine, or fresh ones from a worker, which are then cached.
 
+    `with_compile` measures compiled modes too, which takes most of the time.
+
     Raises UnsupportedError when the worker fails.
     """
     versions = _versions()
-    path = _path(machine, ceilings, workload, source, versions)
+    with_compile = with_compile and (machine.compiler is not None or workload.device != "cpu")
+    path = _path(machine, ceilings, workload, source, f"{versions} {with_compile}")
     if not refresh:
         with contextlib.suppress(RecordError):
             return read(path, Rates)
@@ -48,7 +52,7 @@ def load_or_measure_rates(
                 config_json=source.config_json,
                 architecture=source.config.architecture,
                 ceilings=msgspec.to_builtins(ceilings),
-                with_compile=machine.compiler is not None or workload.device != "cpu",
+                with_compile=with_compile,
             )
         except WorkerFailure as failure:
             raise UnsupportedError(
