@@ -13,7 +13,7 @@ def parse_peak_rss_bytes(status: str) -> int | None:
     for line in status.splitlines():
         if line.startswith("VmHWM:"):
             fields = line.split()
-            if len(fields) >= 2 and fields[1].isdigit():
+            if len(fields) >= 2 and fields[1].isdecimal():
                 return int(fields[1]) * 1024  # the kernel writes kB and means KiB
     return None
 

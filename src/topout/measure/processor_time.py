@@ -24,7 +24,7 @@ def parse_proc_stat(text: str) -> ProcessorTime | None:
         name, *columns = line.split() or [""]
         if name != "cpu":
             continue
-        if not all(column.isdigit() for column in columns) or len(columns) <= _STEAL_COLUMN:
+        if not all(column.isdecimal() for column in columns) or len(columns) <= _STEAL_COLUMN:
             return None
         ticks = [int(column) for column in columns]
         # guest and guest_nice (columns 8, 9) are already contained in user and nice.

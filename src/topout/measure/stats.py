@@ -27,11 +27,14 @@ def _middle_picks(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ranks of the two middle values of each resample (the same where `count` is odd).
 
     Ranks are as good as values: the median of a resample is the value of its middle rank. So the
-    draws are made once per count, and a bootstrap costs microseconds.
+    draws are made once per count, and a bootstrap costs microseconds. Every resample has its
+    mirror image among the others, so that a ratio turned over has its interval turned over.
     """
     generator = np.random.default_rng(_SEED)
-    ranks = np.sort(generator.integers(0, count, size=(RESAMPLES, count)), axis=1)
-    return ranks[:, (count - 1) // 2], ranks[:, count // 2]
+    ranks = np.sort(generator.integers(0, count, size=(RESAMPLES // 2, count)), axis=1)
+    low, high = ranks[:, (count - 1) // 2], ranks[:, count // 2]
+    mirrored_low, mirrored_high = count - 1 - high, count - 1 - low
+    return np.concatenate([low, mirrored_low]), np.concatenate([high, mirrored_high])
 
 
 def _finite(samples: Sequence[float]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from topout.errors import TopoutError
 FailureKind = Literal["crash", "hang", "memory", "error", "input"]
 Handler = Callable[[dict[str, Any]], Any]
 _PR_SET_PDEATHSIG = 1
+_LIVENESS_CHECK_S = 0.5
 _OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -58,6 +59,7 @@ class Worker:
         self._reply_read, reply_write = os.pipe()
         self._log = log
         self._buffer = b""
+        self._closed = False
         command = [sys.executable, "-m", module, str(request_read), str(reply_write)]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -96,6 +98,8 @@ class Worker:
         Raises WorkerFailure when the child dies, stays silent for `timeout_s`, or answers with an
         error; after a hang or a crash the child is gone.
         """
+        if self._closed:
+            raise WorkerFailure("crash", "has already ended")
         line = msgspec.json.encode(_Request(method=method, params=params)) + b"\n"
         try:
             _write_all(self._request_write, line)
@@ -113,10 +117,11 @@ class Worker:
 
     def close(self) -> None:
         """End the child and everything that it started; safe to call again."""
-        for descriptor in (self._request_write, self._reply_read):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._request_write = self._reply_read = -1
+        if self._closed:
+            return  # its process id may be another's by now
+        self._closed = True
+        os.close(self._request_write)
+        os.close(self._reply_read)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -125,13 +130,18 @@ class Worker:
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
             remaining = deadline - time.monotonic()
-            ready, _, _ = select.select([self._reply_read], [], [], max(0.0, remaining))
-            if not ready:
+            alive = self.alive  # before the wait, so that a last reply is not missed
+            wait_s = max(0.0, min(remaining, _LIVENESS_CHECK_S))
+            ready, _, _ = select.select([self._reply_read], [], [], wait_s)
+            if ready:
+                chunk = os.read(self._reply_read, 1 << 16)
+                if not chunk:
+                    raise EOFError
+                self._buffer += chunk
+            elif not alive:
+                raise EOFError  # what the child forked holds its end of the pipe open
+            elif remaining <= 0:
                 raise TimeoutError
-            chunk = os.read(self._reply_read, 1 << 16)
-            if not chunk:
-                raise EOFError
-            self._buffer += chunk
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line
 
@@ -157,8 +167,6 @@ class Worker:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    if descriptor < 0:
-        raise BrokenPipeError
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from topout.cost.predict import Context
-from topout.errors import InputError, UnsupportedError
+from topout.errors import InputError, TopoutError, UnsupportedError
 from topout.kernels.cache import writable_cache_folder
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
@@ -73,6 +73,9 @@ def climb(
         setup.record = _continued(earlier, setup.record)
         ladder = Ladder(setup)
         record = ladder.climb()
+    except TopoutError:
+        folder.discard_if_empty()
+        raise
     except KeyboardInterrupt:
         raise Interrupted(ladder.record if ladder else earlier, folder) from None
     folder.clean()

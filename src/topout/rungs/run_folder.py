@@ -99,6 +99,13 @@ class RunFolder:
             ) from None
         return path
 
+    def discard_if_empty(self) -> None:
+        """Remove a folder in which nothing was recorded or logged; others stay."""
+        has_logs = self.logs.is_dir() and any(self.logs.iterdir())
+        if not has_logs and not (self.path / RUN_FILE).exists():
+            with contextlib.suppress(OSError):
+                shutil.rmtree(self.path)
+
     def clean(self) -> None:
         """Remove what only a running climb needs."""
         with contextlib.suppress(OSError):

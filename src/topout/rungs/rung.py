@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from topout.rungs.session import Session
     from topout.rungs.steps import Steps
 
+MOST_PROPOSED_TOKENS = 4  # per verification pass, of any rung that speculates
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -37,7 +38,6 @@ class Build:
     draft: ModelSource | None
     quantized_folder: Path
     dtype: torch.dtype
-    proposed_tokens: int = 0  # per verification pass, when speculating
     stack: list[Rung] = field(default_factory=list)
 
     @property
@@ -52,9 +52,11 @@ class Build:
 
     @property
     def cache_len(self) -> int:
-        """Positions that a static KV cache needs: the workload and what speculation overshoots."""
-        slack = self.proposed_tokens + 1 if self.proposed_tokens else 0
-        return self.workload.prompt_len + self.workload.new_tokens + slack
+        """Positions of a static KV cache: the workload and what speculation overshoots.
+
+        The same for every stack, so that graphs which differ in nothing else are compiled once.
+        """
+        return self.workload.prompt_len + self.workload.new_tokens + MOST_PROPOSED_TOKENS + 1
 
 
 class Rung:

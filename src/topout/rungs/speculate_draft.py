@@ -5,13 +5,13 @@ from torch import Tensor
 
 from topout.cost.predict import Expectation
 from topout.models.load import load_decoder
-from topout.rungs.rung import Build, Rung, memory_bytes_of
+from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung, memory_bytes_of
 from topout.rungs.sampling import Sampling, draw
 from topout.rungs.session import DecoderSession, Session
 from topout.rungs.speculation import SpeculativeSession, no_room
 from topout.rungs.steps import DecoderSteps, Steps
 
-PROPOSED_TOKENS = 4
+PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
 
 
 class SpeculateDraft(Rung):
@@ -45,10 +45,6 @@ class SpeculateDraft(Rung):
             accepted_per_pass=expectation.acceptance.get(self.name),
             draft=build.draft.config,
         )
-
-    def configure(self, build: Build) -> None:
-        """Leave room in the cache for proposals beyond the end."""
-        build.proposed_tokens = PROPOSED_TOKENS
 
     def transform_session(self, session: Session, build: Build) -> Session:
         """Put the verifying loop in the place of the plain one."""

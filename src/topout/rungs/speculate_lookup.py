@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from topout.cost.predict import Expectation
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung
 from topout.rungs.session import DecoderSession, Session
 from topout.rungs.speculation import SpeculativeSession, no_room
 
-PROPOSED_TOKENS = 4
+PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
 LONGEST_NGRAM = 3
 
 
@@ -32,10 +32,6 @@ class SpeculateLookup(Rung):
             proposed_tokens=PROPOSED_TOKENS,
             accepted_per_pass=expectation.acceptance.get(self.name),
         )
-
-    def configure(self, build: Build) -> None:
-        """Leave room in the cache for proposals beyond the end."""
-        build.proposed_tokens = PROPOSED_TOKENS
 
     def transform_session(self, session: Session, build: Build) -> Session:
         """Put the verifying loop in the place of the plain one."""

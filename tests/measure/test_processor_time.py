@@ -1,0 +1,86 @@
+"""Readings of /proc/stat, from texts that the test writes."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topout.measure.processor_time import (
+    ProcessorTime,
+    busy_share,
+    parse_proc_stat,
+    processor_time,
+    stolen_share,
+)
+
+#              user nice system idle iowait irq softirq steal guest guest_nice
+STAT = "cpu  100 20 30 400 50 6 7 80 9 1\ncpu0 50 10 15 200 25 3 3 40 4 1\nintr 1 2 3\nctxt 5\n"
+
+
+def test_the_first_line_is_of_all_cpus() -> None:
+    # total: 100 + 20 + 30 + 400 + 50 + 6 + 7 + 80 = 693, since user and nice hold the guests'
+    # time already; idle: 400 + 50 of waiting for disks.
+    assert parse_proc_stat(STAT) == ProcessorTime(total=693, idle=450, steal=80)
+
+
+def test_kernels_without_guest_columns() -> None:
+    assert parse_proc_stat("cpu 1 2 3 4 5 6 7 8") == ProcessorTime(total=36, idle=9, steal=8)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "cpu0 1 2 3 4 5 6 7 8\n",  # of one CPU
+        "cpu 1 2 3 4 5 6 7\n",  # kernels before 2.6.11 have no steal
+        "cpu 1 2 3 4 5 6 7 -8\n",
+        "cpu 1 2 3 four 5 6 7 8\n",
+        "cpu\n",
+    ],
+)
+def test_what_is_missing_or_malformed_is_none(text: str) -> None:
+    assert parse_proc_stat(text) is None
+
+
+@given(st.text(alphabet="cpu0123456789²٣ -.\n\tx"))
+def test_no_text_breaks_the_parser(text: str) -> None:
+    found = parse_proc_stat("cpu " + text)
+    assert found is None or (found.total >= found.idle >= 0 and found.total >= found.steal >= 0)
+
+
+@given(st.lists(st.integers(0, 10**15), min_size=8, max_size=10))
+def test_any_counters_are_read(ticks: list[int]) -> None:
+    found = parse_proc_stat("cpu  " + " ".join(map(str, ticks)) + "\n")
+    assert found == ProcessorTime(total=sum(ticks[:8]), idle=ticks[3] + ticks[4], steal=ticks[7])
+
+
+def test_shares_are_of_the_time_between_two_readings() -> None:
+    before = ProcessorTime(total=1000, idle=600, steal=100)
+    after = ProcessorTime(total=1200, idle=650, steal=130)
+    assert stolen_share(before, after) == pytest.approx(0.15)  # 30 of 200
+    assert busy_share(before, after) == pytest.approx(0.75)  # 200 − 50 idle, of 200
+
+
+def test_counters_that_step_back_give_no_negative_share() -> None:
+    """Some kernels correct iowait and steal downwards."""
+    before = ProcessorTime(total=1000, idle=600, steal=100)
+    after = ProcessorTime(total=1100, idle=590, steal=90)
+    assert stolen_share(before, after) == 0.0
+    assert busy_share(before, after) == 1.0
+
+
+@pytest.mark.parametrize("share", [stolen_share, busy_share])
+def test_without_two_readings_there_is_no_share(share) -> None:  # type: ignore[no-untyped-def]
+    reading = ProcessorTime(total=1000, idle=600, steal=100)
+    assert share(None, reading) is None
+    assert share(reading, None) is None
+    assert share(reading, reading) is None  # no time passed
+
+
+def test_the_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "stat"
+    path.write_text(STAT)
+    assert processor_time(path) == parse_proc_stat(STAT)
+    assert processor_time(tmp_path / "missing") is None

@@ -1,0 +1,155 @@
+"""Medians, intervals and ratios, against values computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topout.measure.stats import (
+    CONFIDENCE,
+    chained,
+    estimate,
+    inverse,
+    paired_ratio,
+    relative_spread,
+)
+from topout.records import Estimate
+
+times = st.floats(min_value=1e-6, max_value=1e4)
+samples = st.lists(times, min_size=1, max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("values", "median"),
+    [([3.0, 1.0, 2.0], 2.0), ([4.0, 1.0, 2.0, 100.0], 3.0), ([7.0], 7.0), ([5.0, 5.0], 5.0)],
+)
+def test_the_median_is_the_middle_value(values: list[float], median: float) -> None:
+    assert estimate(values).median == median
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [
+        (1, 1.0, 1.0),
+        # The median of 5 draws from 5 values is the least when 3 or more draws hit it:
+        # Σ_{i≥3} C(5,i)·0.2^i·0.8^(5−i) = 0.0512 + 0.0064 + 0.0003 = 5.8 % > 2.5 %.
+        (5, 1.0, 5.0),
+        # 4 or more of 7 draws hit the least: 35·(1/7)⁴·(6/7)³ + 21·(1/7)⁵·(6/7)² + … = 1.0 %,
+        # under 2.5 %; the least two: 35·(2/7)⁴·(5/7)³ + 21·(2/7)⁵·(5/7)² + … = 10.8 %, over it.
+        (7, 2.0, 6.0),
+    ],
+)
+def test_the_interval_is_the_bootstraps(count: int, low: float, high: float) -> None:
+    found = estimate([float(value) for value in range(1, count + 1)])
+    assert (found.low, found.high) == (low, high)
+
+
+@given(samples)
+def test_the_interval_holds_the_median_and_lies_among_the_samples(values: list[float]) -> None:
+    found = estimate(values)
+    assert min(values) <= found.low <= found.median <= found.high <= max(values)
+
+
+@given(samples, st.floats(min_value=1e-3, max_value=1e3))
+def test_another_unit_changes_nothing_else(values: list[float], factor: float) -> None:
+    plain, scaled = estimate(values), estimate([factor * value for value in values])
+    assert scaled.median == pytest.approx(factor * plain.median)
+    assert scaled.low == pytest.approx(factor * plain.low)
+    assert scaled.high == pytest.approx(factor * plain.high)
+
+
+@given(samples.flatmap(lambda values: st.tuples(st.just(values), st.permutations(values))))
+def test_the_order_of_samples_does_not_matter(pair: tuple[list[float], list[float]]) -> None:
+    assert estimate(pair[0]) == estimate(pair[1])
+
+
+@pytest.mark.parametrize("distribution", ["normal", "lognormal", "outliers"])
+def test_the_interval_covers_the_truth_as_often_as_it_says(distribution: str) -> None:
+    generator = np.random.default_rng(7)
+    draws = generator.standard_normal((800, 12))
+    if distribution == "lognormal":
+        draws = np.exp(draws)
+    if distribution == "outliers":
+        spikes = generator.choice([-10.0, 10.0], draws.shape)
+        draws = draws + spikes * (generator.random(draws.shape) < 0.1)
+    truth = {"normal": 0.0, "lognormal": 1.0, "outliers": 0.0}[distribution]
+    intervals = [estimate(row.tolist()) for row in draws]
+    covered = np.mean([each.low <= truth <= each.high for each in intervals])
+    assert CONFIDENCE - 0.04 <= covered <= CONFIDENCE + 0.04
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf], [1.0, -math.inf, 2.0]])
+def test_what_is_no_sample_is_refused(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="an estimate needs"):
+        estimate(values)
+    with pytest.raises(ValueError, match="an estimate needs"):
+        relative_spread(values)
+
+
+def test_ratios_are_taken_pair_by_pair() -> None:
+    found = paired_ratio([2.0, 6.0, 4.0], [1.0, 2.0, 4.0])
+    assert found.pairs == [2.0, 3.0, 1.0]
+    assert found.median == pytest.approx(2.0)
+    # Of three, the least is the median of 7 in 27 resamples, so the interval is all of them.
+    assert (found.low, found.high) == (pytest.approx(1.0), pytest.approx(3.0))
+
+
+def test_the_middle_of_two_ratios_is_their_geometric_mean() -> None:
+    assert paired_ratio([2.0, 1.0], [1.0, 2.0]).median == pytest.approx(1.0)  # not 1.25
+
+
+@given(st.lists(st.tuples(times, times), min_size=1, max_size=16))
+def test_rivals_that_change_places_turn_the_ratio_over(pairs: list[tuple[float, float]]) -> None:
+    rival, candidate = [list(side) for side in zip(*pairs, strict=True)]
+    there, back = paired_ratio(rival, candidate), paired_ratio(candidate, rival)
+    assert back.median == pytest.approx(1 / there.median)
+    assert back.low == pytest.approx(1 / there.high)
+    assert back.high == pytest.approx(1 / there.low)
+
+
+def test_a_drift_cancels_in_the_pairs() -> None:
+    drift = [1.0 + 0.1 * step for step in range(12)]
+    found = paired_ratio([2 * each for each in drift], drift)
+    assert found.low == pytest.approx(2.0) and found.high == pytest.approx(2.0)
+
+
+def test_a_sample_without_its_rival_is_refused() -> None:
+    with pytest.raises(ValueError, match="beside it"):
+        paired_ratio([1.0, 2.0], [1.0])
+
+
+def test_seconds_per_token_become_tokens_per_second() -> None:
+    found = inverse(Estimate(median=0.5, low=0.25, high=1.0), 3.0)
+    assert found == Estimate(median=6.0, low=3.0, high=12.0)
+
+
+@given(st.lists(times, min_size=3, max_size=3))
+def test_the_inverse_of_the_inverse_is_the_figure(bounds: list[float]) -> None:
+    low, median, high = sorted(bounds)
+    twice = inverse(inverse(Estimate(median=median, low=low, high=high)))
+    assert twice.median == pytest.approx(median)
+    assert (twice.low, twice.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_chained_ratios_multiply_and_their_spreads_add_in_quadrature() -> None:
+    first = Estimate(median=2.0, low=2 * math.exp(-0.3), high=2 * math.exp(0.05))
+    second = Estimate(median=3.0, low=3 * math.exp(-0.4), high=3 * math.exp(0.12))
+    product = chained(first, second)
+    assert product.median == pytest.approx(6.0)
+    assert product.low == pytest.approx(6 * math.exp(-0.5))  # 0.3² + 0.4² = 0.5²
+    assert product.high == pytest.approx(6 * math.exp(0.13))  # 0.05² + 0.12² = 0.13²
+
+
+def test_chaining_with_certainty_changes_nothing() -> None:
+    ratio = paired_ratio([2.0, 2.2, 2.4], [1.0, 1.0, 1.0])
+    product = chained(Estimate(median=1.0, low=1.0, high=1.0), ratio)
+    assert product.median == pytest.approx(ratio.median)
+    assert (product.low, product.high) == (pytest.approx(ratio.low), pytest.approx(ratio.high))
+
+
+def test_relative_spread_is_between_the_quartiles() -> None:
+    assert relative_spread([5.0, 1.0, 4.0, 2.0, 3.0]) == pytest.approx(2 / 3)  # (4 − 2) / 3
+    assert relative_spread([2.0, 2.0, 2.0]) == 0.0
+    assert relative_spread([0.0, 0.0, 1.0]) == math.inf

@@ -1,0 +1,79 @@
+"""A worker that does to itself what a rung can do to it: for `python -m`."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from topout.errors import InputError
+from topout.measure.worker import serve
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names its own."""
+
+
+def echo(params: dict[str, Any]) -> Any:
+    """The parameters as they came."""
+    return params
+
+
+def shout(params: dict[str, Any]) -> str:
+    """Print to every place that a library prints to, then answer."""
+    sys.stdout.write('{"result": "a lie"}\n')
+    sys.stdout.flush()
+    os.write(1, b'{"result": "another lie"}\n')
+    os.write(2, b"\xff\xfe not even text\n")
+    return "the truth"
+
+
+def fail(params: dict[str, Any]) -> None:
+    """Raise what `how` says."""
+    errors: dict[str, Exception] = {
+        "plain": RuntimeError("the first line\n   the second line"),
+        "silent": ValueError(),
+        "input": InputError("--draft has other tokens.", "Give another."),
+        "memory": MemoryError(),
+        "torch": OutOfMemoryError("CUDA"),
+        "allocator": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    }
+    raise errors[params["how"]]
+
+
+def die(params: dict[str, Any]) -> None:
+    """End as `how` says, without an answer."""
+    os.write(2, b"the last words before the end\n\n")
+    if params["how"] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if params["how"] == "segfault":
+        ctypes.string_at(0)
+    if params["how"] == "abort":
+        os.abort()
+    if params["how"] == "forked" and os.fork() == 0:
+        time.sleep(60)  # the grandchild holds the reply pipe open
+        os._exit(0)
+    os._exit(3)
+
+
+def hang(params: dict[str, Any]) -> None:
+    """Start a process of its own, note its id in `path`, and never answer."""
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(params["path"]).write_text(str(grandchild.pid))
+    time.sleep(600)
+
+
+def nap(params: dict[str, Any]) -> str:
+    """Answer after `seconds`."""
+    time.sleep(params["seconds"])
+    return "rested"
+
+
+if __name__ == "__main__":
+    serve(
+        {"echo": echo, "shout": shout, "fail": fail, "die": die, "hang": hang, "nap": nap},
+        sys.argv[1:],
+    )
