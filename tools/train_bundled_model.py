@@ -77,7 +77,7 @@ RECIPE = Recipe(
     draft=Member(
         "pycode-1m",
         Shape(VOCAB_SIZE, n_embd=128, n_layer=2, n_head=2),
-        Plan(steps=1000, muon_lr=5e-3, adamw_lr=5e-3, distillation_weight=0.8, seed=2),
+        Plan(steps=800, muon_lr=5e-3, adamw_lr=5e-3, distillation_weight=0.8, seed=2),
     ),
 )
 

@@ -35,7 +35,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     kv_copies: float = 0.0
     gelu_passes: int = 1
     reads_whole_cache: bool = False
-    generated_gemv_rows: int = 0  # products of at most so many rows run in generated kernels
+    generated_gemv_rows: dict[str, int] = {}  # by weight type: the most rows of generated kernels
     proposed_tokens: int = 0
     accepted_per_pass: float | None = None  # tokens that one verification pass yields
     draft: ModelConfig | None = None
@@ -157,7 +157,8 @@ def _phase(
     moved = 0.0
     for op in ops:
         if op.kind == "linear":
-            family = "gemv" if op.rows <= expectation.generated_gemv_rows else "linear"
+            most_rows = expectation.generated_gemv_rows.get(stored, 0)
+            family = "gemv" if op.rows <= most_rows else "linear"
             compute, memory = _linear_time(
                 op, f"{family}_{stored}", weight_size, working_set, context
             )

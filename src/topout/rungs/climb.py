@@ -159,6 +159,7 @@ def _set_up(subject: _Subject, rungs: list[Rung], folder: RunFolder, notify: Not
         workload,
         source,
         folder.logs / "rates.log",
+        keep=not doubts,
         with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
     )
     workload = msgspec.structs.replace(workload, prompt_source=texts.description)

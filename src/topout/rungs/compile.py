@@ -54,6 +54,7 @@ class CompiledSteps:
         """Prompt [B, S] → [B, V]; one graph per length S."""
         length = prompt.shape[1]
         self.cache.truncate(0)
+        prompt = plain_copy(prompt)
         logits: Tensor = self._prefill(self.model, prompt, self.positions[:length], self.cache)
         return logits
 
@@ -64,8 +65,17 @@ class CompiledSteps:
     def extend(self, tokens: Tensor, position: int) -> Tensor:
         """Tokens [B, K] → [B, K, V]; one graph per chunk length K."""
         positions = self.positions[position : position + tokens.shape[1]]
+        tokens = plain_copy(tokens)
         logits: Tensor = self._extend(self.model, tokens, positions, self.positions, self.cache)
         return logits
+
+
+def plain_copy(tokens: Tensor) -> Tensor:
+    """The same tokens with the strides of a fresh tensor.
+
+    Strides are part of a graph's guards: a slice of a longer text would be compiled anew.
+    """
+    return tokens.clone(memory_format=torch.contiguous_format)
 
 
 def compile_mode(device: torch.device) -> str | None:

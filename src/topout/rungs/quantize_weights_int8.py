@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from topout.cost.predict import Expectation
 from topout.models.decoder import Decoder
-from topout.rungs.generate_gemv import MOST_ROWS, GeneratedGemvLinear, few_rows_product
+from topout.rungs.generate_gemv import GeneratedGemvLinear, few_rows_product, most_rows
 from topout.rungs.rung import Build, Rung
 
 _LARGEST = 127
@@ -70,7 +70,7 @@ class WeightOnlyInt8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., K] → [..., N] in x's dtype."""
         flat = x.reshape(-1, x.shape[-1])
-        if self.generated and flat.shape[0] <= MOST_ROWS:
+        if self.generated and flat.shape[0] <= most_rows(self.weight):
             y = few_rows_product(flat, self.weight) * self.scales
         else:
             y = self._library_product(flat.to(torch.bfloat16))

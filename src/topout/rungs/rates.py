@@ -25,11 +25,13 @@ def load_or_measure_rates(
     log: Path,
     *,
     with_compile: bool,
+    keep: bool = True,
     refresh: bool = False,
 ) -> Rates:
     """Cached rates of this machine, or fresh ones from a worker, which are then cached.
 
-    `with_compile` measures compiled modes too, which takes most of the time.
+    `with_compile` measures compiled modes too, which takes most of the time. Fresh rates are
+    cached only where `keep` says so: those of a busy machine serve for once.
 
     Raises UnsupportedError when the worker fails.
     """
@@ -60,8 +62,9 @@ def load_or_measure_rates(
                 f"See {log}.",
             ) from None
     rates = msgspec.convert(reply, Rates)
-    with contextlib.suppress(OutputError):
-        write(rates, path)
+    if keep:
+        with contextlib.suppress(OutputError):
+            write(rates, path)
     return rates
 
 
