@@ -52,7 +52,7 @@ def _climb(request: ClimbRequest) -> Climb:
     with tempfile.TemporaryDirectory() as home:
         os.environ["TOPOUT_HOME"] = home
         print(f"climbing {request.model} …", file=sys.stderr)
-        record, _ = climb(request, notify=lambda text: print(f"  {text}", file=sys.stderr))
+        record, _ = climb(request, notify=lambda text, done: print(f"  {text}", file=sys.stderr))
     return record
 
 

@@ -41,10 +41,10 @@ def machine(
 ) -> None:
     """What is this machine, and what can it reach?"""
     from topout.machine.report import report_machine
-    from topout.progress import fraction_progress
+    from topout.progress import progress_bar
 
     _check_outputs(json, None)
-    with fraction_progress() as progress:
+    with progress_bar() as progress:
         report = report_machine(
             refresh=refresh,
             quick=quick,
@@ -99,7 +99,7 @@ def climb(
 ) -> None:
     """What makes it faster, by how much, and is the output still right?"""
     from topout.models.known import DEFAULT_MODEL
-    from topout.progress import stage_progress
+    from topout.progress import progress_bar
     from topout.rungs.climb import Interrupted
     from topout.rungs.climb import climb as climb_ladder
     from topout.rungs.climb import resume as resume_ladder
@@ -127,7 +127,7 @@ def climb(
     )
     _check_outputs(json, report)
     try:
-        with stage_progress() as notify:
+        with progress_bar() as notify:
             if resume is not None:
                 record, folder = resume_ladder(resume, notify=notify)
             else:

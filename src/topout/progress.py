@@ -4,38 +4,21 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
+Notify = Callable[[str, float], None]
+"""Called with what happens now and how much of the whole is done, 0 to 1."""
+
 
 @contextlib.contextmanager
-def fraction_progress() -> Iterator[Callable[[str, float], None] | None]:
-    """A bar for work that knows how much of it is done: call with (what, fraction)."""
+def progress_bar() -> Iterator[Notify | None]:
+    """A bar with the time that has passed and what happens now; None where nobody watches."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TimeElapsedColumn(), BarColumn(bar_width=16), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measure", total=1.0)
-        yield lambda what, fraction: progress.update(task, description=what, completed=fraction)
-
-
-@contextlib.contextmanager
-def stage_progress() -> Iterator[Callable[[str], None]]:
-    """A line that says what happens now and for how long; verdicts stay on the screen."""
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-
-        def show(text: str) -> None:
-            progress.update(task, description=escape(text))
-
-        yield show
+        task = progress.add_task("", total=1.0)
+        yield lambda what, done: progress.update(task, description=escape(what), completed=done)

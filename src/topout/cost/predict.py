@@ -191,7 +191,7 @@ def _linear_time(
     op: Op, kernel: str, weight_size: int, working_set_bytes: int, context: Context
 ) -> tuple[float, float]:
     """(compute, memory) seconds of all runs of a linear op at PyTorch's efficiency."""
-    efficiency = linear_efficiency(context.rates, kernel, op.rows, op.matrix_elements)
+    efficiency = linear_efficiency(context.rates, kernel, op.rows, working_set_bytes)
     compute, memory = roofline_time(
         op.flops,
         op.weight_elements * weight_size,
@@ -233,21 +233,19 @@ def _other_time(op: Op, dtype: Dtype, size: int, context: Context) -> tuple[floa
     return (op.flops / attention.prefill_flops_per_s if op.rows > 16 else 0.0), memory
 
 
-def linear_efficiency(rates: Rates, kernel: str, rows: int, matrix_elements: int) -> float:
-    """Efficiency interpolated between the measured sizes of matrix, at the nearest measured M.
+def linear_efficiency(rates: Rates, kernel: str, rows: int, working_set_bytes: float) -> float:
+    """Efficiency interpolated between the measured working sets, at the nearest measured M.
 
-    Sizes and M are compared by their logarithms; beyond the measured sizes the nearest holds.
+    Working sets and M are compared by their logarithms; beyond the measured ones the nearest holds.
     """
-    measured = [rate for rate in rates.linear if rate.kernel == kernel]
-    if not measured:
-        measured = rates.linear
+    measured = [rate for rate in rates.linear if rate.kernel == kernel] or rates.linear
     nearest = min({rate.rows for rate in measured}, key=lambda m: abs(math.log(m / max(1, rows))))
     points = sorted(
-        (math.log(rate.matrix_elements), rate.efficiency)
+        (math.log(rate.working_set_bytes), rate.efficiency)
         for rate in measured
         if rate.rows == nearest
     )
-    at = math.log(matrix_elements)
+    at = math.log(max(1.0, working_set_bytes))
     if at <= points[0][0]:
         return points[0][1]
     for (x0, y0), (x1, y1) in itertools.pairwise(points):

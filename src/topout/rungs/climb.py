@@ -2,7 +2,6 @@
 
 import datetime
 import importlib.metadata
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,7 @@ from topout.models.known import DRAFTS, bundled_folder
 from topout.models.load import ModelSource, resolve_model
 from topout.records import Climb, Machine, ModelSummary, WorkloadSummary
 from topout.rungs.compile import Compile
-from topout.rungs.ladder import Ladder, LadderSetup
+from topout.rungs.ladder import Ladder, LadderSetup, Notify
 from topout.rungs.rates import load_or_measure_rates
 from topout.rungs.registry import select_rungs
 from topout.rungs.request import ClimbRequest
@@ -28,8 +27,6 @@ from topout.rungs.texts import Texts, cut_texts
 from topout.rungs.worker import ModelChoice, Preparation
 
 SCORED_TOKENS = 64  # of a window, at most: each is a pass of the model
-
-Notify = Callable[[str], None]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -59,7 +56,7 @@ def climb(
     `folder` of an earlier climb resumes it. Raises a TopoutError for bad input before anything is
     measured, OutputError when the result could not be written, and Interrupted on Ctrl-C.
     """
-    notify = notify or (lambda text: None)
+    notify = notify or (lambda text, done: None)
     request.check()
     rungs = select_rungs(request.rungs)
     subject = _resolve(request)
@@ -150,9 +147,9 @@ def _set_up(subject: _Subject, rungs: list[Rung], folder: RunFolder, notify: Not
     scored = min(SCORED_TOKENS, workload.new_tokens)
     texts = cut_texts(source, workload, request.text, scored, folder.scratch / "texts.safetensors")
     doubts = load_doubts()
-    notify("measure the machine's ceilings")
+    notify("measure the machine's ceilings", 0.0)
     ceilings = load_or_measure_ceilings(subject.machine, quick=True, device=workload.device)
-    notify("measure what PyTorch reaches here (once per machine)")
+    notify("measure what PyTorch reaches here (once per machine)", 0.0)
     rates = load_or_measure_rates(
         subject.machine,
         ceilings,

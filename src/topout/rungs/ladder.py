@@ -36,7 +36,7 @@ from topout.rungs.worker import Preparation, make_build
 REFERENCE_BUDGET_S = 12.0  # time that a reference may take, which sets the number of windows
 BASELINE_RUNS = 3
 
-Notify = Callable[[str], None]
+Notify = Callable[[str, float], None]  # what happens now, and how much is done
 
 
 class LadderSetup(msgspec.Struct, kw_only=True):
@@ -91,10 +91,10 @@ class Ladder:
 
     def _begin(self, baseline: Candidate) -> None:
         """Prepare the baseline, make the reference that all are verified against, and time it."""
-        self.setup.notify(f"{BASELINE}: load and warm up")
+        self._notify(f"{BASELINE}: load and warm up")
         try:
             baseline.prepare(self._preparation([]))
-            self.setup.notify(f"{BASELINE}: write the reference")
+            self._notify(f"{BASELINE}: write the reference")
             path = self.setup.folder.scratch / "baseline.safetensors"
             batch = self.setup.context.workload.batch_size
             once_s = baseline.make_reference(path, batch)
@@ -108,7 +108,7 @@ class Ladder:
                 preparation=msgspec.to_builtins(self._preparation([])),
             )
             if self._result_of(BASELINE) is None:
-                self.setup.notify(f"{BASELINE}: time")
+                self._notify(f"{BASELINE}: time")
                 samples = [self._timed(baseline, number) for number in range(BASELINE_RUNS)]
                 self._add_baseline(baseline, samples)
         except WorkerFailure as failure:
@@ -184,9 +184,9 @@ class Ladder:
         prediction: Prediction,
     ) -> RungResult:
         """Prepare, verify, then time against the champion; raises WorkerFailure."""
-        self.setup.notify(f"{rung.name}: build and warm up")
+        self._notify(f"{rung.name}: build and warm up")
         candidate.prepare(self._preparation(candidate.stack))
-        self.setup.notify(f"{rung.name}: verify")
+        self._notify(f"{rung.name}: verify")
         verification = self._verify(rung, candidate, champion, baseline)
         if not verification.passed:
             return self._outcome(
@@ -273,12 +273,12 @@ class Ladder:
             counts[of.label] += 1
             return sample
 
-        self.setup.notify(f"{name}: time against {rival.label}")
+        self._notify(f"{name}: time against {rival.label}")
         return run_in_turns(
             lambda: run(rival),
             lambda: run(candidate),
             self.setup.rule,
-            on_pair=lambda ratio: self.setup.notify(
+            on_pair=lambda ratio: self._notify(
                 f"{name}: pair {len(ratio.pairs)}, {ratio.median:.2f}× {rival.label}"
             ),
         )
@@ -304,7 +304,7 @@ class Ladder:
         if best_exact not in (champion.label, BASELINE) and self.record.exact_duel is None:
             rival = self._start(exact[-1].stack)
             try:
-                self.setup.notify(f"{rival.label}: build and warm up")
+                self._notify(f"{rival.label}: build and warm up")
                 rival.prepare(self._preparation(rival.stack))
                 duel = self._final_duel(rival, baseline)
                 self.record = msgspec.structs.replace(self.record, exact_duel=duel)
@@ -357,7 +357,7 @@ class Ladder:
         """The champion after a rung that an earlier, interrupted climb had finished."""
         if finished.status != "kept":
             return champion
-        self.setup.notify(f"{finished.name}: kept before the interruption")
+        self._notify(f"{finished.name}: kept before the interruption")
         candidate = self._start(finished.stack)
         if any(
             each.status == "kept" and self._is_above(each, finished) for each in self.record.rungs
@@ -388,6 +388,10 @@ class Ladder:
             self.record = msgspec.structs.replace(self.record, reasons=reasons)
             return None
 
+    def _notify(self, text: str) -> None:
+        """Tell what happens now; the final duels count as one rung more."""
+        self.setup.notify(text, len(self.record.rungs) / (len(self.setup.rungs) + 1))
+
     # --- the record -------------------------------------------------------------------------
 
     def _result_of(self, name: str) -> RungResult | None:
@@ -405,7 +409,7 @@ class Ladder:
             prediction_error=estimate(errors).median if errors else None,
         )
         self._save()
-        self.setup.notify(f"{result.name}: {result.status}. {result.reason}")
+        self._notify(f"{result.name}: {result.status}. {result.reason}")
 
     def _save(self) -> None:
         doubt = drift_doubt(self._probes)

@@ -50,7 +50,8 @@ class SpeculateDraft(Rung):
         """Put the verifying loop in the place of the plain one."""
         assert isinstance(session, DecoderSession)
         assert build.draft is not None
-        model = load_decoder(build.draft, dtype=build.dtype, device=str(build.device))
+        device = str(build.device)
+        model = load_decoder(build.draft, dtype=build.dtype, device=device, max_len=build.cache_len)
         steps: Steps = DecoderSteps(model, 1, build.cache_len)
         for rung in build.stack:
             steps = rung.transform_steps(steps, build)

@@ -23,6 +23,7 @@ NOISE_MARGIN = 16.0
 LEAST_RELATIVE_NOISE = 1e-6  # of the largest logit: a few units in the last place of fp32
 LEAST_P_VALUE = 1e-4
 SAMPLED_DRAWS = 400
+_METHOD = "teacher-forced held-out text through the rung's own prefill and decode"
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -117,10 +118,10 @@ def verify(
     `max_loss` above the reference's. `text_bytes` are the bytes that the scored tokens stand for.
     """
     logits = _score(session, reference.texts, reference.prompt_len, batch_size)
+    for whose, scores in (("the baseline's", reference.logits), ("its", logits)):
+        if not torch.isfinite(scores).all():
+            return _not_comparable(f"one of {whose} logits is not finite", reference)
     figures = compare_logits(logits, reference, text_bytes)
-    if not torch.isfinite(logits).all():
-        return msgspec.structs.replace(figures, reason="a logit is not finite")
-    divergence = compared = None
     if greedy:
         prompts = reference.texts[:, : reference.prompt_len]
         tokens = _continue(session, prompts, reference.greedy.shape[1], batch_size)
@@ -130,6 +131,12 @@ def verify(
         )
     passed, reason = _judge(figures, reference.tolerance, output_class, max_loss)
     return msgspec.structs.replace(figures, passed=passed, reason=reason)
+
+
+def _not_comparable(reason: str, reference: Reference) -> Verification:
+    """Rejected without figures: what is not a number cannot be recorded either."""
+    positions = reference.texts[:, reference.prompt_len :].numel()
+    return Verification(method=_METHOD, passed=False, reason=reason, positions=positions)
 
 
 def compare_logits(logits: Tensor, reference: Reference, text_bytes: int) -> Verification:
@@ -144,7 +151,7 @@ def compare_logits(logits: Tensor, reference: Reference, text_bytes: int) -> Ver
     same = logits.argmax(dim=-1) == reference.logits.argmax(dim=-1)
     decided_count = int(decided.sum())
     return Verification(
-        method="teacher-forced held-out text through the rung's own prefill and decode",
+        method=_METHOD,
         passed=False,
         reason="not judged",
         positions=targets.numel(),
