@@ -28,16 +28,19 @@ tokenizer, so they can be compared with other models of the same text.
 - {draft} is the draft model for speculative decoding with {target}. On held-out text both name
   the same most likely token at {greedy:.1%} of positions; sampling at temperature 1, the target
   accepts {sampled:.1%} of the draft's tokens.
-- Not a coding assistant: the models have learnt how Python looks, not how to program.
+- End a prompt with a word or a colon, not with white space: a newline and the indentation after it
+  are one token, and a prompt that ends in half of it asks for something never seen.
+- Not a coding assistant: the models have learnt how Python looks, not how to program. Greedy
+  output soon repeats itself; a draft model is accepted more often there than in real text.
 
 Both are in Hugging Face's layout for GPT-2, with float16 weights and the output layer tied to the
 embedding. `GPT2LMHeadModel.from_pretrained(folder)` and `Tokenizer.from_file(...)` load them.
 
 ## Data
 
-The source of the standard library of Python {python}: {training_documents} files,
-{training_megabytes:.1f} MB, {training_tokens:,} tokens. Left out: all tests, `encodings`,
-`pydoc_data` and other files that are mostly tables, and what the build of Python generates.
+The source of the standard library of Python {python}: {training_documents} files, {training_mb} MB
+and {training_tokens:,} tokens. Left out: all tests, `encodings`, `pydoc_data` and other files
+that are mostly tables, and what the build of Python generates.
 
 Held out: {held_out_documents} files, {held_out_kilobytes:.0f} kB, named in `heldout.json`. A file
 is held out by a hash of its name, and seven well-known modules always are. The text itself is not
@@ -126,7 +129,8 @@ def render_sample(sample: dict[str, Any]) -> str:
     """One sample with the prompt that led to it."""
     manner = "greedy" if sample["temperature"] == 0 else f"temperature {sample['temperature']}"
     text = (sample["prompt"] + sample["continuation"]).rstrip()
-    return f"{sample['model']}, {manner}, after `{sample['prompt'].strip()}`:\n\n```\n{text}\n```\n"
+    first_line = sample["prompt"].split("\n")[0]
+    return f"{sample['model']}, {manner}, from `{first_line}`:\n\n```\n{text}\n```\n"
 
 
 def render_card(record: dict[str, Any]) -> str:
@@ -143,7 +147,7 @@ def render_card(record: dict[str, Any]) -> str:
         sampled=record["agreement"]["sampled"],
         python=record["python"],
         training_documents=corpus["training_documents"],
-        training_megabytes=corpus["training_bytes"] / 1e6,
+        training_mb=f"{corpus['training_bytes'] / 1e6:.1f}",
         training_tokens=corpus["training_tokens"],
         held_out_documents=corpus["held_out_documents"],
         held_out_kilobytes=corpus["held_out_bytes"] / 1e3,

@@ -77,7 +77,9 @@ def write_model(model: GPT2LMHeadModel, tokenizer_file: Path, folder: Path) -> N
         for name, tensor in model.state_dict().items()
         if name != TIED_TENSOR
     }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    weights = folder / "model.safetensors"
+    save_file(tensors, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)  # safetensors lets the owner alone read, which would ship like that
     write_json(folder / "config.json", model_config(model))
     write_json(folder / "tokenizer_config.json", tokenizer_config(model))
     shutil.copyfile(tokenizer_file, folder / "tokenizer.json")

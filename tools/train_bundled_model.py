@@ -39,9 +39,10 @@ STAGES = ("target", "draft", "publish")
 SHIPPED = Path(__file__).parents[1] / "src/topout/models/bundled"
 DOCUMENT_ORDER_SEED = 1
 SAMPLE_TOKENS = 120
+# Without a newline at the end: a newline and the indentation after it are one token.
 SAMPLE_PROMPTS = (
-    "def read_lines(path, encoding=None):\n",
-    "class Queue:\n    def __init__(self, maxsize=0):\n",
+    "def read_lines(path, encoding=None):",
+    "def parse_arguments(argv):",
 )
 SAMPLE_TEMPERATURES = (0.0, 0.8)
 

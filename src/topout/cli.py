@@ -100,7 +100,7 @@ def climb(
     """What makes it faster, by how much, and is the output still right?"""
     from topout.models.known import DEFAULT_MODEL
     from topout.progress import progress_bar
-    from topout.rungs.climb import Interrupted
+    from topout.rungs.climb import Interrupted, UnsavedError
     from topout.rungs.climb import climb as climb_ladder
     from topout.rungs.climb import resume as resume_ladder
     from topout.rungs.request import ClimbRequest
@@ -140,9 +140,13 @@ def climb(
             file=sys.stderr,
         )
         raise typer.Exit(130) from None
+    except UnsavedError as unsaved:
+        _show_climb(unsaved.climb, json)
+        _write_json(unsaved.climb, json)
+        raise
     _show_climb(record, json)
-    _write_pages(record, folder, report)
     _write_json(record, json)
+    _write_pages(record, folder, report)
 
 
 def _show_climb(record: Any, json: str | None) -> None:

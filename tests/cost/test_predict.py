@@ -35,12 +35,12 @@ from .small_config import SMALL, small
 PLAIN = Expectation(mode="plain")
 
 
-def linear_rate(kernel: str, rows: int, matrix_elements: int, efficiency: float) -> LinearRate:
+def linear_rate(kernel: str, rows: int, working_set: int, efficiency: float) -> LinearRate:
     return LinearRate(
         kernel=kernel,
         rows=rows,
-        matrix_elements=matrix_elements,
-        working_set_bytes=0,
+        matrix_elements=1,
+        working_set_bytes=working_set,
         efficiency=efficiency,
         flops_per_s=1.0,
     )
@@ -220,11 +220,24 @@ def test_int8_weights_leave_activations_as_they_are() -> None:
 
 
 def test_generated_kernels_hold_for_few_rows() -> None:
-    generated = PLAIN.replace(generated_gemv_rows=5)
+    generated = PLAIN.replace(generated_gemv_rows={"fp32": 5, "bf16": 0})
     assert decode_s(generated) == pytest.approx(6.52 - 1.36)  # efficiency 1 instead of 0.5
     # Six rows of the prompt are too many, the one row of its head is not: 0.8 → 0.4 s.
     found = predict_prefill(SMALL, generated, context())
     assert found.time_s == pytest.approx(16.8 - 0.4)
+    # Each type of weight has a number of its own.
+    for other in (generated.replace(dtype="bf16"), generated.replace(weight_dtype="int8")):
+        assert decode_s(other) == decode_s(other.replace(generated_gemv_rows={}))
+
+
+def test_the_working_set_decides_the_efficiency() -> None:
+    rates = with_linear(
+        linear_rate("linear_fp32", 1, 3800, 1.0), linear_rate("linear_fp32", 1, 60_800, 0.5)
+    )
+    # Weights and 10 positions of the cache: 13,600 + 1600 = 15,200 B, half-way in the logarithm
+    # from 3800 (a quarter of it) to 60,800 (four times): efficiency 0.75.
+    found = predict_decode(SMALL, PLAIN, msgspec.structs.replace(context(), rates=rates))
+    assert found.time_s == pytest.approx(6.52 - 2.72 + 1.36 / 0.75)
 
 
 def test_the_working_set_decides_the_memory_level() -> None:
@@ -279,12 +292,12 @@ def with_linear(*rates: LinearRate) -> Rates:
     return msgspec.structs.replace(RATES, linear=list(rates))
 
 
-def test_efficiency_between_sizes_of_matrix() -> None:
+def test_efficiency_between_working_sets() -> None:
     rates = with_linear(
         linear_rate("linear_fp32", 1, 10_000, 0.6), linear_rate("linear_fp32", 1, 100, 0.2)
     )
-    for elements, expected in ((100, 0.2), (1000, 0.4), (10_000, 0.6), (1, 0.2), (10**9, 0.6)):
-        found = linear_efficiency(rates, "linear_fp32", 1, elements)
+    for size, expected in ((100, 0.2), (1000, 0.4), (10_000, 0.6), (0, 0.2), (10**9, 0.6)):
+        found = linear_efficiency(rates, "linear_fp32", 1, size)
         assert found == pytest.approx(expected)  # straight over the logarithm, level beyond
 
 
@@ -307,18 +320,18 @@ def test_a_kernel_that_was_not_measured_is_taken_for_the_others() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(1, 1e12), st.integers(1, 10**4))
-def test_efficiency_stays_between_those_measured(elements: float, rows: int) -> None:
+def test_efficiency_stays_between_those_measured(size: float, rows: int) -> None:
     rates = with_linear(
         *(
-            linear_rate("linear_fp32", m, size, efficiency)
-            for (m, size), efficiency in zip(
+            linear_rate("linear_fp32", m, measured, efficiency)
+            for (m, measured), efficiency in zip(
                 itertools.product((1, 256), (100, 10**4, 10**6)),
                 (0.2, 0.8, 0.5, 0.3, 0.9, 0.7),
                 strict=True,
             )
         )
     )
-    found = linear_efficiency(rates, "linear_fp32", rows, round(elements))
+    found = linear_efficiency(rates, "linear_fp32", rows, size)
     assert 0.2 - 1e-12 <= found <= 0.9 + 1e-12
 
 
@@ -359,7 +372,7 @@ expectations = st.builds(
     kv_copies=st.sampled_from([0.0, 1.0]),
     gelu_passes=st.integers(1, 8),
     reads_whole_cache=st.booleans(),
-    generated_gemv_rows=st.sampled_from([0, 8]),
+    generated_gemv_rows=st.sampled_from([{}, {"fp32": 8}, {"int8": 8, "bf16": 1}]),
     proposed_tokens=st.integers(0, 6),
     accepted_per_pass=st.none() | st.floats(1, 7),
     draft=st.sampled_from([None, small(layers=1)]),

@@ -1,14 +1,35 @@
-"""Tiny models run on one thread: a second one would only wait, and spin while it does."""
+"""What the tests of rungs share: one thread, and a compiler that leaves nothing behind."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from topout.errors import CompilerError
+from topout.kernels.build import find_compiler
+
 
 @pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
+    """Tiny models gain nothing from a second thread, which would spin while it waits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def inductor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """torch.compile in this process alone, its cache in the test's folder."""
+    from torch._inductor import config
+
+    try:
+        find_compiler()
+    except CompilerError as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    with config.patch(compile_threads=1):
+        torch.compiler.reset()
+        yield
+        torch.compiler.reset()

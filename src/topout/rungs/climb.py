@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from topout.cost.predict import Context
-from topout.errors import InputError, TopoutError, UnsupportedError
+from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
 from topout.kernels.cache import writable_cache_folder
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
@@ -38,6 +38,14 @@ class Interrupted(KeyboardInterrupt):
         super().__init__()
 
 
+class UnsavedError(OutputError):
+    """A climb was finished and could not be written; its record is in `climb`."""
+
+    def __init__(self, error: OutputError, climb: Climb) -> None:
+        self.climb = climb
+        super().__init__(error.message, error.remedy)
+
+
 class _Subject(msgspec.Struct, frozen=True):
     """What is climbed, checked and resolved, before anything is measured."""
 
@@ -54,7 +62,7 @@ def climb(
     """Climb the ladder with a model; returns the record and the folder that it lies in.
 
     `folder` of an earlier climb resumes it. Raises a TopoutError for bad input before anything is
-    measured, OutputError when the result could not be written, and Interrupted on Ctrl-C.
+    measured, UnsavedError when the result could not be written, and Interrupted on Ctrl-C.
     """
     notify = notify or (lambda text, done: None)
     request.check()
@@ -77,7 +85,7 @@ def climb(
         raise Interrupted(ladder.record if ladder else earlier, folder) from None
     folder.clean()
     if ladder.write_error is not None:
-        raise ladder.write_error
+        raise UnsavedError(ladder.write_error, record)
     return record, folder
 
 

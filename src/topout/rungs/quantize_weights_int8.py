@@ -16,6 +16,7 @@ from topout.rungs.generate_gemv import GeneratedGemvLinear, few_rows_product, mo
 from topout.rungs.rung import Build, Rung
 
 _LARGEST = 127
+_KERNEL_STEP = 16  # PyTorch's int8 kernel reads K so many at a time, and beyond the end of others
 _FORMAT = "topout-int8-per-channel-1"
 
 
@@ -79,7 +80,7 @@ class WeightOnlyInt8Linear(nn.Module):
 
     def _library_product(self, x: Tensor) -> Tensor:
         """x [M, K] bf16 → [M, N]; the kernels multiply in bf16 several times as fast as in fp32."""
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and x.shape[-1] % _KERNEL_STEP == 0:
             y: Tensor = torch.ops.aten._weight_int8pack_mm(x, self.weight, self.scales_bf16)
             return y
         # inductor fuses the widening into the matrix product's load of W.
@@ -130,12 +131,16 @@ def _load(path: Path, model: nn.Module, fingerprint: str) -> dict[str, Tensor] |
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT or metadata.get("fingerprint") != fingerprint:
                 return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies in memory of their own: a mapped file is paged in while it is timed, and its
+            # tensors are not aligned as the int8 kernel needs them.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None
     for name, linear in linear_layers(model):
-        weight = tensors.get(f"{name}.weight")
+        weight, scales = tensors.get(f"{name}.weight"), tensors.get(f"{name}.scales")
         if weight is None or weight.shape != linear.weight.shape or weight.dtype != torch.int8:
+            return None
+        if scales is None or scales.shape != linear.weight.shape[:1]:
             return None
     return tensors
 
@@ -149,7 +154,10 @@ def _save(tensors: dict[str, Tensor], path: Path, fingerprint: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".int8-", dir=path.parent)
         os.close(handle)
-        save_file(tensors, temporary, {"format": _FORMAT, "fingerprint": fingerprint})
-        Path(temporary).replace(path)
+        try:
+            save_file(tensors, temporary, {"format": _FORMAT, "fingerprint": fingerprint})
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         print(f"the int8 checkpoint was not saved: {error}")  # noqa: T201 - the worker's log

@@ -51,7 +51,7 @@ def _import_rung(path: str) -> Rung:
     module_name, _, class_name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's own module raises
         raise InputError(
             f"cannot import the rung {path!r} ({error}).",
             "Give MODULE:CLASS, with MODULE on PYTHONPATH.",
@@ -73,9 +73,14 @@ def select_rungs(names: Sequence[str] | None) -> list[Rung]:
 def stack_with(champion: Sequence[str], rung: Rung) -> list[str]:
     """The names of the stack in which `rung` is tried: the champion's, what it requires, itself.
 
-    What the rung excludes is left out, and so is what stands on something left out.
+    What the rung excludes is left out, or what excludes it, and what stands on something left out.
     """
-    names = [name for name in champion if name not in rung.excludes]
+    names: list[str] = []
+    for name in champion:
+        below = find_rung(name)
+        excluded = name in rung.excludes or rung.name in below.excludes
+        if not excluded and all(required in names for required in below.requires):
+            names.append(name)
     for required in rung.requires:
         if required not in names:
             names = _inserted(names, required)

@@ -1,5 +1,7 @@
 """What a user asks of a climb, checked before anything is measured."""
 
+import math
+
 import msgspec
 
 from topout.errors import InputError
@@ -44,18 +46,21 @@ class ClimbRequest(msgspec.Struct, frozen=True, kw_only=True):
             _positive("--threads", self.threads, 1)
         if self.top_k is not None:
             _positive("--top-k", self.top_k, 1)
-        if self.temperature < 0:
+        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
             raise InputError(
-                f"--temperature {self.temperature:g} is negative.", "Give 0 for greedy, or more."
+                f"--temperature {self.temperature:g} is no temperature.",
+                "Give 0 for greedy, or more.",
             )
-        if self.max_loss < 0:
-            raise InputError(f"--max-loss {self.max_loss:g} is negative.", "Give 0.01 for 1 %.")
+        if not (self.max_loss >= 0 and math.isfinite(self.max_loss)):
+            raise InputError(f"--max-loss {self.max_loss:g} is no share.", "Give 0.01 for 1 %.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"--seed {self.seed} is no seed.", "Give 0 to 2⁶³ − 1.")
         if self.device not in DEVICES:
             raise InputError(f"unknown device {self.device!r}.", f"Give {' or '.join(DEVICES)}.")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise InputError(f"unknown dtype {self.dtype!r}.", f"Give {' or '.join(DTYPES)}.")
-        if self.time_per_rung_s <= 0 or self.rung_timeout_s <= 0:
-            raise InputError("a time limit is not positive.", "Give seconds above 0.")
+        _positive_time("--time-per-rung", self.time_per_rung_s)
+        _positive_time("--rung-timeout", self.rung_timeout_s)
 
     def prompt_len_for(self, config: ModelConfig) -> int:
         """The prompt's length; raises InputError when it does not fit the context."""
@@ -84,6 +89,11 @@ def default_prompt_len(config: ModelConfig, new_tokens: int) -> int:
     if PUBLISHED_PROMPT_LEN + new_tokens + 16 <= config.context_len:
         return PUBLISHED_PROMPT_LEN
     return max(1, min(config.context_len // 2, config.context_len - new_tokens - 16))
+
+
+def _positive_time(option: str, value_s: float) -> None:
+    if not (value_s > 0 and math.isfinite(value_s)):
+        raise InputError(f"{option} {value_s:g} is no span of time.", "Give seconds above 0.")
 
 
 def _positive(option: str, value: int, least: int) -> None:

@@ -128,7 +128,8 @@ class Results:
             [sample.ttft_s for sample in samples],
             workload.batch_size * workload.prompt_len,
             prefill_work(config, expectation, workload),
-            expectation.dtype,
+            # PyTorch's kernels for int8 weights multiply in bf16.
+            "bf16" if expectation.weight_dtype == "int8" else expectation.dtype,
             context,
             speedup=ratios.prefill if ratios else None,
             predicted_time_s=result.prediction.prefill.time_s,

@@ -38,21 +38,21 @@ class RunFolder:
             folder = cls(home / f"{stamp}-climb-{name}{suffix}")
             try:
                 folder.path.mkdir(parents=True, exist_ok=False)
-                folder.prepare()
             except FileExistsError:
                 continue
             except OSError as error:
-                raise OutputError(
-                    f"cannot create {folder.path}: {error.strerror}.",
-                    f"Set {HOME_VARIABLE} to a folder that can be written.",
-                ) from None
+                raise _not_created(folder.path, error) from None
+            folder.prepare()
             return folder
         raise OutputError(f"cannot create a run folder in {home}.", "Try again.")
 
     def prepare(self) -> None:
-        """Make the folders that a run writes into."""
-        self.logs.mkdir(exist_ok=True)
-        self.scratch.mkdir(exist_ok=True)
+        """Make the folders that a run writes into; raises OutputError."""
+        for folder in (self.logs, self.scratch):
+            try:
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                raise _not_created(folder, error) from None
 
     def save_request(self, request: ClimbRequest) -> None:
         """Remember the request, so that the climb can be resumed."""
@@ -110,3 +110,10 @@ class RunFolder:
         """Remove what only a running climb needs."""
         with contextlib.suppress(OSError):
             shutil.rmtree(self.scratch)
+
+
+def _not_created(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot create {folder}: {error.strerror}.",
+        f"Set {HOME_VARIABLE} to a folder that can be written.",
+    )

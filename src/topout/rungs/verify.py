@@ -23,6 +23,7 @@ NOISE_MARGIN = 16.0
 LEAST_RELATIVE_NOISE = 1e-6  # of the largest logit: a few units in the last place of fp32
 LEAST_P_VALUE = 1e-4
 SAMPLED_DRAWS = 400
+_LARGEST_EXPONENT = 700.0  # e to this is still a double
 _METHOD = "teacher-forced held-out text through the rung's own prefill and decode"
 
 
@@ -114,8 +115,10 @@ def verify(
     """Compare a session with the reference under the rules of its output class.
 
     `exact`: every logit within the tolerance, the same token at every decided position, and the
-    same greedy continuation up to the first undecided one. `near`: held-out perplexity at most
-    `max_loss` above the reference's. `text_bytes` are the bytes that the scored tokens stand for.
+    same greedy continuation up to the first undecided one. `near`: perplexity at most `max_loss`
+    above the reference's, of the held-out text and of text that the reference itself would write
+    (that rise is exp(KL divergence) − 1): without trained weights the held-out text means nothing,
+    and a ruined model would pass. `text_bytes` are the bytes that the scored tokens stand for.
     """
     logits = _score(session, reference.texts, reference.prompt_len, batch_size)
     for whose, scores in (("the baseline's", reference.logits), ("its", logits)):
@@ -160,8 +163,8 @@ def compare_logits(logits: Tensor, reference: Reference, text_bytes: int) -> Ver
         rounding_noise=reference.noise,
         max_logit_error=float((logits - reference.logits).abs().max()),
         kl_divergence=max(0.0, float(kl)),
-        perplexity=math.exp(min(700.0, float(loss_q))),
-        perplexity_ratio=math.exp(min(700.0, float(loss_q - loss_p))),
+        perplexity=math.exp(min(_LARGEST_EXPONENT, float(loss_q))),
+        perplexity_ratio=math.exp(min(_LARGEST_EXPONENT, float(loss_q - loss_p))),
         bits_per_byte=float(loss_q) / math.log(2) * targets.numel() / max(1, text_bytes),
     )
 
@@ -191,11 +194,18 @@ def _judge(
     figures: Verification, tolerance: float, output_class: OutputClass, max_loss: float
 ) -> tuple[bool, str]:
     assert figures.max_logit_error is not None and figures.perplexity_ratio is not None
+    assert figures.kl_divergence is not None
     if output_class == "near":
         loss = figures.perplexity_ratio - 1
         if loss > max_loss:
             return False, (
                 f"held-out perplexity rises by {loss:.2%}, and at most {max_loss:.2%} is allowed"
+            )
+        own_loss = math.expm1(min(_LARGEST_EXPONENT, figures.kl_divergence))
+        if own_loss > max_loss:
+            return False, (
+                f"perplexity of text as the baseline writes it rises by {own_loss:.2%}, and at "
+                f"most {max_loss:.2%} is allowed"
             )
         return True, f"held-out perplexity changes by {loss:+.2%} (allowed {max_loss:.2%})"
     if figures.max_logit_error > tolerance:
@@ -210,6 +220,19 @@ def _judge(
         f"same tokens at all {figures.decided_positions} decided positions of "
         f"{figures.positions}; largest logit error {figures.max_logit_error:.2g}"
     )
+
+
+def verify_draws(verification: Verification, counts: Tensor, probabilities: Tensor) -> Verification:
+    """Also require that draws with these counts [V] come from the model's `probabilities` [V]."""
+    p_value = chi_square_p_value(counts, probabilities)
+    checked = msgspec.structs.replace(verification, p_value=p_value)
+    if p_value >= LEAST_P_VALUE:
+        return checked
+    reason = (
+        f"{int(counts.sum())} sampled tokens do not follow the model's distribution "
+        f"(p = {p_value:.1g})"
+    )
+    return msgspec.structs.replace(checked, passed=False, reason=reason)
 
 
 def chi_square_p_value(counts: Tensor, probabilities: Tensor) -> float:

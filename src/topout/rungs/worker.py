@@ -21,9 +21,9 @@ from topout.rungs.speculation import SpeculativeSession
 from topout.rungs.verify import (
     SAMPLED_DRAWS,
     Reference,
-    chi_square_p_value,
     make_reference,
     verify,
+    verify_draws,
 )
 
 WARMUP_TOKENS = 12
@@ -122,10 +122,11 @@ class RungWorker:
             text_bytes=params["text_bytes"],
             greedy=workload.temperature == 0,
         )
-        if workload.temperature > 0 and isinstance(session, SpeculativeSession):
+        sampled = verification.passed and workload.temperature > 0
+        if sampled and isinstance(session, SpeculativeSession):
             context = reference.texts[:1, : reference.prompt_len]
-            p_value = chi_square_p_value(*session.count_next_tokens(context, SAMPLED_DRAWS))
-            verification = msgspec.structs.replace(verification, p_value=p_value)
+            draws = session.count_next_tokens(context, SAMPLED_DRAWS)
+            verification = verify_draws(verification, *draws)
         begin_peak()
         result: dict[str, Any] = msgspec.to_builtins(verification)
         return result

@@ -1,0 +1,193 @@
+"""How a stack is put together from the rungs' requirements."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from topout.errors import InputError, UnknownNameError
+from topout.rungs.bf16 import Bf16
+from topout.rungs.compile import Compile
+from topout.rungs.generate_gemv import GenerateGemv
+from topout.rungs.quantize_weights_int8 import QuantizeWeightsInt8
+from topout.rungs.registry import (
+    BASELINE,
+    RUNGS,
+    find_rung,
+    rung_names,
+    select_rungs,
+    stack_with,
+)
+from topout.rungs.rung import Rung
+from topout.rungs.speculate_draft import SpeculateDraft
+from topout.rungs.speculate_lookup import SpeculateLookup
+from topout.rungs.static_cache import StaticCacheRung
+
+HERE = "tests.rungs.test_registry"
+
+
+class Own(Rung):
+    """A rung of a user's own."""
+
+    name = "own"
+    change = "something"
+    requires = ("static_cache",)
+
+
+class OnLookup(Rung):
+    """Stands on a rung that another one excludes."""
+
+    name = "on_lookup"
+    change = "something"
+    requires = ("static_cache", "speculate_lookup")
+
+
+class WithoutCompile(Rung):
+    """Excludes a rung that knows nothing of it."""
+
+    name = "without_compile"
+    change = "something"
+    excludes = ("compile",)
+
+
+# --- the ladder -------------------------------------------------------------------------------
+
+
+def test_every_rung_says_what_it_is() -> None:
+    names = rung_names()
+    assert len(set(names)) == len(names)
+    assert names[0] == BASELINE
+    for rung in RUNGS:
+        assert rung.name and rung.change and not rung.change.endswith(".")
+        assert set(rung.requires) <= set(names) and set(rung.excludes) <= set(names)
+        assert all(names.index(below) < names.index(rung.name) for below in rung.requires)
+
+
+def test_exact_rungs_come_first() -> None:
+    """So that the best exact stack is one that was measured."""
+    classes = [rung.output_class for rung in RUNGS]
+    assert classes == sorted(classes, key=["exact", "near", "sampled"].index)
+
+
+def test_a_rung_is_found_by_its_name() -> None:
+    for name in rung_names():
+        assert find_rung(name).name == name
+
+
+def test_an_unknown_name_offers_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown rung 'compil'.*Did you mean compile\?"):
+        find_rung("compil")
+    with pytest.raises(UnknownNameError, match=r"Rungs are: transformers_eager, static_cache,"):
+        find_rung("zzz")
+
+
+# --- rungs of one's own -----------------------------------------------------------------------
+
+
+def test_a_rung_of_ones_own_is_known_by_its_path() -> None:
+    rung = find_rung(f"{HERE}:Own")
+    assert rung.name == f"{HERE}:Own"
+    assert rung.requires == ("static_cache",)
+    assert Own.name == "own"  # the user's class stays as it is
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no_such_module:Rung", "cannot import the rung 'no_such_module:Rung'"),
+        (f"{HERE}:NoSuchClass", "cannot import .*NoSuchClass"),
+        (":Own", "cannot import"),
+        (f"{HERE}:", "cannot import"),
+        (f"{HERE}:HERE", "is not a rung"),
+        ("pathlib:Path", "'pathlib:Path' is not a rung"),
+    ],
+)
+def test_what_is_no_rung_is_named(path: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_rung(path)
+
+
+@pytest.mark.parametrize("source", ["def broken(:\n", "raise RuntimeError('at import')\n"])
+def test_a_module_that_fails_is_named(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_failing_rungs.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_failing_rungs", raising=False)
+    with pytest.raises(InputError, match="cannot import the rung 'my_failing_rungs:Rung'"):
+        find_rung("my_failing_rungs:Rung")
+
+
+# --- which are climbed ------------------------------------------------------------------------
+
+
+def test_all_rungs_are_climbed_unless_some_are_named() -> None:
+    assert [rung.name for rung in select_rungs(None)] == rung_names()
+    chosen = select_rungs(["bf16", "compile", "bf16", BASELINE])
+    assert [rung.name for rung in chosen] == [BASELINE, "bf16", "compile"]
+    assert [rung.name for rung in select_rungs([])] == [BASELINE]
+
+
+# --- stacks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("champion", "rung", "stack"),
+    [
+        ([], StaticCacheRung(), ["static_cache"]),
+        ([], Bf16(), ["bf16"]),
+        ([], Compile(), ["static_cache", "compile"]),
+        # What is required comes with what that requires, each where it belongs on the ladder.
+        ([], GenerateGemv(), ["static_cache", "compile", "generate_gemv"]),
+        (["static_cache"], GenerateGemv(), ["static_cache", "compile", "generate_gemv"]),
+        (["bf16"], GenerateGemv(), ["static_cache", "compile", "bf16", "generate_gemv"]),
+        (
+            ["static_cache", "compile", "bf16"],
+            QuantizeWeightsInt8(),
+            ["static_cache", "compile", "bf16", "quantize_weights_int8"],
+        ),
+        # What is excluded goes.
+        (
+            ["static_cache", "compile", "speculate_lookup"],
+            SpeculateDraft(),
+            ["static_cache", "compile", "speculate_draft"],
+        ),
+        (
+            ["static_cache", "speculate_draft"],
+            SpeculateLookup(),
+            ["static_cache", "speculate_lookup"],
+        ),
+    ],
+)
+def test_stacks(champion: list[str], rung: Rung, stack: list[str]) -> None:
+    assert stack_with(champion, rung) == stack
+
+
+def test_what_stands_on_something_excluded_goes_too() -> None:
+    champion = ["static_cache", "speculate_lookup", f"{HERE}:OnLookup", "bf16"]
+    assert stack_with(champion, SpeculateDraft()) == ["static_cache", "bf16", "speculate_draft"]
+
+
+def test_what_excludes_a_rung_goes_when_that_is_tried() -> None:
+    champion = ["static_cache", f"{HERE}:WithoutCompile"]
+    assert stack_with(champion, Compile()) == ["static_cache", "compile"]
+    own = find_rung(f"{HERE}:WithoutCompile")
+    assert stack_with(["static_cache", "compile"], own) == ["static_cache", own.name]
+
+
+def test_a_rung_of_ones_own_keeps_its_place() -> None:
+    own = f"{HERE}:Own"
+    assert stack_with([], find_rung(own)) == ["static_cache", own]
+    assert stack_with(["static_cache", own], Compile()) == ["static_cache", own, "compile"]
+    # One that needs nothing was kept before the cache: the cache goes to the bottom.
+    assert stack_with([f"{HERE}:WithoutCompile"], find_rung(own)) == [
+        "static_cache",
+        f"{HERE}:WithoutCompile",
+        own,
+    ]
+
+
+def test_the_champion_itself_is_not_changed() -> None:
+    champion = ["static_cache", "speculate_lookup"]
+    stack_with(champion, SpeculateDraft())
+    assert champion == ["static_cache", "speculate_lookup"]
