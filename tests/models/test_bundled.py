@@ -20,10 +20,10 @@ NAMES = ("pycode-7m", "pycode-1m")
 RECORD: dict[str, Any] = json.loads((BUNDLED / "training.json").read_text("utf-8"))
 TOKENIZER = Tokenizer.from_file(str(BUNDLED / "pycode-7m" / "tokenizer.json"))
 
-# Held-out modules that hardly change from one Python version to the next, and what the models
-# lose on them with the text of Python 3.11, in nats per token.
-SLICE = ("csv.py", "heapq.py")
-SLICE_NATS_PER_TOKEN = {"pycode-7m": 3.2142, "pycode-1m": 4.3308}
+# A held-out module that hardly changes from one Python version to the next, and what the models
+# lose on it with the text of Python 3.11, in nats per token.
+SLICE = "csv.py"
+SLICE_NATS_PER_TOKEN = {"pycode-7m": 2.9015, "pycode-1m": 4.1383}
 
 
 @cache
@@ -31,22 +31,16 @@ def load(name: str) -> GPT2LMHeadModel:
     return GPT2LMHeadModel.from_pretrained(BUNDLED / name, dtype=torch.float32)
 
 
-def read_slice() -> list[str]:
-    folder = Path(sysconfig.get_paths()["stdlib"])
-    return [(folder / name).read_text("utf-8") for name in SLICE]
-
-
 @torch.inference_mode()
-def nats_per_token(model: GPT2LMHeadModel, texts: list[str]) -> float:
-    nats, tokens = 0.0, 0
-    for text in texts:
-        ids = torch.tensor([0, *TOKENIZER.encode(text).ids])
-        for start in range(0, len(ids) - 1, 512):
-            window = ids[start : start + 513]
-            log_probs = model(input_ids=window[None, :-1]).logits[0].log_softmax(-1)
-            nats -= float(log_probs.gather(1, window[1:, None]).sum())
-            tokens += len(window) - 1
-    return nats / tokens
+def slice_nats_per_token(model: GPT2LMHeadModel) -> float:
+    text = (Path(sysconfig.get_paths()["stdlib"]) / SLICE).read_text("utf-8")
+    ids = torch.tensor([0, *TOKENIZER.encode(text).ids])
+    nats = 0.0
+    for start in range(0, len(ids) - 1, 512):
+        window = ids[start : start + 513]
+        log_probs = model(input_ids=window[None, :-1]).logits[0].log_softmax(-1)
+        nats -= float(log_probs.gather(1, window[1:, None]).sum())
+    return nats / (len(ids) - 1)
 
 
 @torch.inference_mode()
@@ -93,15 +87,14 @@ def test_a_file_holds_finite_half_precision_under_the_usual_names(name: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_predicts_held_out_text_as_well_as_when_it_was_shipped(name: str) -> None:
-    # Two per cent above the measured: wrong weights, shapes or tokens cost far more.
-    assert nats_per_token(load(name), read_slice()) < 1.02 * SLICE_NATS_PER_TOKEN[name]
+    assert slice_nats_per_token(load(name)) < 1.02 * SLICE_NATS_PER_TOKEN[name]
 
 
-def test_the_bound_on_the_loss_catches_one_spoilt_matrix() -> None:
+def test_the_bound_on_the_loss_catches_one_shifted_matrix() -> None:
     model = GPT2LMHeadModel.from_pretrained(BUNDLED / "pycode-7m", dtype=torch.float32)
-    weight = model.get_parameter("transformer.h.3.mlp.c_fc.weight")
-    weight.data = weight.data.roll(1, dims=1)
-    assert nats_per_token(model, read_slice()[:1]) > 1.02 * SLICE_NATS_PER_TOKEN["pycode-7m"]
+    weight = model.get_parameter("transformer.h.5.attn.c_proj.weight")
+    weight.data = weight.data.roll(1, dims=0)
+    assert slice_nats_per_token(model) > 1.02 * SLICE_NATS_PER_TOKEN["pycode-7m"]
 
 
 def test_the_big_model_beats_the_small_one_and_both_beat_chance() -> None:
@@ -119,16 +112,15 @@ def test_rounding_to_half_precision_costs_next_to_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_writes_what_looks_like_python(name: str) -> None:
-    text = continue_greedily(load(name), "def ", 60)
-    header, _, body = text.partition("\n")
-    assert header.rstrip().endswith((":", ",", "("))
-    assert body.startswith("    ")
-
-
-def test_the_function_header_that_the_big_model_writes_parses() -> None:
-    text = continue_greedily(load("pycode-7m"), "def read_lines(path", 30)
-    header = text.partition("\n")[0]
+    header, _, body = continue_greedily(load(name), "def read_lines(path", 30).partition("\n")
     assert isinstance(ast.parse(header + "\n    pass\n").body[0], ast.FunctionDef)
+    assert body.startswith('    """')
+
+
+def test_the_big_model_writes_a_function_of_its_own() -> None:
+    header, _, body = continue_greedily(load("pycode-7m"), "def", 30).partition("\n")
+    assert header.endswith("):")
+    assert body.startswith("    ")
 
 
 @settings(deadline=None)
@@ -162,7 +154,7 @@ def test_held_out_modules_are_named_once_and_found_here() -> None:
     listing = json.loads((BUNDLED / "heldout.json").read_text("utf-8"))
     modules = listing["modules"]
     assert modules == sorted(set(modules))
-    assert set(SLICE) <= set(modules)
+    assert SLICE in modules
     assert listing["python"] == RECORD["python"]
     assert len(modules) == RECORD["corpus"]["held_out_documents"]
     folder = Path(sysconfig.get_paths()["stdlib"])

@@ -420,10 +420,25 @@ def test_chi_square_against_its_table(statistic: float, categories: int, p_value
 
 
 def test_rare_tokens_are_pooled() -> None:
-    probabilities = torch.tensor([0.5, 0.46, 0.02, 0.02])
-    counts = torch.tensor([50, 46, 4, 0])
-    # 2 expected draws each are too few for a test of their own; together 4 of 4 came.
-    assert chi_square_p_value(counts, probabilities) == pytest.approx(1.0)
+    # Of 100 draws 3 each are expected of two tokens, too few for tests of their own; together 6
+    # of 6 came, and 94 of 94.
+    probabilities = torch.tensor([0.5, 0.44, 0.03, 0.03])
+    assert chi_square_p_value(torch.tensor([50, 44, 6, 0]), probabilities) == pytest.approx(1.0)
+    # Twenty in the place of 6: 14²/6 + 14²/44 = 37.1 at 2 degrees of freedom is e^(−37.1/2).
+    found = chi_square_p_value(torch.tensor([50, 30, 10, 10]), probabilities)
+    assert found == pytest.approx(math.exp(-(14**2 / 6 + 14**2 / 44) / 2), rel=1e-4)
+
+
+def test_one_draw_of_a_very_rare_token_is_no_proof() -> None:
+    """A pool of 0.01 expected draws joins the rarer of the others."""
+    probabilities = torch.tensor([0.7, 0.299975, 1.5e-5, 1e-5])
+    assert chi_square_p_value(torch.tensor([280, 119, 1, 0]), probabilities) > 0.9
+    certain = torch.tensor([0.999975, 1.5e-5, 1e-5])
+    assert chi_square_p_value(torch.tensor([399, 1, 0]), certain) == 1.0
+
+
+def test_no_draws_prove_nothing() -> None:
+    assert chi_square_p_value(torch.zeros(4), torch.full((4,), 0.25)) == 1.0
 
 
 def test_an_impossible_token_is_impossible() -> None:

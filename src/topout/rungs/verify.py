@@ -23,6 +23,7 @@ NOISE_MARGIN = 16.0
 LEAST_RELATIVE_NOISE = 1e-6  # of the largest logit: a few units in the last place of fp32
 LEAST_P_VALUE = 1e-4
 SAMPLED_DRAWS = 400
+_LEAST_EXPECTED_DRAWS = 5.0
 _LARGEST_EXPONENT = 700.0  # e to this is still a double
 _METHOD = "teacher-forced held-out text through the rung's own prefill and decode"
 
@@ -238,22 +239,24 @@ def verify_draws(verification: Verification, counts: Tensor, probabilities: Tens
 def chi_square_p_value(counts: Tensor, probabilities: Tensor) -> float:
     """P-value that draws with these counts [V] come from `probabilities` [V].
 
-    Tokens with fewer than 5 expected draws are pooled (Cochran's rule), and a draw of a token of
-    probability 0 gives 0. The survival function of chi-square with f degrees of freedom at x is
-    the regularized upper incomplete gamma function Q(f/2, x/2).
+    Tokens with fewer than 5 expected draws are pooled (Cochran's rule), and a pool that is still
+    smaller joins the rarest of the others: one draw of a token of probability 1e-5 is no proof. A
+    draw of a token of probability 0 gives 0. The survival function of chi-square with f degrees of
+    freedom at x is the regularized upper incomplete gamma function Q(f/2, x/2).
     """
     counts, probabilities = counts.double(), probabilities.double()
-    draws = counts.sum()
     if bool((counts[probabilities == 0] > 0).any()):
         return 0.0
-    expected = probabilities / probabilities.sum() * draws
-    large = expected >= 5
-    observed = torch.cat([counts[large], counts[~large].sum()[None]])
-    expected = torch.cat([expected[large], expected[~large].sum()[None]])
-    if float(expected[-1]) < 1e-9:
-        observed, expected = observed[:-1], expected[:-1]
-    if len(expected) < 2:
+    expected = probabilities / probabilities.sum() * counts.sum()
+    common = expected >= _LEAST_EXPECTED_DRAWS
+    rare = torch.stack([counts[~common].sum(), expected[~common].sum()])
+    bins = torch.stack([counts[common], expected[common]])  # [2, tokens]
+    if float(rare[1]) >= _LEAST_EXPECTED_DRAWS:
+        bins = torch.cat([bins, rare[:, None]], dim=1)
+    elif bins.shape[1]:
+        bins[:, bins[1].argmin()] += rare
+    if bins.shape[1] < 2:
         return 1.0
-    statistic = ((observed - expected) ** 2 / expected).sum()
-    freedom = torch.tensor((len(expected) - 1) / 2, dtype=torch.float64)
+    statistic = ((bins[0] - bins[1]) ** 2 / bins[1]).sum()
+    freedom = torch.tensor((bins.shape[1] - 1) / 2, dtype=torch.float64)
     return float(torch.special.gammaincc(freedom, statistic / 2))
