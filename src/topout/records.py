@@ -305,11 +305,16 @@ class PhaseResult(Record, frozen=True, kw_only=True):
 
 
 class RunSample(Record, frozen=True, kw_only=True):
-    """One timed run of one rung, raw."""
+    """One timed run of one rung, raw.
+
+    Where a run is slow, `timed_tokens` is below `new_tokens`: so many were generated, and
+    `total_s` is TTFT + TPOT · (new_tokens − 1) with the TPOT of those.
+    """
 
     ttft_s: float
     total_s: float
     new_tokens: int
+    timed_tokens: int | None = None
     forward_passes: int  # of the target model after prefill; fewer than tokens when speculating
     at_s: float  # when it began, seconds after the climb began
     stolen_share: float | None = None  # of CPU time that the hypervisor took during the run

@@ -14,9 +14,16 @@ from topout.models.config import ModelConfig
 from topout.models.known import known_config_json
 from topout.records import Dtype, Rates, decode, encode
 from topout.rungs import calibrate
-from topout.rungs.calibrate import measure_rates, time_of, tiny_config
+from topout.rungs.calibrate import (
+    MatrixSet,
+    fixed_and_per_layer,
+    measure_rates,
+    time_of,
+    tiny_config,
+)
 
 CPU = torch.device("cpu")
+ROWS = (1, 5, 256)
 NAMES = ["gpt2", "llama-2-7b", "llama-3.2-1b", "qwen2-0.5b", "qwen3-0.6b", "mistral-7b"]
 
 
@@ -40,7 +47,7 @@ class Work:
 def test_a_short_action_is_repeated_within_each_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     work = Work(monkeypatch, lambda call: 0.01)
     assert time_of(work, CPU) == pytest.approx(0.01)
-    assert work.calls == 2 + 5 * 6  # a warm-up, an estimate, five trials of 0.06 s
+    assert work.calls == 2 + 3 * 6  # a warm-up, an estimate, three trials of 0.06 s
 
 
 def test_a_long_action_runs_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +57,7 @@ def test_a_long_action_runs_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_neither_the_warm_up_nor_a_disturbed_trial_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = Work(monkeypatch, lambda call: {0: 9.0, 3: 0.7, 20: 1.0}.get(call, 0.01))
+    work = Work(monkeypatch, lambda call: {0: 9.0, 3: 0.7, 12: 1.0}.get(call, 0.01))
     assert time_of(work, CPU) == pytest.approx(0.01)
 
 
@@ -69,7 +76,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     timed: list[Any] = []
     seconds = itertools.cycle([0.01, 1.0])
 
-    def fake(action: Callable[[], object], device: torch.device, trials: int = 5) -> float:
+    def fake(action: Callable[[], object], device: torch.device, trials: int = 3) -> float:
         timed.append(action())
         return next(seconds)
 
@@ -79,7 +86,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.mark.parametrize(("kernel", "size"), [("fp32", 4), ("bf16", 2), ("int8", 1)])
 def test_linear_rates(kernel: Dtype, size: int, clock: list[Any]) -> None:
-    rates = calibrate._linear_rates(kernel, 64, 32, 4, CPU, CEILINGS, 1)
+    rates = calibrate._linear_rates(kernel, MatrixSet(64, 32, 4, ROWS), CPU, CEILINGS, 1)
     assert [rate.rows for rate in rates] == [1, 5, 256]
     # Four matrices at 1e4 B/s. One second, less four calls of 10 ms.
     read_s = 4 * 64 * 32 * size / 1e4
@@ -98,7 +105,7 @@ def test_calls_that_took_longer_than_all_leave_a_rate_that_can_be_recorded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(calibrate, "time_of", lambda action, device: 1.0)
-    for rate in calibrate._linear_rates("fp32", 64, 64, 3, CPU, CEILINGS, 1):
+    for rate in calibrate._linear_rates("fp32", MatrixSet(64, 64, 3, ROWS), CPU, CEILINGS, 1):
         assert rate.efficiency == 1.0
         encode(rate)
 
@@ -180,7 +187,8 @@ def test_a_tiny_model_runs_in_every_mode(name: str, stack: list[str]) -> None:
 
 
 def test_all_rates_can_be_recorded(clock: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "MATRICES", ((64, 32, 2), (32, 64, 3)))
+    sets = (MatrixSet(64, 32, 2, ROWS), MatrixSet(32, 64, 3, ROWS))
+    monkeypatch.setattr(calibrate, "LIBRARY_SETS", sets)
     monkeypatch.setattr(calibrate, "_tiny_times", lambda *arguments: (0.3, 0.2))
     found = measure_rates(
         host_key="host",
@@ -202,3 +210,10 @@ def test_all_rates_can_be_recorded(clock: list[Any], monkeypatch: pytest.MonkeyP
     assert "decoder_compiled" in found.reasons
     assert found.speculation_pass_s == 0.0
     assert decode(encode(found), Rates) == found
+
+
+def test_one_depth_counts_as_all_per_layer_and_two_make_a_line() -> None:
+    """4 layers in 8 ms are 2 ms each; 2 in 5 ms and 5 in 11 ms are 2 ms each on top of 1 ms."""
+    assert fixed_and_per_layer((4,), [8e-3]) == (0.0, 2e-3)
+    assert fixed_and_per_layer((2, 5), [5e-3, 11e-3]) == pytest.approx((1e-3, 2e-3))
+    assert fixed_and_per_layer((2, 5), [5e-3, 4e-3]) == (5e-3, 0.0)  # noise, not a negative cost

@@ -104,7 +104,8 @@ def predict_decode(
     verify = _decode_pass(config, expectation, context, expectation.proposed_tokens + 1)
     passes = [verify]
     if expectation.draft is not None:
-        draft = _decode_pass(expectation.draft, expectation, context, 1)
+        plain = expectation.replace(weight_dtype=None)  # a draft is not quantized
+        draft = _decode_pass(expectation.draft, plain, context, 1)
         passes += [draft] * expectation.proposed_tokens
     whole = passes[0]
     for part in passes[1:]:

@@ -5,9 +5,9 @@ at one shape, and for each execution mode a model so narrow that its time is all
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -32,10 +32,25 @@ from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear, quantize_pe
 from topout.rungs.rung import TORCH_DTYPES, Build
 from topout.rungs.session import Session, wait_for
 
-# (N, K) of a matrix and how many different ones are run in turn. In fp32 they are 16, 64 and 270 MB
-# together: within a last-level cache, about its size, and far beyond it.
-MATRICES = ((1024, 256, 16), (1024, 256, 64), (3072, 768, 28))
-ROWS = (1, 5, 256)
+
+class MatrixSet(NamedTuple):
+    """`number` different matrices [N, K] that are run in turn, with so many rows of x."""
+
+    n: int
+    k: int
+    number: int
+    rows: tuple[int, ...]
+
+
+# In fp32 they are 16, 64 and 270 MB together: within a last-level cache, about its size, and far
+# beyond it. With many rows the weights' place matters little.
+LIBRARY_SETS = (
+    MatrixSet(1024, 256, 16, (1, 5, 256)),
+    MatrixSet(1024, 256, 64, (1,)),
+    MatrixSet(3072, 768, 28, (1, 5, 256)),
+)
+# Each of these is a graph to compile, seconds apiece, so there are as few as will do.
+GENERATED_SETS = (MatrixSet(1024, 256, 16, (1, 5)), MatrixSet(3072, 768, 28, (1,)))
 KERNELS: tuple[Dtype, ...] = ("fp32", "bf16", "int8")
 MODES = {
     "transformers_eager": [],
@@ -43,6 +58,7 @@ MODES = {
     "decoder_compiled": ["static_cache", "compile"],
 }
 TINY_LAYERS = (2, 5)
+TINY_LAYERS_COMPILED = (4,)  # one depth, taken as all per layer: a second one costs 6 s to compile
 TINY_PROMPT_LEN = 8
 TINY_NEW_TOKENS = 48
 _LEAST_TRIAL_S = 0.06
@@ -67,16 +83,16 @@ def measure_rates(
     with torch.inference_mode():
         linear = [
             rate
-            for n, k, count in MATRICES
+            for matrices in LIBRARY_SETS
             for kernel in KERNELS
-            for rate in _linear_rates(kernel, n, k, count, where, found, threads)
+            for rate in _linear_rates(kernel, matrices, where, found, threads)
         ]
         if with_compile:
             linear += [
                 rate
-                for n, k, count in MATRICES
+                for matrices in GENERATED_SETS
                 for kernel in KERNELS
-                for rate in _gemv_rates(kernel, n, k, count, where, found, threads)
+                for rate in _gemv_rates(kernel, matrices, where, found, threads)
             ]
         attention = [_attention_rate(dtype, where) for dtype in ("fp32", "bf16")]
         elementwise = _elementwise_rate(where)
@@ -101,7 +117,7 @@ def measure_rates(
     )
 
 
-def time_of(action: Callable[[], object], device: torch.device, trials: int = 5) -> float:
+def time_of(action: Callable[[], object], device: torch.device, trials: int = 3) -> float:
     """Seconds that one `action` takes: the best of some trials of many repetitions each.
 
     A constant of the machine is asked for; what disturbs a trial only ever adds to it.
@@ -125,19 +141,18 @@ def time_of(action: Callable[[], object], device: torch.device, trials: int = 5)
 
 def _linear_rates(
     kernel: Dtype,
-    n: int,
-    k: int,
-    count: int,
+    matrices: MatrixSet,
     device: torch.device,
     ceilings: Ceilings,
     threads: int,
 ) -> list[LinearRate]:
-    """Efficiency of one kernel at one size of matrix, for each number of rows."""
+    """Efficiency of one kernel on one set of matrices, for each number of rows."""
+    n, k, count, _ = matrices
     layers = [_linear(kernel, n, k, device) for _ in range(count)]
     tiny = _linear(kernel, 64, 64, device)
     dtype = torch.float32 if kernel == "fp32" else torch.bfloat16
     rates = []
-    for rows in ROWS:
+    for rows in matrices.rows:
         x, small = (torch.randn(rows, width, device=device).to(dtype) for width in (k, 64))
 
         def run_all(x: Tensor = x) -> None:
@@ -153,19 +168,18 @@ def _linear_rates(
 
 def _gemv_rates(
     kernel: Dtype,
-    n: int,
-    k: int,
-    count: int,
+    matrices: MatrixSet,
     device: torch.device,
     ceilings: Ceilings,
     threads: int,
 ) -> list[LinearRate]:
     """The same of kernels that inductor generates for few rows, in one graph without calls."""
+    n, k, count, _ = matrices
     stored = torch.int8 if kernel == "int8" else TORCH_DTYPES[kernel]
     weights = [torch.randn(n, k).mul(30).to(device, stored) for _ in range(count)]
     dtype = torch.bfloat16 if kernel == "bf16" else torch.float32
     rates = []
-    for rows in ROWS:
+    for rows in matrices.rows:
         if rows > MOST_ROWS[kernel]:
             continue
         x = torch.randn(rows, k, device=device).to(dtype)
@@ -263,21 +277,28 @@ def _mode_overhead(
     device: str,
     threads: int,
 ) -> ModeOverhead:
-    """Overhead per call and per layer, from the times of two models of different depth."""
-    few, many = TINY_LAYERS
-    (prefill_few, decode_few), (prefill_many, decode_many) = (
-        _tiny_times(stack, config_json, architecture, device, threads, layers)
-        for layers in TINY_LAYERS
-    )
-    prefill_per_layer = max(0.0, (prefill_many - prefill_few) / (many - few))
-    decode_per_layer = max(0.0, (decode_many - decode_few) / (many - few))
+    """Overhead per call and per layer, from the times of models of different depth."""
+    depths = TINY_LAYERS_COMPILED if "compile" in stack else TINY_LAYERS
+    times = [
+        _tiny_times(stack, config_json, architecture, device, threads, layers) for layers in depths
+    ]
+    prefill_fixed, prefill_per_layer = fixed_and_per_layer(depths, [each[0] for each in times])
+    decode_fixed, decode_per_layer = fixed_and_per_layer(depths, [each[1] for each in times])
     return ModeOverhead(
         mode=mode,
-        prefill_fixed_s=max(0.0, prefill_few - few * prefill_per_layer),
+        prefill_fixed_s=prefill_fixed,
         prefill_per_layer_s=prefill_per_layer,
-        decode_fixed_s=max(0.0, decode_few - few * decode_per_layer),
+        decode_fixed_s=decode_fixed,
         decode_per_layer_s=decode_per_layer,
     )
+
+
+def fixed_and_per_layer(depths: Sequence[int], times_s: Sequence[float]) -> tuple[float, float]:
+    """(fixed, per layer) seconds of the line through the times at one or two depths, none < 0."""
+    if len(depths) == 1:
+        return 0.0, times_s[0] / depths[0]
+    per_layer = max(0.0, (times_s[1] - times_s[0]) / (depths[1] - depths[0]))
+    return max(0.0, times_s[0] - depths[0] * per_layer), per_layer
 
 
 def _tiny_times(

@@ -96,10 +96,12 @@ class Candidate:
         )
         return msgspec.convert(reply, Verification)
 
-    def run(self, prompt: int, at_s: float, ceiling_bytes_per_s: float | None) -> RunSample:
-        """One timed run on prompt number `prompt`; raises WorkerFailure."""
+    def run(
+        self, prompt: int, timed_tokens: int, at_s: float, ceiling_bytes_per_s: float | None
+    ) -> RunSample:
+        """One timed run of `timed_tokens` on prompt number `prompt`; raises WorkerFailure."""
         before = processor_time()
-        reply = self.call("generate", prompt=prompt)
+        reply = self.call("generate", prompt=prompt, timed_tokens=timed_tokens)
         return RunSample(
             at_s=at_s,
             stolen_share=stolen_share(before, processor_time()),

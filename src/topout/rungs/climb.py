@@ -216,7 +216,7 @@ def _choice(source: ModelSource) -> ModelChoice:
 
 def _stopping_rule(request: ClimbRequest) -> StoppingRule:
     if request.quick:
-        return StoppingRule(min_pairs=4, max_pairs=6, time_budget_s=request.time_per_rung_s / 2)
+        return StoppingRule(max_pairs=8, time_budget_s=request.time_per_rung_s / 2)
     return StoppingRule(time_budget_s=request.time_per_rung_s)
 
 

@@ -35,6 +35,8 @@ from topout.rungs.worker import Preparation, make_build
 
 REFERENCE_BUDGET_S = 12.0  # time that a reference may take, which sets the number of windows
 BASELINE_RUNS = 3
+SLOW_RUN_S = 2.5  # a baseline's run from here on is timed over fewer tokens
+LEAST_TIMED_TOKENS = 16
 
 Notify = Callable[[str, float], None]  # what happens now, and how much is done
 
@@ -65,6 +67,8 @@ class Ladder:
         self.write_error: OutputError | None = None
         self._began = time.monotonic() - setup.record.elapsed_s
         self._windows = setup.texts.windows
+        self._timed_tokens = setup.context.workload.new_tokens
+        self._exact: Candidate | None = None  # the best exact stack stays for the final duel
         self._probe: BandwidthProbe | None = None
         self._probes: list[float] = []
 
@@ -107,15 +111,37 @@ class Ladder:
                 path=str(path),
                 preparation=msgspec.to_builtins(self._preparation([])),
             )
-            if self._result_of(BASELINE) is None:
+            earlier = self._result_of(BASELINE)
+            if earlier is not None:
+                self._timed_tokens = earlier.samples[-1].timed_tokens or self._timed_tokens
+            else:
                 self._notify(f"{BASELINE}: time")
-                samples = [self._timed(baseline, number) for number in range(BASELINE_RUNS)]
-                self._add_baseline(baseline, samples)
+                first = self._timed(baseline, 0)
+                self._shorten_slow_runs(first)
+                samples = [self._timed(baseline, number) for number in range(1, BASELINE_RUNS)]
+                self._add_baseline(baseline, [first, *samples])
         except WorkerFailure as failure:
             raise InputError(
                 f"the baseline {failure.message}.",
                 f"See {self.setup.folder.logs}; try fewer tokens or a smaller model.",
             ) from None
+
+    def _shorten_slow_runs(self, first: RunSample) -> None:
+        """Time fewer tokens of a slow model, so that there is time for pairs enough to decide."""
+        new_tokens = self.setup.context.workload.new_tokens
+        if first.total_s < SLOW_RUN_S or new_tokens < 2 * LEAST_TIMED_TOKENS:
+            return
+        self._timed_tokens = max(LEAST_TIMED_TOKENS, new_tokens // 4)
+        doubt = Doubt(
+            about="workload",
+            sentence=(
+                f"A run of the baseline takes {first.total_s:.1f} s, so the first "
+                f"{self._timed_tokens} of {new_tokens} new tokens are timed and scaled to all."
+            ),
+            remedy="A later token reads a longer KV cache: TPOT is a little too low for all rungs.",
+        )
+        doubts = [*self.record.doubts, doubt]
+        self.record = msgspec.structs.replace(self.record, doubts=doubts)
 
     def _add_baseline(self, baseline: Candidate, samples: list[RunSample]) -> None:
         outcome = Outcome(
@@ -148,8 +174,10 @@ class Ladder:
         if result.status != "kept":
             candidate.close()
             return champion
-        if champion is not baseline:
+        if champion not in (baseline, self._exact):
             champion.close()
+        if self._class_of(candidate.stack) == "exact":
+            self._exact = candidate
         return candidate
 
     def _try(
@@ -206,7 +234,7 @@ class Ladder:
         reasons = {
             "faster": f"{interval} as fast as {champion.label}.",
             "slower": f"Slower than {champion.label}: {interval}.",
-            "no difference": f"No difference to {champion.label}: {interval}.",
+            "no difference": f"No difference to {champion.label} beyond chance: {interval}.",
         }
         if verdict == "faster" and candidate.reference is None:
             self._keep_reference(candidate)
@@ -288,31 +316,21 @@ class Ladder:
         if self._probe is not None:
             bandwidth = self._probe.read_bandwidth(0.03)
             self._probes.append(bandwidth)
-        return candidate.run(number, time.monotonic() - self._began, bandwidth)
+        at_s = time.monotonic() - self._began
+        return candidate.run(number, self._timed_tokens, at_s, bandwidth)
 
     def _final_duels(self, champion: Candidate, baseline: Candidate) -> None:
         """The best, and the best exact where that is another, against the baseline in turns."""
-        kept = [rung for rung in self.record.rungs if rung.status == "kept"]
-        exact = [rung for rung in kept if self._class_of(rung.stack) == "exact"]
-        best_exact = label_of(exact[-1].stack) if exact else BASELINE
+        exact = self._exact or baseline
         self.record = msgspec.structs.replace(
-            self.record, best=champion.label, best_exact=best_exact
+            self.record, best=champion.label, best_exact=exact.label
         )
         if champion is not baseline and self.record.duel is None:
             duel = self._final_duel(champion, baseline)
             self.record = msgspec.structs.replace(self.record, duel=duel)
-        if best_exact not in (champion.label, BASELINE) and self.record.exact_duel is None:
-            rival = self._start(exact[-1].stack)
-            try:
-                self._notify(f"{rival.label}: build and warm up")
-                rival.prepare(self._preparation(rival.stack))
-                duel = self._final_duel(rival, baseline)
-                self.record = msgspec.structs.replace(self.record, exact_duel=duel)
-            except WorkerFailure as failure:
-                reasons = {**self.record.reasons, "exact_duel": failure.message}
-                self.record = msgspec.structs.replace(self.record, reasons=reasons)
-            finally:
-                rival.close()
+        if exact not in (champion, baseline) and self.record.exact_duel is None:
+            duel = self._final_duel(exact, baseline)
+            self.record = msgspec.structs.replace(self.record, exact_duel=duel)
         self._save()
 
     def _final_duel(self, candidate: Candidate, baseline: Candidate) -> DuelResult | None:
@@ -354,21 +372,25 @@ class Ladder:
         )
 
     def _resume_champion(self, finished: RungResult, champion: Candidate) -> Candidate:
-        """The champion after a rung that an earlier, interrupted climb had finished."""
+        """The champion after a rung that an earlier, interrupted climb had finished.
+
+        Only the last kept one and the last exact one are needed again, and prepared.
+        """
         if finished.status != "kept":
+            return champion
+        later = self.record.rungs[self.record.rungs.index(finished) + 1 :]
+        kept = [each for each in later if each.status == "kept"]
+        is_exact = self._class_of(finished.stack) == "exact"
+        is_last_exact = is_exact and all(self._class_of(each.stack) == "near" for each in kept)
+        if kept and not is_last_exact:
             return champion
         self._notify(f"{finished.name}: kept before the interruption")
         candidate = self._start(finished.stack)
-        if any(
-            each.status == "kept" and self._is_above(each, finished) for each in self.record.rungs
-        ):
-            return candidate  # a later rung was kept on top of it: it need not run
         candidate.prepare(self._preparation(candidate.stack))
         self._keep_reference(candidate)
+        if is_last_exact:
+            self._exact = candidate
         return candidate
-
-    def _is_above(self, one: RungResult, other: RungResult) -> bool:
-        return self.record.rungs.index(one) > self.record.rungs.index(other)
 
     def _preparation(self, stack: list[str]) -> Preparation:
         return msgspec.structs.replace(self.setup.preparation, stack=stack)
@@ -398,6 +420,10 @@ class Ladder:
         return next((each for each in self.record.rungs if each.name == name), None)
 
     def _add(self, result: RungResult) -> None:
+        if result.rival == BASELINE:
+            rungs = list(self.record.rungs)
+            rungs[0] = self.results.with_more_runs(rungs[0], result.rival_samples)
+            self.record = msgspec.structs.replace(self.record, rungs=rungs)
         errors = [
             prediction_error(each.prediction, each.samples)
             for each in [*self.record.rungs, result]

@@ -51,7 +51,8 @@ def decode_work(
     verified = expectation.proposed_tokens + 1
     passes = [_work(config, expectation, workload, verified, filled + verified, verified)]
     if expectation.draft is not None:
-        one = _work(expectation.draft, expectation, workload, 1, filled + 1, 1)
+        plain = expectation.replace(weight_dtype=None)  # a draft is not quantized
+        one = _work(expectation.draft, plain, workload, 1, filled + 1, 1)
         passes += [one] * expectation.proposed_tokens
     return Work(
         flops=sum(each.flops for each in passes) / tokens_per_pass,

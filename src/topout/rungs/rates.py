@@ -88,7 +88,10 @@ def _path(
         workload.device,
         str(workload.threads),
         source.config.architecture,
-        hashlib.sha256(Path(__file__).with_name("calibrate.py").read_bytes()).hexdigest(),
+        *(
+            hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest()
+            for name in ("calibrate.py", "generate_gemv.py", "quantize_weights_int8.py")
+        ),
     )
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     return writable_cache_folder("rates") / f"{key}.json"

@@ -114,6 +114,12 @@ class Results:
         result = self._with_phases(result, candidate.stack, duel)
         return self._with_speedups(result, duel, earlier)
 
+    def with_more_runs(self, baseline: RungResult, samples: list[RunSample]) -> RungResult:
+        """The baseline's result over more of its runs: those in which it was a rung's rival."""
+        more = msgspec.structs.replace(baseline, samples=[*baseline.samples, *samples])
+        more = msgspec.structs.replace(more, doubts=sample_doubts(more.name, more.samples))
+        return self._with_phases(more, [], None)
+
     def _with_phases(
         self, result: RungResult, stack: list[str], duel: Duel[RunSample] | None
     ) -> RungResult:

@@ -52,6 +52,10 @@ class SpeculateDraft(Rung):
         assert build.draft is not None
         device = str(build.device)
         model = load_decoder(build.draft, dtype=build.dtype, device=device, max_len=build.cache_len)
+        for rung in build.stack:
+            # A quantized checkpoint is of the model; the draft keeps its weights.
+            if rung.output_class == "exact":
+                model = rung.transform_model(model, build)
         steps: Steps = DecoderSteps(model, 1, build.cache_len)
         for rung in build.stack:
             steps = rung.transform_steps(steps, build)

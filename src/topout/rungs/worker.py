@@ -84,16 +84,18 @@ class RungWorker:
         }
 
     def generate(self, params: dict[str, Any]) -> dict[str, Any]:
-        """One timed run on prompt number `prompt`."""
+        """One timed run on prompt number `prompt` over `timed_tokens`, scaled to all."""
         session, preparation = self._ready()
         prompts = self._texts["prompts"]
-        new_tokens = preparation.workload.new_tokens
-        run = session.generate(prompts[params["prompt"] % len(prompts)], new_tokens)
+        new_tokens, timed_tokens = preparation.workload.new_tokens, params["timed_tokens"]
+        run = session.generate(prompts[params["prompt"] % len(prompts)], timed_tokens)
+        scale = (new_tokens - 1) / (timed_tokens - 1)
         return {
             "ttft_s": run.ttft_s,
-            "total_s": run.total_s,
+            "total_s": run.ttft_s + scale * (run.total_s - run.ttft_s),
             "new_tokens": new_tokens,
-            "forward_passes": run.forward_passes,
+            "timed_tokens": timed_tokens,
+            "forward_passes": max(1, round(scale * run.forward_passes)),
             "peak_memory_bytes": self._peak_bytes(preparation.workload.device),
         }
 
