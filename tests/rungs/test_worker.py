@@ -77,11 +77,22 @@ def reference(model: Path, texts: Path, tmp_path: Path) -> Path:
 
 def test_a_timed_run_is_a_sample(model: Path, texts: Path) -> None:
     worker = prepared(model, texts, ["static_cache"])
-    reply = worker.generate({"prompt": 7})  # of three prompts: they are taken in turn
+    reply = worker.generate(
+        {"prompt": 7, "timed_tokens": SCORED}
+    )  # of three prompts: they are taken in turn
     sample = RunSample(at_s=0.0, **reply)
     assert 0 < sample.ttft_s < sample.total_s
     assert (sample.new_tokens, sample.forward_passes) == (SCORED, SCORED - 1)
     assert sample.peak_memory_bytes is not None and sample.peak_memory_bytes > 1 << 20
+
+
+def test_a_run_over_fewer_tokens_is_scaled_to_all(model: Path, texts: Path) -> None:
+    worker = prepared(model, texts, ["static_cache"])
+    few = 1 + (SCORED - 1) // 3
+    sample = RunSample(at_s=0.0, **worker.generate({"prompt": 0, "timed_tokens": few}))
+    assert (sample.new_tokens, sample.timed_tokens) == (SCORED, few)
+    assert sample.forward_passes == SCORED - 1  # as many as all of the tokens would take
+    assert sample.total_s > sample.ttft_s
 
 
 @pytest.mark.parametrize("stack", [["static_cache"], ["static_cache", "speculate_lookup"]])
@@ -127,7 +138,11 @@ def test_acceptance_is_foretold_for_each_way_of_speculating(
         texts=str(texts),
         quantized_folder="",
     )
-    params = {"path": str(reference), "preparation": msgspec.to_builtins(preparation)}
+    params = {
+        "path": str(reference),
+        "timed_tokens": SCORED,
+        "preparation": msgspec.to_builtins(preparation),
+    }
     found = RungWorker().acceptance(params)
     assert set(found) == {"speculate_lookup", "speculate_draft"}
     assert all(1 <= tokens <= 5 for tokens in found.values())

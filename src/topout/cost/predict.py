@@ -165,7 +165,7 @@ def _phase(
             )
             moved += op.weight_elements * weight_size + op.activation_elements * size
         else:
-            compute, memory = _other_time(op, expectation.dtype, size, context)
+            compute, memory = _other_time(op, expectation, working_set, context)
             moved += op.activation_elements * size
         # Each op is as slow as the slower of its two needs; the phase's sums keep them apart.
         if compute >= memory:
@@ -223,11 +223,19 @@ def roofline_time(
     return (flops / peak if peak else 0.0), weight_bytes / bandwidth
 
 
-def _other_time(op: Op, dtype: Dtype, size: int, context: Context) -> tuple[float, float]:
-    rates = context.rates
-    moved = op.activation_elements * size
+def _other_time(
+    op: Op, expectation: Expectation, working_set_bytes: int, context: Context
+) -> tuple[float, float]:
+    """(compute, memory) seconds of attention, elementwise ops and copies."""
+    rates, dtype = context.rates, expectation.dtype
+    moved = op.activation_elements * BYTES_PER_ELEMENT[dtype]
     if op.kind != "attention":
         return 0.0, moved / rates.elementwise_bytes_per_s
+    if op.rows == 1 and expectation.generated_gemv_rows:
+        # One query over its keys is a matrix-vector product, and is generated as one.
+        bandwidth = bandwidth_at(context.ceilings, working_set_bytes, context.workload.threads)
+        efficiency = linear_efficiency(rates, f"gemv_{dtype}", 1, working_set_bytes)
+        return 0.0, moved / bandwidth / efficiency
     attention = next((rate for rate in rates.attention if rate.dtype == dtype), rates.attention[0])
     memory = moved / attention.decode_bytes_per_s
     # A handful of queries is a stream over the keys; from there on it is matrix multiplication.
@@ -238,6 +246,8 @@ def linear_efficiency(rates: Rates, kernel: str, rows: int, working_set_bytes: f
     """Efficiency interpolated between the measured working sets, at the nearest measured M.
 
     Working sets and M are compared by their logarithms; beyond the measured ones the nearest holds.
+    In between it is the time that is interpolated, 1/efficiency: a set that fits a cache in part
+    takes the time of its hits and of its misses.
     """
     measured = [rate for rate in rates.linear if rate.kernel == kernel] or rates.linear
     nearest = min({rate.rows for rate in measured}, key=lambda m: abs(math.log(m / max(1, rows))))
@@ -251,7 +261,8 @@ def linear_efficiency(rates: Rates, kernel: str, rows: int, working_set_bytes: f
         return points[0][1]
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if at <= x1:
-            return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
+            part = (at - x0) / (x1 - x0)
+            return 1 / ((1 - part) / y0 + part / y1)
     return points[-1][1]
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -106,18 +107,15 @@ class Ladder:
             self._windows = rounds * batch
             if rounds > 1:
                 baseline.make_reference(path, self._windows)
-            self.results.acceptance = baseline.call(
-                "acceptance",
-                path=str(path),
-                preparation=msgspec.to_builtins(self._preparation([])),
-            )
             earlier = self._result_of(BASELINE)
             if earlier is not None:
                 self._timed_tokens = earlier.samples[-1].timed_tokens or self._timed_tokens
+                self._foretell_acceptance(baseline, path)
             else:
                 self._notify(f"{BASELINE}: time")
                 first = self._timed(baseline, 0)
                 self._shorten_slow_runs(first)
+                self._foretell_acceptance(baseline, path)
                 samples = [self._timed(baseline, number) for number in range(1, BASELINE_RUNS)]
                 self._add_baseline(baseline, [first, *samples])
         except WorkerFailure as failure:
@@ -125,6 +123,15 @@ class Ladder:
                 f"the baseline {failure.message}.",
                 f"See {self.setup.folder.logs}; try fewer tokens or a smaller model.",
             ) from None
+
+    def _foretell_acceptance(self, baseline: Candidate, reference: Path) -> None:
+        """What speculation would accept of the baseline's own text, for the predictions."""
+        self.results.acceptance = baseline.call(
+            "acceptance",
+            path=str(reference),
+            timed_tokens=self._timed_tokens,
+            preparation=msgspec.to_builtins(self._preparation([])),
+        )
 
     def _shorten_slow_runs(self, first: RunSample) -> None:
         """Time fewer tokens of a slow model, so that there is time for pairs enough to decide."""

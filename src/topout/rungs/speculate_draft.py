@@ -9,7 +9,7 @@ from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung, memory_bytes_of
 from topout.rungs.sampling import Sampling, draw
 from topout.rungs.session import DecoderSession, Session
 from topout.rungs.speculation import SpeculativeSession, no_room
-from topout.rungs.steps import DecoderSteps, Steps
+from topout.rungs.steps import DecoderSteps, PlainPrefill, Steps
 
 PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
 
@@ -56,9 +56,11 @@ class SpeculateDraft(Rung):
             # A quantized checkpoint is of the model; the draft keeps its weights.
             if rung.output_class == "exact":
                 model = rung.transform_model(model, build)
-        steps: Steps = DecoderSteps(model, 1, build.cache_len)
+        plain = DecoderSteps(model, 1, build.cache_len)
+        steps: Steps = plain
         for rung in build.stack:
             steps = rung.transform_steps(steps, build)
+        steps = PlainPrefill(steps, plain)
         return SpeculativeSession(
             session.steps,
             DraftProposer(steps, session.sampling, session.device),

@@ -26,6 +26,16 @@ class Steps(Protocol):
         ...
 
 
+class PlainPrefill:
+    """Steps whose prefill is another's over the same cache: one that runs once need not compile."""
+
+    def __init__(self, steps: Steps, plain: "DecoderSteps") -> None:
+        self.model = steps.model
+        self.prefill = plain.prefill
+        self.decode_one_token = steps.decode_one_token
+        self.extend = steps.extend
+
+
 class DecoderSteps:
     """The plain steps: attention reads just the part of the cache that is filled."""
 

@@ -12,7 +12,7 @@ from topout.models.text import heldout_text, load_tokenizer, read_text
 from topout.records import WorkloadSummary
 
 PROMPTS = 4  # timed in turn: what a speculation accepts depends on the text
-MOST_WINDOWS = 8
+MOST_WINDOWS = 6
 # A token of the bundled tokenizer is about 3 bytes of Python; a margin, since text is repeated
 # when it does not reach.
 _BYTES_PER_TOKEN = 5

@@ -140,7 +140,10 @@ class RungWorker:
         preparation = msgspec.convert(params["preparation"], Preparation)
         torch.set_num_threads(preparation.workload.threads)
         reference = Reference.load(Path(params["path"]))
-        return expected_tokens_per_pass(reference, make_build(preparation))
+        timed = msgspec.structs.replace(
+            reference, greedy=reference.greedy[:, : params["timed_tokens"]]
+        )
+        return expected_tokens_per_pass(timed, make_build(preparation))
 
     def calibrate(self, params: dict[str, Any]) -> Any:
         """Measure the rates that predictions are made from."""
