@@ -181,11 +181,19 @@ class Ladder:
         if result.status != "kept":
             candidate.close()
             return champion
-        if champion not in (baseline, self._exact):
-            champion.close()
+        self._close_superseded(champion, candidate, baseline)
+        return candidate
+
+    def _close_superseded(
+        self, champion: Candidate, candidate: Candidate, baseline: Candidate
+    ) -> None:
+        """End the workers that nothing runs against any more; each holds a model in memory."""
+        former = [champion, *([self._exact] if self._exact is not None else [])]
         if self._class_of(candidate.stack) == "exact":
             self._exact = candidate
-        return candidate
+        for each in former:
+            if each not in (baseline, self._exact):
+                each.close()
 
     def _try(
         self,
