@@ -5,7 +5,8 @@
     python benchmarks/climb_figures.py --runs A B       # from run folders that are there already
 
 All are ratios within one run, or the time and memory of one. Writes
-`benchmarks/results/climb-<host key>-<date>.json` with machine and versions, and `.md` for people.
+`benchmarks/results/figures-<host key>-<date>.json` with machine and versions, `.md` for people, and
+the record of the last climb of each model.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from topout import Climb, ClimbRequest, climb, read
+from topout import Climb, ClimbRequest, climb, read, write
 from topout.rungs.run_folder import RUN_FILE
 
 RESULTS = Path(__file__).parent / "results"
@@ -179,7 +180,9 @@ def _write(rows: list[dict[str, Any]], climbs: list[Climb]) -> None:
     table = _table(rows)
     print(table)
     RESULTS.mkdir(exist_ok=True)
-    stem = RESULTS / f"climb-{machine.host_key}-{date}"
+    for each in {each.model.name: each for each in climbs}.values():
+        write(each, RESULTS / f"climb-{each.model.name}-{machine.host_key}-{date}.json")
+    stem = RESULTS / f"figures-{machine.host_key}-{date}"
     stem.with_suffix(".md").write_text(f"{title}\n\n{table}\n")
     record = {
         "date": date,

@@ -1,6 +1,6 @@
 """Write the README's ladder from the record of a climb: published tables are never typed.
 
-python benchmarks/readme_ladder.py topout-runs/…-climb-pycode-7m topout-runs/…-climb-gpt2
+python benchmarks/readme_ladder.py benchmarks/results/climb-pycode-7m-….json …
 """
 
 import re
@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from topout import Climb, read, units
-from topout.rungs.run_folder import RUN_FILE
 
 README = Path(__file__).parent.parent / "README.md"
 MARKS = ("<!-- ladder -->", "<!-- /ladder -->")
@@ -16,7 +15,7 @@ MARKS = ("<!-- ladder -->", "<!-- /ladder -->")
 
 def main() -> None:
     """Replace what stands between the marks."""
-    climbs = [read(Path(folder) / RUN_FILE, Climb) for folder in sys.argv[1:]]
+    climbs = [read(Path(record), Climb) for record in sys.argv[1:]]
     body = "\n\n".join(ladder(each) for each in climbs)
     pattern = f"{re.escape(MARKS[0])}.*?{re.escape(MARKS[1])}"
     text = README.read_text()
