@@ -47,12 +47,20 @@ def main() -> None:
         climbs = [read(folder / RUN_FILE, Climb) for folder in arguments.runs]
     else:
         names = [arguments.only] if arguments.only else list(MODELS)
-        climbs = [_climb(MODELS[name]) for name in names for _ in range(CLIMBS_PER_MODEL)]
+        climbs = []
+        for name in names:
+            for _ in range(CLIMBS_PER_MODEL):
+                climbs.append(_climb(MODELS[name]))
+                _report(climbs)  # what is finished is on disk before the next begins
+    _report(climbs)
+    print(_table(_rows(climbs)))
+
+
+def _rows(climbs: list[Climb]) -> list[dict[str, Any]]:
     by_model: dict[str, list[Climb]] = {}
     for each in climbs:
         by_model.setdefault(each.model.name, []).append(each)
-    rows = [row for runs in by_model.values() for row in figures(runs)]
-    _write(rows, climbs)
+    return [row for runs in by_model.values() for row in figures(runs)]
 
 
 def _climb(request: ClimbRequest) -> Climb:
@@ -169,7 +177,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _write(rows: list[dict[str, Any]], climbs: list[Climb]) -> None:
+def _report(climbs: list[Climb]) -> None:
+    """Write the figures of all climbs so far."""
+    rows = _rows(climbs)
     machine = climbs[0].machine
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
@@ -178,7 +188,6 @@ def _write(rows: list[dict[str, Any]], climbs: list[Climb]) -> None:
         + ", ".join(f"{name} {version}" for name, version in versions.items())
     )
     table = _table(rows)
-    print(table)
     RESULTS.mkdir(exist_ok=True)
     for each in {each.model.name: each for each in climbs}.values():
         write(each, RESULTS / f"climb-{each.model.name}-{machine.host_key}-{date}.json")

@@ -14,6 +14,7 @@ from topout.rungs.placement import (
     Work,
     decode_s,
     decode_work,
+    mean_run,
     phase_ratios,
     place_phase,
     prediction_error,
@@ -180,3 +181,23 @@ def test_utilization_is_time_at_the_ceiling_over_time(
     found = place_phase(times_s, 1, work, "fp32", CONTEXT, speedup=None, predicted_time_s=None)
     assert found.mfu_of_ceiling == pytest.approx(flops / 1e6 / found.time_s.median)
     assert found.mbu_of_ceiling == pytest.approx(moved / 1e4 / found.time_s.median)
+
+
+def test_a_run_over_several_prompts_is_their_mean() -> None:
+    """Times and passes are means, peaks are the highest; one run is itself."""
+    one = RunSample(
+        ttft_s=1.0,
+        total_s=3.0,
+        new_tokens=9,
+        forward_passes=8,
+        at_s=5.0,
+        stolen_share=0.1,
+        peak_memory_bytes=100,
+    )
+    other = msgspec.structs.replace(
+        one, ttft_s=2.0, total_s=6.0, forward_passes=3, stolen_share=None, peak_memory_bytes=300
+    )
+    found = mean_run([one, other])
+    assert (found.ttft_s, found.total_s, found.forward_passes) == (1.5, 4.5, 6)  # 5.5 to even
+    assert (found.stolen_share, found.peak_memory_bytes, found.at_s) == (0.1, 300, 5.0)
+    assert mean_run([other]) is other

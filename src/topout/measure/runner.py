@@ -48,7 +48,7 @@ class StoppingRule(msgspec.Struct, frozen=True, kw_only=True):
     min_pairs: int = 7
     max_pairs: int = 16
     time_budget_s: float = 60.0
-    minimal_gain: float = 0.03
+    minimal_gain: float = 0.05
 
     def enough(self, ratio: PairedRatio, elapsed_s: float) -> bool:
         """Whether the pairs so far decide, or no more can be afforded."""

@@ -26,7 +26,7 @@ from topout.records import (
 from topout.records import Duel as DuelResult
 from topout.rungs.candidate import Candidate, label_of
 from topout.rungs.findings import climb_findings
-from topout.rungs.placement import prediction_error
+from topout.rungs.placement import mean_run, prediction_error
 from topout.rungs.registry import BASELINE, find_rung, stack_with
 from topout.rungs.results import Outcome, Results, duel_result
 from topout.rungs.run_folder import RunFolder
@@ -38,8 +38,14 @@ REFERENCE_BUDGET_S = 12.0  # time that a reference may take, which sets the numb
 BASELINE_RUNS = 3
 SLOW_RUN_S = 2.5  # a baseline's run from here on is timed over fewer tokens
 LEAST_TIMED_TOKENS = 16
+FAST_RUN_S = 1.0  # a baseline's run below this is made of two prompts
 
 Notify = Callable[[str, float], None]  # what happens now, and how much is done
+
+
+def prompts_per_run(of_baseline: RunSample) -> int:
+    """Two prompts where time allows: what speculation gains depends on the text."""
+    return 2 if of_baseline.total_s < FAST_RUN_S else 1
 
 
 class LadderSetup(msgspec.Struct, kw_only=True):
@@ -69,6 +75,7 @@ class Ladder:
         self._began = time.monotonic() - setup.record.elapsed_s
         self._windows = setup.texts.windows
         self._timed_tokens = setup.context.workload.new_tokens
+        self._prompts_per_run = 1
         self._exact: Candidate | None = None  # the best exact stack stays for the final duel
         self._probe: BandwidthProbe | None = None
         self._probes: list[float] = []
@@ -110,11 +117,13 @@ class Ladder:
             earlier = self._result_of(BASELINE)
             if earlier is not None:
                 self._timed_tokens = earlier.samples[-1].timed_tokens or self._timed_tokens
+                self._prompts_per_run = prompts_per_run(earlier.samples[-1])
                 self._foretell_acceptance(baseline, path)
             else:
                 self._notify(f"{BASELINE}: time")
                 first = self._timed(baseline, 0)
                 self._shorten_slow_runs(first)
+                self._prompts_per_run = prompts_per_run(first)
                 self._foretell_acceptance(baseline, path)
                 samples = [self._timed(baseline, number) for number in range(1, BASELINE_RUNS)]
                 self._add_baseline(baseline, [first, *samples])
@@ -327,12 +336,19 @@ class Ladder:
         )
 
     def _timed(self, candidate: Candidate, number: int) -> RunSample:
+        """Run number `number`, over the next one or two prompts."""
         bandwidth = None
         if self._probe is not None:
             bandwidth = self._probe.read_bandwidth(0.03)
             self._probes.append(bandwidth)
         at_s = time.monotonic() - self._began
-        return candidate.run(number, self._timed_tokens, at_s, bandwidth)
+        first = number * self._prompts_per_run
+        return mean_run(
+            [
+                candidate.run(first + offset, self._timed_tokens, at_s, bandwidth)
+                for offset in range(self._prompts_per_run)
+            ]
+        )
 
     def _final_duels(self, champion: Candidate, baseline: Candidate) -> None:
         """The best, and the best exact where that is another, against the baseline in turns."""

@@ -1,5 +1,8 @@
 """From raw runs to what a rung reached: estimates, utilization, the bound of each phase."""
 
+from collections.abc import Sequence
+from statistics import fmean
+
 import msgspec
 
 from topout.cost.ceiling_lookup import bandwidth_at, compute_at
@@ -30,6 +33,22 @@ class Work(msgspec.Struct, frozen=True):
 def decode_s(sample: RunSample) -> float:
     """Time per output token: (total − TTFT) / (new_tokens − 1)."""
     return (sample.total_s - sample.ttft_s) / (sample.new_tokens - 1)
+
+
+def mean_run(runs: Sequence[RunSample]) -> RunSample:
+    """One sample that stands for runs over several prompts: means of times, the highest peaks."""
+    if len(runs) == 1:
+        return runs[0]
+    stolen = [run.stolen_share for run in runs if run.stolen_share is not None]
+    peaks = [run.peak_memory_bytes for run in runs if run.peak_memory_bytes is not None]
+    return msgspec.structs.replace(
+        runs[0],
+        ttft_s=fmean(run.ttft_s for run in runs),
+        total_s=fmean(run.total_s for run in runs),
+        forward_passes=max(1, round(fmean(run.forward_passes for run in runs))),
+        stolen_share=max(stolen, default=None),
+        peak_memory_bytes=max(peaks, default=None),
+    )
 
 
 def prefill_work(config: ModelConfig, expectation: Expectation, workload: WorkloadSummary) -> Work:
