@@ -16,7 +16,7 @@ from topout.models.decoder import Decoder
 from topout.models.load import load_decoder
 from topout.models.source import ModelSource
 from topout.rungs import quantize_weights_int8
-from topout.rungs.generate_gemv import GenerateGemv
+from topout.rungs.generate_gemv import GenerateGemv, most_rows
 from topout.rungs.quantize_weights_int8 import (
     QuantizeWeightsInt8,
     WeightOnlyInt8Linear,
@@ -97,7 +97,7 @@ def exact_product(layer: WeightOnlyInt8Linear, x: Tensor) -> Tensor:
     return F.linear(x.float(), weight, layer.bias)
 
 
-@pytest.mark.parametrize("rows", range(1, 11))
+@pytest.mark.parametrize("rows", range(1, 4))
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("k", [32, 33, 8])
 def test_both_products_agree(rows: int, bias: bool, k: int) -> None:
@@ -108,7 +108,7 @@ def test_both_products_agree(rows: int, bias: bool, k: int) -> None:
     expected = exact_product(library, x)
     # The library's kernel rounds x, the scales and its result to bf16, 8 bits of mantissa.
     torch.testing.assert_close(library(x), expected, atol=0.15, rtol=0.03)
-    if rows <= 8:
+    if rows <= most_rows(generated.weight):
         torch.testing.assert_close(generated(x), expected, atol=1e-4, rtol=1e-4)
     else:
         assert torch.equal(generated(x), library(x))
