@@ -4,13 +4,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 from tests.report.example_climb import example_climb
 from tests.rungs.small_models import write_model
 from topout.errors import InputError, OutputError
+from topout.models.load import resolve_model
+from topout.records import RungResult, Status, Verification
 from topout.rungs.climb import UnsavedError, _continued, climb
+from topout.rungs.registry import class_of, find_rung, reason_to_skip
 from topout.rungs.request import ClimbRequest
 from topout.rungs.run_folder import RunFolder
+from topout.rungs.rung import Build
 
 TEXT = str(Path(__file__).parent.parent.parent / "LICENSE")
 
@@ -59,3 +64,53 @@ def test_a_climb_of_something_else_is_not_continued(what: str) -> None:
     with pytest.raises(InputError, match=what):
         _continued(earlier, fresh)
     assert _continued(earlier, earlier).rungs == earlier.rungs
+
+
+def failed(name: str, status: Status, passed: bool | None = None) -> RungResult:
+    """A rung that was not kept."""
+    verification = None
+    if passed is not None:
+        verification = Verification(method="m", passed=passed, reason="r", positions=1)
+    return RungResult(
+        name=name,
+        on=[],
+        status=status,
+        reason="",
+        change="",
+        output_class="exact",
+        verification=verification,
+    )
+
+
+@pytest.mark.parametrize(
+    ("earlier", "words"),
+    [
+        ([], None),
+        ([failed("compile", "rejected", passed=True)], None),  # slow, but sound
+        ([failed("compile", "rejected", passed=False)], "compile, which was rejected"),
+        ([failed("compile", "failed")], "compile, which was failed"),
+        ([failed("compile", "skipped")], "compile, which was skipped"),
+    ],
+)
+def test_a_rung_is_tried_only_on_sound_ones(
+    earlier: list[RungResult], words: str | None, tmp_path: Path
+) -> None:
+    """What stands on a crash or on a wrong output is skipped, and the reason names it."""
+    stack = ["static_cache", "compile", "generate_gemv"]
+    source = resolve_model("gpt2", random_weights=True)
+    workload = example_climb().workload
+    build = Build(
+        source=source,
+        workload=workload,
+        draft=None,
+        quantized_folder=tmp_path,
+        dtype=torch.float32,
+    )
+    reason = reason_to_skip(find_rung("generate_gemv"), stack, build, earlier)
+    assert (reason is None) if words is None else (reason is not None and words in reason)
+
+
+def test_one_inexact_rung_makes_a_stack_inexact() -> None:
+    """The class that the whole stack is verified under."""
+    assert class_of([]) == class_of(["static_cache", "compile"]) == "exact"
+    assert class_of(["static_cache", "bf16", "speculate_lookup"]) == "near"

@@ -17,7 +17,6 @@ from topout.measure.worker import WorkerFailure
 from topout.records import (
     Climb,
     Doubt,
-    OutputClass,
     Prediction,
     RungResult,
     RunSample,
@@ -27,7 +26,7 @@ from topout.records import Duel as DuelResult
 from topout.rungs.candidate import Candidate, label_of
 from topout.rungs.findings import climb_findings
 from topout.rungs.placement import mean_run, prediction_error
-from topout.rungs.registry import BASELINE, find_rung, stack_with
+from topout.rungs.registry import BASELINE, class_of, reason_to_skip, stack_with
 from topout.rungs.results import Outcome, Results, duel_result
 from topout.rungs.run_folder import RunFolder
 from topout.rungs.rung import Build, Rung
@@ -175,7 +174,7 @@ class Ladder:
         if finished is not None:
             return self._resume_champion(finished, champion)
         stack = stack_with(champion_stack, rung)
-        reason = self._reason_to_skip(rung, stack)
+        reason = reason_to_skip(rung, stack, self.build, self.record.rungs)
         if reason is not None:
             self._add(self.results.plain(rung, stack, "skipped", reason))
             return champion
@@ -198,7 +197,7 @@ class Ladder:
     ) -> None:
         """End the workers that nothing runs against any more; each holds a model in memory."""
         former = [champion, *([self._exact] if self._exact is not None else [])]
-        if self._class_of(candidate.stack) == "exact":
+        if class_of(candidate.stack) == "exact":
             self._exact = candidate
         for each in former:
             if each not in (baseline, self._exact):
@@ -289,10 +288,10 @@ class Ladder:
         inexact stack also against that stack, whose tokens it must not change."""
         assert baseline.reference is not None
         text_bytes = sum(self.setup.texts.scored_bytes[: self._windows])
-        whole_class = self._class_of(candidate.stack)
+        whole_class = class_of(candidate.stack)
         found = candidate.verify(baseline.reference, whole_class, self.setup.max_loss, text_bytes)
         below = candidate.stack[:-1]
-        inexact_below = self._class_of(below) == "near"
+        inexact_below = class_of(below) == "near"
         if not found.passed or rung.output_class == "near" or not inexact_below:
             return found
         if champion.stack != below or champion.reference is None:
@@ -304,13 +303,9 @@ class Ladder:
             found, passed=False, reason=f"beside {champion.label}, {own.reason}"
         )
 
-    def _class_of(self, stack: list[str]) -> OutputClass:
-        classes = {find_rung(name).output_class for name in stack}
-        return "near" if "near" in classes else "exact"
-
     def _keep_reference(self, candidate: Candidate) -> None:
         """An inexact champion is what later exact rungs are compared with."""
-        if self._class_of(candidate.stack) == "near":
+        if class_of(candidate.stack) == "near":
             path = self.setup.folder.scratch / f"{len(self.record.rungs)}.safetensors"
             candidate.make_reference(path, self._windows)
 
@@ -373,24 +368,6 @@ class Ladder:
             return None
         return duel_result(candidate.label, duel)
 
-    # --- what is tried and with what --------------------------------------------------------
-
-    def _reason_to_skip(self, rung: Rung, stack: list[str]) -> str | None:
-        """Why the stack cannot be tried: the rung does not apply, or what it stands on failed."""
-        broken = {each.name: each for each in self.record.rungs if each.status != "kept"}
-        for name in stack:
-            reason = find_rung(name).reason_to_skip(self.build)
-            if reason is not None:
-                return f"{reason[0].upper()}{reason[1:]}."
-            earlier = broken.get(name)
-            if name != rung.name and earlier is not None:
-                unfit = earlier.status in ("failed", "skipped") or (
-                    earlier.verification is not None and not earlier.verification.passed
-                )
-                if unfit:
-                    return f"It stands on {name}, which was {earlier.status}."
-        return None
-
     # --- workers ----------------------------------------------------------------------------
 
     def _start(self, stack: list[str]) -> Candidate:
@@ -411,8 +388,8 @@ class Ladder:
             return champion
         later = self.record.rungs[self.record.rungs.index(finished) + 1 :]
         kept = [each for each in later if each.status == "kept"]
-        is_exact = self._class_of(finished.stack) == "exact"
-        is_last_exact = is_exact and all(self._class_of(each.stack) == "near" for each in kept)
+        is_exact = class_of(finished.stack) == "exact"
+        is_last_exact = is_exact and all(class_of(each.stack) == "near" for each in kept)
         if kept and not is_last_exact:
             return champion
         self._notify(f"{finished.name}: kept before the interruption")

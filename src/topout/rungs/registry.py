@@ -4,11 +4,12 @@ import importlib
 from collections.abc import Sequence
 
 from topout.errors import InputError, UnknownNameError
+from topout.records import OutputClass, RungResult
 from topout.rungs.bf16 import Bf16
 from topout.rungs.compile import Compile
 from topout.rungs.generate_gemv import GenerateGemv
 from topout.rungs.quantize_weights_int8 import QuantizeWeightsInt8
-from topout.rungs.rung import Rung
+from topout.rungs.rung import Build, Rung
 from topout.rungs.speculate_draft import SpeculateDraft
 from topout.rungs.speculate_lookup import SpeculateLookup
 from topout.rungs.static_cache import StaticCacheRung
@@ -95,3 +96,30 @@ def _inserted(names: list[str], required: str) -> list[str]:
     order = rung_names()
     place = sum(1 for name in names if name in order and order.index(name) < order.index(required))
     return [*names[:place], required, *names[place:]]
+
+
+def class_of(stack: Sequence[str]) -> OutputClass:
+    """The output class of a whole stack: exact only where all of its rungs are."""
+    classes = {find_rung(name).output_class for name in stack}
+    return "near" if "near" in classes else "exact"
+
+
+def reason_to_skip(
+    rung: Rung, stack: Sequence[str], build: Build, earlier: Sequence[RungResult]
+) -> str | None:
+    """Why a stack cannot be tried: a rung does not apply, or what it stands on is not sound."""
+    broken = {each.name: each for each in earlier if each.status != "kept"}
+    for name in stack:
+        reason = find_rung(name).reason_to_skip(build)
+        if reason is not None:
+            return f"{reason[0].upper()}{reason[1:]}."
+        below = broken.get(name)
+        if name != rung.name and below is not None and not _is_sound(below):
+            return f"It stands on {name}, which was {below.status}."
+    return None
+
+
+def _is_sound(result: RungResult) -> bool:
+    """Whether a rung that was not kept may still carry others: it ran, and was right."""
+    wrong = result.verification is not None and not result.verification.passed
+    return result.status == "rejected" and not wrong
