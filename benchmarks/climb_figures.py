@@ -5,8 +5,8 @@
     python benchmarks/climb_figures.py --runs A B       # from run folders that are there already
 
 All are ratios within one run, or the time and memory of one. Writes
-`benchmarks/results/figures-<host key>-<date>.json` with machine and versions, `.md` for people, and
-the record of the last climb of each model.
+`benchmarks/results/figures-<model>-<host key>-<date>.json` with machine and versions, `.md` for
+people, and the record of the last climb of each model.
 """
 
 import argparse
@@ -53,14 +53,14 @@ def main() -> None:
                 climbs.append(_climb(MODELS[name]))
                 _report(climbs)  # what is finished is on disk before the next begins
     _report(climbs)
-    print(_table(_rows(climbs)))
+    print(_table([row for runs in _by_model(climbs).values() for row in figures(runs)]))
 
 
-def _rows(climbs: list[Climb]) -> list[dict[str, Any]]:
+def _by_model(climbs: list[Climb]) -> dict[str, list[Climb]]:
     by_model: dict[str, list[Climb]] = {}
     for each in climbs:
         by_model.setdefault(each.model.name, []).append(each)
-    return [row for runs in by_model.values() for row in figures(runs)]
+    return by_model
 
 
 def _climb(request: ClimbRequest) -> Climb:
@@ -178,8 +178,13 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _report(climbs: list[Climb]) -> None:
-    """Write the figures of all climbs so far."""
-    rows = _rows(climbs)
+    """Write the figures of all climbs so far, a file per model."""
+    RESULTS.mkdir(exist_ok=True)
+    for name, runs in _by_model(climbs).items():
+        _write(name, figures(runs), runs)
+
+
+def _write(name: str, rows: list[dict[str, Any]], climbs: list[Climb]) -> None:
     machine = climbs[0].machine
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
@@ -188,10 +193,8 @@ def _report(climbs: list[Climb]) -> None:
         + ", ".join(f"{name} {version}" for name, version in versions.items())
     )
     table = _table(rows)
-    RESULTS.mkdir(exist_ok=True)
-    for each in {each.model.name: each for each in climbs}.values():
-        write(each, RESULTS / f"climb-{each.model.name}-{machine.host_key}-{date}.json")
-    stem = RESULTS / f"figures-{machine.host_key}-{date}"
+    write(climbs[-1], RESULTS / f"climb-{name}-{machine.host_key}-{date}.json")
+    stem = RESULTS / f"figures-{name}-{machine.host_key}-{date}"
     stem.with_suffix(".md").write_text(f"{title}\n\n{table}\n")
     record = {
         "date": date,
