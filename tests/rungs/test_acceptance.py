@@ -86,7 +86,9 @@ def test_what_was_foretold_comes_true(rung: str, source: ModelSource, tmp_path: 
     reference = make_reference(plain, texts, 20, 1)
     draft = source_of(tmp_path, source.config.architecture, seed=1)
     foretold = expected_tokens_per_pass(
-        reference, build_of(source, tmp_path, draft=draft, new_tokens=new_tokens)
+        reference.texts[:, :20],
+        reference.greedy,
+        build_of(source, tmp_path, draft=draft, new_tokens=new_tokens),
     )
     session = session_of(
         source, tmp_path, ["static_cache", rung], draft=draft, new_tokens=new_tokens
@@ -100,7 +102,8 @@ def test_a_draft_that_is_the_model_is_always_right(source: ModelSource, tmp_path
     reference = make_reference(plain, texts, 20, 1)
     build = build_of(source, tmp_path, draft=source, new_tokens=26)
     # 25 tokens after the first, five per pass.
-    assert expected_tokens_per_pass(reference, build)["speculate_draft"] == 5.0
+    found = expected_tokens_per_pass(reference.texts[:, :20], reference.greedy, build)
+    assert found["speculate_draft"] == 5.0
 
 
 def test_without_a_fitting_draft_only_the_lookup_is_foretold(
@@ -109,6 +112,7 @@ def test_without_a_fitting_draft_only_the_lookup_is_foretold(
     plain = session_of(source, tmp_path, ["static_cache"])
     texts = torch.cat([prompts_of(source.config.vocab_size), torch.zeros(3, 5).long()], dim=1)
     reference = make_reference(plain, texts, 20, 1)
-    assert set(expected_tokens_per_pass(reference, build_of(source, tmp_path))) == {
-        "speculate_lookup"
-    }
+    found = expected_tokens_per_pass(
+        reference.texts[:, :20], reference.greedy, build_of(source, tmp_path)
+    )
+    assert set(found) == {"speculate_lookup"}

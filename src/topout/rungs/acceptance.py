@@ -14,17 +14,15 @@ from topout.rungs.speculate_draft import PROPOSED_TOKENS as DRAFT_TOKENS
 from topout.rungs.speculate_draft import SpeculateDraft
 from topout.rungs.speculate_lookup import PROPOSED_TOKENS as LOOKUP_TOKENS
 from topout.rungs.speculate_lookup import NgramIndex, SpeculateLookup
-from topout.rungs.verify import Reference
 
 
-def expected_tokens_per_pass(reference: Reference, build: Build) -> dict[str, float]:
-    """Rung name → tokens per pass on the reference's texts, continued greedily."""
-    prompts = reference.texts[:, : reference.prompt_len]
-    expected = {
-        SpeculateLookup.name: lookup_tokens_per_pass(prompts, reference.greedy, LOOKUP_TOKENS)
-    }
+def expected_tokens_per_pass(
+    prompts: Tensor, continuations: Tensor, build: Build
+) -> dict[str, float]:
+    """Rung name → tokens per pass on prompts [W, S] that the baseline continued [W, T]."""
+    expected = {SpeculateLookup.name: lookup_tokens_per_pass(prompts, continuations, LOOKUP_TOKENS)}
     if build.draft is not None and SpeculateDraft().reason_to_skip(build) is None:
-        expected[SpeculateDraft.name] = _draft_tokens_per_pass(prompts, reference.greedy, build)
+        expected[SpeculateDraft.name] = _draft_tokens_per_pass(prompts, continuations, build)
     return expected
 
 

@@ -123,8 +123,8 @@ class Ladder:
                 first = self._timed(baseline, 0)
                 self._shorten_slow_runs(first)
                 self._prompts_per_run = prompts_per_run(first)
-                self._foretell_acceptance(baseline, path)
                 samples = [self._timed(baseline, number) for number in range(1, BASELINE_RUNS)]
+                self._foretell_acceptance(baseline, path)
                 self._add_baseline(baseline, [first, *samples])
         except WorkerFailure as failure:
             raise InputError(

@@ -59,6 +59,7 @@ class RungWorker:
         self._session: Session | None = None
         self._preparation: Preparation | None = None
         self._texts: dict[str, torch.Tensor] = {}
+        self._generated: dict[int, torch.Tensor] = {}  # prompt number → tokens of its last run
 
     def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
         """Build the session and run it once, so that nothing is compiled while it is timed."""
@@ -88,7 +89,9 @@ class RungWorker:
         session, preparation = self._ready()
         prompts = self._texts["prompts"]
         new_tokens, timed_tokens = preparation.workload.new_tokens, params["timed_tokens"]
-        run = session.generate(prompts[params["prompt"] % len(prompts)], timed_tokens)
+        number = params["prompt"] % len(prompts)
+        run = session.generate(prompts[number], timed_tokens)
+        self._generated[number] = run.tokens
         scale = (new_tokens - 1) / (timed_tokens - 1)
         return {
             "ttft_s": run.ttft_s,
@@ -134,16 +137,23 @@ class RungWorker:
         return result
 
     def acceptance(self, params: dict[str, Any]) -> dict[str, float]:
-        """Tokens per pass that each way of speculating would yield on the baseline's own output."""
+        """Tokens per pass that each way of speculating would yield on the baseline's own output.
+
+        That is what it generated while it was timed; where it was not (a resumed climb), the
+        continuations of its reference.
+        """
         from topout.rungs.acceptance import expected_tokens_per_pass
 
         preparation = msgspec.convert(params["preparation"], Preparation)
         torch.set_num_threads(preparation.workload.threads)
-        reference = Reference.load(Path(params["path"]))
-        timed = msgspec.structs.replace(
-            reference, greedy=reference.greedy[:, : params["timed_tokens"]]
-        )
-        return expected_tokens_per_pass(timed, make_build(preparation))
+        if self._generated:
+            prompts = torch.cat([self._texts["prompts"][number] for number in self._generated])
+            continuations = torch.cat(list(self._generated.values()))
+        else:
+            reference = Reference.load(Path(params["path"]))
+            prompts = reference.texts[:, : reference.prompt_len]
+            continuations = reference.greedy[:, : params["timed_tokens"]]
+        return expected_tokens_per_pass(prompts, continuations, make_build(preparation))
 
     def calibrate(self, params: dict[str, Any]) -> Any:
         """Measure the rates that predictions are made from."""
