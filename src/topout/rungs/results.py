@@ -107,7 +107,7 @@ class Results:
             prepare_s=candidate.prepare_s,
             samples=samples,
             rival_samples=duel.rival if duel is not None else [],
-            doubts=sample_doubts(rung.name, samples),
+            doubts=sample_doubts("runs", samples),
         )
         if not samples:
             return result
@@ -117,7 +117,7 @@ class Results:
     def with_more_runs(self, baseline: RungResult, samples: list[RunSample]) -> RungResult:
         """The baseline's result over more of its runs: those in which it was a rung's rival."""
         more = msgspec.structs.replace(baseline, samples=[*baseline.samples, *samples])
-        more = msgspec.structs.replace(more, doubts=sample_doubts(more.name, more.samples))
+        more = msgspec.structs.replace(more, doubts=sample_doubts("runs", more.samples))
         return self._with_phases(more, [], None)
 
     def _with_phases(
