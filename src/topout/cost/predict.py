@@ -11,7 +11,7 @@ import msgspec
 
 from topout.cost.ceiling_lookup import bandwidth_at, compute_at
 from topout.cost.transformer import Op, kv_elements, pass_ops
-from topout.models.config import ModelConfig
+from topout.models.config import DTYPE_BYTES, ModelConfig
 from topout.records import (
     Bound,
     Ceilings,
@@ -22,8 +22,6 @@ from topout.records import (
     Rates,
     WorkloadSummary,
 )
-
-BYTES_PER_ELEMENT = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,8 +145,8 @@ def _phase(
     overhead_s: float,
 ) -> PhasePrediction:
     """Sum the ops' times; the working set that decides the memory level is all weights and KV."""
-    size = BYTES_PER_ELEMENT[expectation.dtype]
-    weight_size = BYTES_PER_ELEMENT[expectation.weight_dtype or expectation.dtype]
+    size = DTYPE_BYTES[expectation.dtype]
+    weight_size = DTYPE_BYTES[expectation.weight_dtype or expectation.dtype]
     workload = context.workload
     cache = kv_elements(config, workload.batch_size, workload.prompt_len + workload.new_tokens)
     weights = sum(op.weight_elements for op in ops)
@@ -172,20 +170,8 @@ def _phase(
             compute_s += compute
         else:
             memory_s += memory
-    parts: dict[Bound, float] = {
-        "compute": compute_s,
-        "memory": memory_s,
-        "overhead": overhead_s,
-    }
-    return PhasePrediction(
-        time_s=compute_s + memory_s + overhead_s,
-        flops=sum(op.flops for op in ops),
-        bytes=moved,
-        compute_s=compute_s,
-        memory_s=memory_s,
-        overhead_s=overhead_s,
-        bound=max(parts, key=lambda part: parts[part]),
-    )
+    flops = sum(op.flops for op in ops)
+    return _of_parts(flops, moved, compute_s, memory_s, overhead_s)
 
 
 def _linear_time(
@@ -228,7 +214,7 @@ def _other_time(
 ) -> tuple[float, float]:
     """(compute, memory) seconds of attention, elementwise ops and copies."""
     rates, dtype = context.rates, expectation.dtype
-    moved = op.activation_elements * BYTES_PER_ELEMENT[dtype]
+    moved = op.activation_elements * DTYPE_BYTES[dtype]
     if op.kind != "attention":
         return 0.0, moved / rates.elementwise_bytes_per_s
     if op.rows == 1 and expectation.generated_gemv_rows:
@@ -274,18 +260,31 @@ def _mode(rates: Rates, name: str) -> ModeOverhead:
 
 
 def _sum(one: PhasePrediction, other: PhasePrediction) -> PhasePrediction:
+    return _of_parts(
+        one.flops + other.flops,
+        one.bytes + other.bytes,
+        one.compute_s + other.compute_s,
+        one.memory_s + other.memory_s,
+        one.overhead_s + other.overhead_s,
+    )
+
+
+def _of_parts(
+    flops: float, moved_bytes: float, compute_s: float, memory_s: float, overhead_s: float
+) -> PhasePrediction:
+    """A phase that takes as long as its parts together; the largest of them bounds it."""
     parts: dict[Bound, float] = {
-        "compute": one.compute_s + other.compute_s,
-        "memory": one.memory_s + other.memory_s,
-        "overhead": one.overhead_s + other.overhead_s,
+        "compute": compute_s,
+        "memory": memory_s,
+        "overhead": overhead_s,
     }
     return PhasePrediction(
-        time_s=one.time_s + other.time_s,
-        flops=one.flops + other.flops,
-        bytes=one.bytes + other.bytes,
-        compute_s=parts["compute"],
-        memory_s=parts["memory"],
-        overhead_s=parts["overhead"],
+        time_s=sum(parts.values()),
+        flops=flops,
+        bytes=moved_bytes,
+        compute_s=compute_s,
+        memory_s=memory_s,
+        overhead_s=overhead_s,
         bound=max(parts, key=lambda part: parts[part]),
     )
 

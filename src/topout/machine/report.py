@@ -10,6 +10,12 @@ from topout.records import MachineReport
 DEVICES = ("cpu", "cuda")
 
 
+def check_device(device: str) -> None:
+    """Raise InputError for a device that topout does not know."""
+    if device not in DEVICES:
+        raise InputError(f"unknown device {device!r}.", f"Give {' or '.join(DEVICES)}.")
+
+
 def report_machine(
     *,
     refresh: bool = False,
@@ -22,8 +28,7 @@ def report_machine(
 
     Raises InputError for an unknown device, UnsupportedError for one that is not there.
     """
-    if device not in DEVICES:
-        raise InputError(f"unknown device {device!r}.", f"Give {' or '.join(DEVICES)}.")
+    check_device(device)
     machine = describe(with_torch=True)
     if describe_only:
         reasons = {"ceilings": "not asked for"}

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from topout.cost.predict import BYTES_PER_ELEMENT, roofline_time
-from topout.models.config import ModelConfig
+from topout.cost.predict import roofline_time
+from topout.models.config import DTYPE_BYTES, ModelConfig
 from topout.models.load import ModelSource
 from topout.records import (
     AttentionRate,
@@ -211,7 +211,7 @@ def _rate(
 ) -> LinearRate:
     """The efficiency of `count` products of one shape (M, N, K) that took `took_s` together."""
     m, n, k = shape
-    weight_bytes = n * k * count * BYTES_PER_ELEMENT[kernel]
+    weight_bytes = n * k * count * DTYPE_BYTES[kernel]
     flops = 2.0 * m * n * k * count
     name = f"{family}_{kernel}"
     compute, memory = roofline_time(flops, weight_bytes, name, weight_bytes, ceilings, threads)
@@ -259,7 +259,7 @@ def _attention_rate(dtype: Dtype, device: torch.device) -> AttentionRate:
 
     calls = layers * time_of(lambda: attend(query, one, one), device)
     decode_s = max(time_of(decode, device) - calls, 1e-9)
-    moved = 2.0 * layers * heads * length * size * BYTES_PER_ELEMENT[dtype]
+    moved = 2.0 * layers * heads * length * size * DTYPE_BYTES[dtype]
     return AttentionRate(
         dtype=dtype,
         prefill_flops_per_s=flops / prefill_s,

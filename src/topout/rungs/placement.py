@@ -6,11 +6,11 @@ from statistics import fmean
 import msgspec
 
 from topout.cost.ceiling_lookup import bandwidth_at, compute_at
-from topout.cost.predict import BYTES_PER_ELEMENT, Context, Expectation
+from topout.cost.predict import Context, Expectation
 from topout.cost.transformer import kv_elements, pass_ops
 from topout.measure.runner import Duel
 from topout.measure.stats import estimate, inverse, paired_ratio
-from topout.models.config import ModelConfig
+from topout.models.config import DTYPE_BYTES, ModelConfig
 from topout.records import (
     Bound,
     Dtype,
@@ -88,8 +88,8 @@ def _work(
     context_len: int,
     logits_rows: int,
 ) -> Work:
-    size = BYTES_PER_ELEMENT[expectation.dtype]
-    weight_size = BYTES_PER_ELEMENT[expectation.weight_dtype or expectation.dtype]
+    size = DTYPE_BYTES[expectation.dtype]
+    weight_size = DTYPE_BYTES[expectation.weight_dtype or expectation.dtype]
     ops = pass_ops(
         config,
         batch_size=workload.batch_size,

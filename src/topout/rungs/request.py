@@ -5,12 +5,12 @@ import math
 import msgspec
 
 from topout.errors import InputError
+from topout.machine.report import check_device
 from topout.models.config import ModelConfig
 from topout.records import Dtype
 
 PUBLISHED_PROMPT_LEN = 835  # of the course that the reference figures for GPT-2 come from
 DEFAULT_NEW_TOKENS = 128
-DEVICES = ("cpu", "cuda")
 DTYPES: tuple[Dtype, ...] = ("fp32", "bf16")
 
 
@@ -55,8 +55,7 @@ class ClimbRequest(msgspec.Struct, frozen=True, kw_only=True):
             raise InputError(f"--max-loss {self.max_loss:g} is no share.", "Give 0.01 for 1 %.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"--seed {self.seed} is no seed.", "Give 0 to 2⁶³ − 1.")
-        if self.device not in DEVICES:
-            raise InputError(f"unknown device {self.device!r}.", f"Give {' or '.join(DEVICES)}.")
+        check_device(self.device)
         if self.dtype is not None and self.dtype not in DTYPES:
             raise InputError(f"unknown dtype {self.dtype!r}.", f"Give {' or '.join(DTYPES)}.")
         _positive_time("--time-per-rung", self.time_per_rung_s)

@@ -8,7 +8,7 @@ from topout.models.load import load_decoder
 from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung, memory_bytes_of
 from topout.rungs.sampling import Sampling, draw
 from topout.rungs.session import DecoderSession, Session
-from topout.rungs.speculation import SpeculativeSession, no_room
+from topout.rungs.speculation import SpeculativeSession, no_room, not_one_sequence
 from topout.rungs.steps import DecoderSteps, PlainPrefill, Steps
 
 PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
@@ -24,8 +24,9 @@ class SpeculateDraft(Rung):
 
     def reason_to_skip(self, build: Build) -> str | None:
         """Needs a draft with the same tokens, and one sequence at a time."""
-        if build.workload.batch_size > 1:
-            return "speculation runs one sequence at a time; the batch is larger"
+        batched = not_one_sequence(build)
+        if batched is not None:
+            return batched
         if build.draft is None:
             return "no draft model: name a smaller one with the same tokenizer by --draft"
         if build.draft.config.vocab_size != build.source.config.vocab_size:

@@ -6,7 +6,7 @@ from torch import Tensor
 from topout.cost.predict import Expectation
 from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung
 from topout.rungs.session import DecoderSession, Session
-from topout.rungs.speculation import SpeculativeSession, no_room
+from topout.rungs.speculation import SpeculativeSession, no_room, not_one_sequence
 
 PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
 LONGEST_NGRAM = 3
@@ -21,10 +21,8 @@ class SpeculateLookup(Rung):
     excludes = ("speculate_draft",)
 
     def reason_to_skip(self, build: Build) -> str | None:
-        """Rows of a batch would accept different numbers of tokens."""
-        if build.workload.batch_size > 1:
-            return "speculation runs one sequence at a time; the batch is larger"
-        return no_room(build, build.source, PROPOSED_TOKENS)
+        """Needs one sequence at a time, and room for its proposals."""
+        return not_one_sequence(build) or no_room(build, build.source, PROPOSED_TOKENS)
 
     def expect(self, expectation: Expectation, build: Build) -> Expectation:
         """A pass reads the weights once for several tokens."""

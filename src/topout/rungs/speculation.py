@@ -19,6 +19,13 @@ from topout.rungs.session import GeneratedRun, score_at_once, wait_for
 from topout.rungs.steps import Steps
 
 
+def not_one_sequence(build: Build) -> str | None:
+    """Why a batch cannot speculate: its rows would accept different numbers of tokens."""
+    if build.workload.batch_size > 1:
+        return "speculation runs one sequence at a time; the batch is larger"
+    return None
+
+
 def no_room(build: Build, source: ModelSource, proposed_tokens: int) -> str | None:
     """Why a model's context cannot hold the proposals beyond the end; None where it can."""
     needed = build.workload.prompt_len + build.workload.new_tokens + proposed_tokens + 1
