@@ -236,6 +236,23 @@ def test_resuming_a_record_of_another_schema_is_refused(
     assert json.loads((folder / "run.json").read_text())["schema_version"] == 99
 
 
+def test_a_folder_that_cannot_be_resumed_is_left_as_it_is(
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Interrupted before its first rung, and the text is gone: what lies there stays."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("keep me")
+    request = {"model": str(model), "text": "/no/such.txt", "prompt_len": 16, "new_tokens": 8}
+    (folder / "request.json").write_text(json.dumps(request))
+    assert "/no/such.txt" in refused(["climb", "--resume", str(folder)], monkeypatch, capsys)
+    assert (folder / "mine.txt").read_text() == "keep me"
+    assert (folder / "request.json").exists()
+
+
 def test_an_unknown_option_shows_usage_and_exits_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def climb(
     rungs = select_rungs(request.rungs)
     subject = _resolve(request)
     earlier = folder.load() if folder is not None else None
+    is_resumed = folder is not None
     folder = folder or RunFolder.create(subject.source.name)
     folder.prepare()
     folder.save_request(request)
@@ -79,7 +80,8 @@ def climb(
         ladder = Ladder(setup)
         record = ladder.climb()
     except TopoutError:
-        folder.discard_if_empty()
+        if not is_resumed:  # a folder that the user named is never removed
+            folder.discard_if_empty()
         raise
     except KeyboardInterrupt:
         raise Interrupted(ladder.record if ladder else earlier, folder) from None
