@@ -1,0 +1,193 @@
+"""A climb: what was predicted, measured and verified of each rung."""
+
+from topout.records.ceilings import Ceilings
+from topout.records.machine import Machine
+from topout.records.measurement import Doubt, Estimate, PairedRatio
+from topout.records.record import (
+    SCHEMA_VERSION,
+    Bound,
+    Dtype,
+    OutputClass,
+    Record,
+    Status,
+    WeightsOrigin,
+)
+
+
+class ModelSummary(Record, frozen=True, kw_only=True):
+    """The model that was climbed."""
+
+    name: str
+    architecture: str  # Hugging Face model_type
+    parameters: int
+    weights: WeightsOrigin
+    weights_dtype: str  # as stored
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    vocab_size: int
+    context_len: int
+    draft: str | None = None
+    fingerprint: str = ""  # of config and weights, so that a resumed climb is of the same model
+
+
+class WorkloadSummary(Record, frozen=True, kw_only=True):
+    """What was run: the same for every rung."""
+
+    task: str  # "generate"
+    prompt_len: int
+    new_tokens: int
+    batch_size: int
+    threads: int
+    device: str
+    dtype: Dtype  # of the baseline
+    temperature: float  # 0: greedy
+    top_k: int | None = None
+    seed: int = 0
+    prompt_source: str = ""
+
+
+class PhasePrediction(Record, frozen=True, kw_only=True):
+    """What the cost model expects of one phase before it runs."""
+
+    time_s: float  # prefill: of the phase; decode: of one token
+    flops: float
+    bytes: float
+    compute_s: float
+    memory_s: float
+    overhead_s: float
+    bound: Bound
+
+
+class Prediction(Record, frozen=True, kw_only=True):
+    """What the cost model expects of a rung before it runs."""
+
+    prefill: PhasePrediction
+    decode: PhasePrediction
+    total_s: float
+    speedup: float  # over the rival, of the whole workload
+    assumptions: list[str] = []
+
+
+class PhaseResult(Record, frozen=True, kw_only=True):
+    """One phase of one rung as measured and placed against the ceilings."""
+
+    tokens_per_s: Estimate
+    time_s: Estimate  # prefill: of the phase; decode: of one token
+    speedup: PairedRatio | None = None
+    flops: float  # the work the phase needs (decode: per token)
+    bytes: float
+    arithmetic_intensity: float
+    mfu_of_ceiling: float | None = None
+    mbu_of_ceiling: float | None = None
+    bound: Bound
+    ceiling_flops_per_s: float | None = None
+    ceiling_bytes_per_s: float | None = None
+    predicted_time_s: float | None = None
+
+
+class RunSample(Record, frozen=True, kw_only=True):
+    """One timed run of one rung, raw.
+
+    Where a run is slow, `timed_tokens` is below `new_tokens`: so many were generated, and
+    `total_s` is TTFT + TPOT · (new_tokens − 1) with the TPOT of those.
+    """
+
+    ttft_s: float
+    total_s: float
+    new_tokens: int
+    timed_tokens: int | None = None
+    forward_passes: int  # of the target model after prefill; fewer than tokens when speculating
+    at_s: float  # when it began, seconds after the climb began
+    stolen_share: float | None = None  # of CPU time that the hypervisor took during the run
+    ceiling_bytes_per_s: float | None = None  # read bandwidth measured just before
+    peak_memory_bytes: int | None = None
+
+
+class Verification(Record, frozen=True, kw_only=True):
+    """How a rung's output compares with the baseline's."""
+
+    method: str
+    passed: bool
+    reason: str
+    positions: int
+    token_agreement: float | None = None  # over positions whose margin is above rounding noise
+    decided_positions: int | None = None
+    rounding_noise: float | None = None
+    max_logit_error: float | None = None
+    kl_divergence: float | None = None  # nats per token, baseline to rung
+    perplexity: float | None = None
+    perplexity_ratio: float | None = None
+    bits_per_byte: float | None = None
+    generated_tokens_compared: int | None = None
+    first_divergence: int | None = None
+    p_value: float | None = None  # sampled: of the test that the distribution is the baseline's
+
+
+class RungResult(Record, frozen=True, kw_only=True):
+    """One rung: what it was expected to do, what it did, and whether it stays."""
+
+    name: str
+    on: list[str]
+    rival: str | None = None  # the label of the stack that it was timed against
+    status: Status
+    reason: str
+    change: str  # what the rung changes, one sentence
+    output_class: OutputClass
+    predicted_speedup: float | None = None
+    prediction: Prediction | None = None
+    speedup: PairedRatio | None = None  # over the rival, whole workload
+    speedup_over_baseline: Estimate | None = None  # chained over the rungs it stands on
+    decode_speedup_over_baseline: Estimate | None = None
+    prefill: PhaseResult | None = None
+    decode: PhaseResult | None = None
+    ttft_s: Estimate | None = None
+    peak_memory_bytes: int | None = None
+    weight_bytes: int | None = None
+    prepare_s: float | None = None
+    tokens_per_pass: float | None = None  # accepted tokens per forward pass when speculating
+    verification: Verification | None = None
+    samples: list[RunSample] = []
+    rival_samples: list[RunSample] = []
+    doubts: list[Doubt] = []
+    reasons: dict[str, str] = {}
+
+    @property
+    def stack(self) -> list[str]:
+        """The rungs in force while this one is measured, itself last."""
+        return [*self.on, self.name]
+
+
+class Duel(Record, frozen=True, kw_only=True):
+    """The best stack against the baseline, run in turns: the figure on top of the result."""
+
+    champion: str
+    speedup: PairedRatio
+    prefill_speedup: PairedRatio
+    decode_speedup: PairedRatio
+
+
+class Climb(Record, frozen=True, kw_only=True, tag_field="kind", tag="climb"):
+    """What `topout climb` writes."""
+
+    schema_version: int = SCHEMA_VERSION
+    topout_version: str
+    created_at: str
+    finished: bool
+    elapsed_s: float
+    machine: Machine
+    ceilings: Ceilings | None = None
+    model: ModelSummary
+    workload: WorkloadSummary
+    max_loss: float
+    baseline: str = "transformers_eager"
+    rungs: list[RungResult] = []
+    best: str | None = None
+    best_exact: str | None = None
+    duel: Duel | None = None
+    exact_duel: Duel | None = None
+    prediction_error: float | None = None  # median |predicted/measured − 1| over kept rungs
+    findings: list[str] = []
+    doubts: list[Doubt] = []
+    reasons: dict[str, str] = {}

@@ -1,0 +1,120 @@
+"""What all records share: their base, the words that they use, and their versioned JSON."""
+
+import math
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from topout.errors import OutputError, RecordError
+
+SCHEMA_VERSION = 1
+
+Dtype = Literal["fp32", "bf16", "fp16", "int8"]
+Bound = Literal["memory", "compute", "overhead"]
+OutputClass = Literal["exact", "near", "sampled"]
+Status = Literal["kept", "rejected", "skipped", "failed"]
+WeightsOrigin = Literal["trained", "random"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all records: immutable, slotted, strict about the fields that it decodes."""
+
+
+R = TypeVar("R", bound=Record)
+
+
+def encode(record: Record) -> bytes:
+    """`record` as indented JSON with a final newline.
+
+    Raises ValueError that names the field for an infinite figure or one that is not a number:
+    JSON has neither, and what took their place could not be read back.
+    """
+    _refuse_non_finite(msgspec.to_builtins(record), type(record).__name__)
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+
+
+def _refuse_non_finite(value: Any, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path} is {value}")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_non_finite(part, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            _refuse_non_finite(part, f"{path}[{index}]")
+
+
+def decode(data: bytes | str, record_type: type[R], source: str = "input") -> R:
+    """JSON → record, strictly.
+
+    Raises RecordError that names `source` and the field when `data` is not JSON, is of another
+    schema version or kind, or has a missing, unknown or wrongly typed field.
+    """
+    try:
+        raw: Any = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise RecordError(
+            f"{source} is not valid JSON ({error}).", "Give a file topout wrote."
+        ) from None
+    _check_envelope(raw, record_type, source)
+    try:
+        return msgspec.convert(raw, record_type)
+    except msgspec.ValidationError as error:
+        raise RecordError(
+            f"{source} does not hold a valid record: {error}.", "Write it again with this version."
+        ) from None
+
+
+def _check_envelope(raw: Any, record_type: type[Record], source: str) -> None:
+    """Raise RecordError when `raw` is of another schema version or kind than `record_type`."""
+    if "schema_version" not in record_type.__struct_fields__:
+        return
+    if not isinstance(raw, dict) or "schema_version" not in raw:
+        raise RecordError(
+            f"{source} has no field `schema_version`.", "Give a JSON file that topout wrote."
+        )
+    version = raw["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"{source} has schema_version {version!r}, and this topout reads {SCHEMA_VERSION}.",
+            "Read it with the topout that wrote it, or run again.",
+        )
+    kind = record_type.__struct_config__.tag
+    if raw.get("kind") != kind:
+        raise RecordError(
+            f"{source} is of kind {raw.get('kind')!r}, not {kind!r}.", "Give the other file."
+        )
+
+
+def write(record: Record, path: Path) -> None:
+    """Write `record` to `path`: a reader sees the old file or the new one, never a half.
+
+    Raises OutputError when the folder is read-only, missing or full.
+    """
+    import os
+    import tempfile
+
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(encode(record))
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}.", "Choose another place for the output."
+        ) from None
+
+
+def read(path: Path, record_type: type[R]) -> R:
+    """Read a record from a file; raises RecordError that names the file and the field."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}.", "Check the path.") from None
+    return decode(data, record_type, str(path))
