@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from topout.cost.measured_times import linear_efficiency, roofline_time
 from topout.cost.predict import (
     Context,
     Expectation,
-    linear_efficiency,
     predict,
     predict_decode,
     predict_prefill,
-    roofline_time,
 )
 from topout.records import (
     AttentionRate,
@@ -136,27 +135,29 @@ def test_one_token() -> None:
     found = predict_decode(SMALL, PLAIN, context())
     # Linear: 3400 weights · 4 B at 1e4 B/s and efficiency 0.5: 2.72 s; their 6800 FLOPs at 1e6
     # FLOP/s would take 0.0136 s and are hidden.
-    # Attention: half-way 6 + 2 = 8 positions of 2·2·10 elements, 1280 B at 1e3 B/s: 1.28 s.
-    # Elementwise: 5 norms of 2·10, 4 sums of 3·10 and 2 activations of 2·40 elements: 380·4 B at
-    # 1e3 B/s: 1.52 s.  Overhead: 0.5 + 2 layers · 0.25 = 1.0 s.
-    assert found.memory_s == pytest.approx(2.72 + 1.28 + 1.52)
+    # Attention: half-way 6 + 2 = 8 positions of 2·2·10 elements are read and one is written,
+    # 1440 B at 1e3 B/s: 1.44 s. Elementwise: 5 norms of 2·10, 4 sums of 3·10 and 2 activations of
+    # 2·40 elements, and two rows of 10 embedded to one: 410·4 B at 1e3 B/s: 1.64 s.
+    # Overhead: 0.5 + 2 layers · 0.25 = 1.0 s.
+    assert found.memory_s == pytest.approx(2.72 + 1.44 + 1.64)
     assert found.compute_s == 0.0
     assert found.overhead_s == pytest.approx(1.0)
-    assert found.time_s == pytest.approx(6.52)
+    assert found.time_s == pytest.approx(6.80)
     assert found.bound == "memory"
-    # 6800 of the products, 2 layers · 8 keys · 4·10 of attention, 380 of what is elementwise.
-    assert found.flops == 6800 + 640 + 380
+    # 6800 of the products, 2 layers · 8 keys · 4·10 of attention; of what is elementwise one per
+    # element read, 5·10 + 4·20 + 2·40 = 210, and the sum of two embedded rows.
+    assert found.flops == 6800 + 640 + 210 + 10
     # Bytes: weights 13,600; in and out of the products 2·(40 + 20 + 50 + 50) + 110 = 430
-    # elements; keys and values 320 elements; elementwise 380 elements.
-    assert found.bytes == 13_600 + 4 * (430 + 320 + 380)
+    # elements; queries and output of attention 2·20; keys and values 360; elementwise 410.
+    assert found.bytes == 13_600 + 4 * (430 + 40 + 360 + 410)
 
 
 def test_the_prompt() -> None:
     found = predict_prefill(SMALL, PLAIN, context())
     # Linear: 2400 weights of the layers and 1000 of the head: 13,600 B / 1e4 / 0.5 = 2.72 s.
-    # Attention: 6 positions, 240 elements: 0.96 s. Elementwise: 6 · 1.52 = 9.12 s.
-    # Overhead: 2 + 2 · 1 = 4 s.
-    assert found.time_s == pytest.approx(2.72 + 0.96 + 9.12 + 4.0)
+    # Attention: 6 positions, 240 elements, written and read: 1.92 s. Elementwise: 6 · 1.64 =
+    # 9.84 s. Overhead: 2 + 2 · 1 = 4 s.
+    assert found.time_s == pytest.approx(2.72 + 1.92 + 9.84 + 4.0)
     assert (found.bound, found.overhead_s) == ("memory", 4.0)
 
 
@@ -165,15 +166,15 @@ def test_a_long_prompt_is_bound_by_arithmetic() -> None:
     # Linear layers: 2·1000·2400 FLOPs at 1e6 · 0.5: 9.6 s; the head's one row is read: 0.8 s.
     # Attention: 2 layers · 1000·1001/2 pairs · 40 FLOPs = 40,040,000 at 1e4 FLOP/s: 4004 s.
     assert found.compute_s == pytest.approx(9.6 + 4004.0)
-    # The head, and elementwise 1000 · 1.52 s.
-    assert found.memory_s == pytest.approx(0.8 + 1520.0)
+    # The head, and elementwise 1000 · 1.64 s.
+    assert found.memory_s == pytest.approx(0.8 + 1640.0)
     assert found.bound == "compute"
 
 
 def test_the_whole_workload() -> None:
     found = predict(SMALL, PLAIN, context(), None)
-    # The prompt yields the first of the 4 tokens: 16.8 + 3 · 6.52.
-    assert found.total_s == pytest.approx(16.8 + 3 * 6.52)
+    # The prompt yields the first of the 4 tokens: 18.48 + 3 · 6.80.
+    assert found.total_s == pytest.approx(18.48 + 3 * 6.80)
     assert found.speedup == 1.0
     assert found.assumptions == []
     assert predict(SMALL, PLAIN, context(), 2 * found.total_s).speedup == pytest.approx(2.0)
@@ -191,25 +192,25 @@ def test_overhead_can_be_the_bound() -> None:
 
 def test_a_copied_cache_and_a_composed_gelu() -> None:
     # The cache of 320 elements is read and written: 640·4 B at 1e3 B/s.
-    assert decode_s(PLAIN.replace(kv_copies=1.0)) == pytest.approx(6.52 + 2.56)
+    assert decode_s(PLAIN.replace(kv_copies=1.0)) == pytest.approx(6.80 + 2.56)
     # An activation walks over 160 elements: 0.64 s; seven times more.
-    assert decode_s(PLAIN.replace(gelu_passes=8)) == pytest.approx(6.52 + 7 * 0.64)
+    assert decode_s(PLAIN.replace(gelu_passes=8)) == pytest.approx(6.80 + 7 * 0.64)
 
 
 def test_a_mask_over_the_whole_cache() -> None:
     # 10 positions instead of 8: 400 elements.
-    assert decode_s(PLAIN.replace(reads_whole_cache=True)) == pytest.approx(6.52 - 1.28 + 1.6)
+    assert decode_s(PLAIN.replace(reads_whole_cache=True)) == pytest.approx(6.80 + 2 * 0.16)
 
 
 def test_bf16_halves_the_bytes() -> None:
-    # Weights 6800 B at 1e4 · 0.25 = 2.72 s; attention 640 B at 4e3 = 0.16 s; elementwise 0.76 s.
-    assert decode_s(PLAIN.replace(dtype="bf16")) == pytest.approx(2.72 + 0.16 + 0.76 + 1.0)
+    # Weights 6800 B at 1e4 · 0.25 = 2.72 s; attention 720 B at 4e3 = 0.18 s; elementwise 0.82 s.
+    assert decode_s(PLAIN.replace(dtype="bf16")) == pytest.approx(2.72 + 0.18 + 0.82 + 1.0)
 
 
 def test_int8_weights_leave_activations_as_they_are() -> None:
     # 3400 B at 1e4 · 0.2 = 1.7 s in the place of 2.72 s.
     in_int8 = PLAIN.replace(weight_dtype="int8")
-    assert decode_s(in_int8) == pytest.approx(6.52 - 2.72 + 1.7)
+    assert decode_s(in_int8) == pytest.approx(6.80 - 2.72 + 1.7)
     sizes = [
         predict_decode(SMALL, each, context()).bytes
         for each in (PLAIN, in_int8, PLAIN.replace(dtype="bf16", weight_dtype="int8"))
@@ -222,15 +223,15 @@ def test_int8_weights_leave_activations_as_they_are() -> None:
 def test_generated_kernels_hold_for_few_rows() -> None:
     generated = PLAIN.replace(generated_gemv_rows={"fp32": 5, "bf16": 0})
     # Linear at efficiency 1 instead of 0.5: 1.36 s less. Attention of one query is generated too:
-    # its 1280 B at 1e4 B/s take 0.128 s instead of 1.28.
-    assert decode_s(generated) == pytest.approx(6.52 - 1.36 - 1.152)
+    # its 1440 B at 1e4 B/s take 0.144 s instead of 1.44.
+    assert decode_s(generated) == pytest.approx(6.80 - 1.36 - 1.296)
     # Six rows of the prompt are too many, the one row of its head is not: 0.8 → 0.4 s.
     found = predict_prefill(SMALL, generated, context())
-    assert found.time_s == pytest.approx(16.8 - 0.4)
+    assert found.time_s == pytest.approx(18.48 - 0.4)
     # Each type of weight has a number of its own: none for int8 here, so only attention gains.
     other = generated.replace(weight_dtype="int8")
     gain = decode_s(other.replace(generated_gemv_rows={})) - decode_s(other)
-    assert gain == pytest.approx(1.152)
+    assert gain == pytest.approx(1.296)
 
 
 def test_the_working_set_decides_the_efficiency() -> None:
@@ -241,7 +242,7 @@ def test_the_working_set_decides_the_efficiency() -> None:
     # from 3800 (a quarter of it) to 60,800 (four times): half of the time at efficiency 1 and half
     # at 0.5, 1 / (0.5/1 + 0.5/0.5) = 2/3.
     found = predict_decode(SMALL, PLAIN, msgspec.structs.replace(context(), rates=rates))
-    assert found.time_s == pytest.approx(6.52 - 2.72 + 1.36 * 3 / 2)
+    assert found.time_s == pytest.approx(6.80 - 2.72 + 1.36 * 3 / 2)
 
 
 def test_the_working_set_decides_the_memory_level() -> None:
@@ -250,12 +251,12 @@ def test_the_working_set_decides_the_memory_level() -> None:
     )
     # int8: 3400 B of weights and 10 positions of 160 B in the cache are 5000 B: 1e5 B/s.
     in_int8 = predict_decode(SMALL, PLAIN.replace(weight_dtype="int8"), context(levels))
-    assert in_int8.memory_s == pytest.approx(3400 / 1e5 / 0.2 + 1.28 + 1.52)
+    assert in_int8.memory_s == pytest.approx(3400 / 1e5 / 0.2 + 1.44 + 1.64)
     # fp32 with a cache of 540 positions: 13,600 + 86,400 = 1e5 B, half-way in the logarithm
     # between the two sizes: 1e4 B/s.
     where = context(levels, prompt_len=536, new_tokens=4)
     found = predict_decode(SMALL, PLAIN, where)
-    assert found.memory_s == pytest.approx(2.72 + 538 * 0.16 + 1.52)
+    assert found.memory_s == pytest.approx(2.72 + 539 * 0.16 + 1.64)
 
 
 # --- speculation ------------------------------------------------------------------------------
@@ -264,9 +265,9 @@ def test_the_working_set_decides_the_memory_level() -> None:
 def test_a_verified_pass_is_shared_by_its_tokens() -> None:
     expectation = PLAIN.replace(proposed_tokens=4, accepted_per_pass=2.5)
     found = predict_decode(SMALL, expectation, context())
-    # One pass over 5 tokens: weights once 2.72 s, attention 1.28 s, elementwise 5 · 1.52 s,
-    # overhead 1.0 s, and 0.1 s of Python: 12.7 s for 2.5 tokens.
-    assert found.time_s == pytest.approx(12.7 / 2.5)
+    # One pass over 5 tokens: weights once 2.72 s, attention 8 positions read and 5 written 2.08 s,
+    # elementwise 5 · 1.64 s, overhead 1.0 s, and 0.1 s of Python: 14.1 s for 2.5 tokens.
+    assert found.time_s == pytest.approx(14.1 / 2.5)
     assert found.overhead_s == pytest.approx(1.1 / 2.5)
     whole = predict(SMALL, expectation, context(), None)
     assert whole.assumptions == ["2.50 tokens per pass, as on the baseline's own output"]
@@ -274,19 +275,19 @@ def test_a_verified_pass_is_shared_by_its_tokens() -> None:
 
 def test_nothing_accepted_is_one_token_per_pass() -> None:
     found = predict_decode(SMALL, PLAIN.replace(proposed_tokens=4), context())
-    assert found.time_s == pytest.approx(12.7)
+    assert found.time_s == pytest.approx(14.1)
 
 
 def test_a_draft_runs_once_per_proposal_and_over_the_prompt() -> None:
     draft = small(layers=1)
     expectation = PLAIN.replace(proposed_tokens=4, accepted_per_pass=2.5, draft=draft)
-    # A token of the draft: 2200 weights 1.76 s; attention 0.64 s; elementwise 3·20 + 2·30 + 80 =
-    # 200 elements 0.8 s; overhead 0.75 s: 3.95 s, four times.
+    # A token of the draft: 2200 weights 1.76 s; attention 0.72 s; elementwise 3·20 + 2·30 + 80 +
+    # 30 = 230 elements 0.92 s; overhead 0.75 s: 4.15 s, four times.
     found = predict_decode(SMALL, expectation, context())
-    assert found.time_s == pytest.approx((12.7 + 4 * 3.95) / 2.5)
-    # Its prompt: weights 1.76 s, attention 0.48 s, elementwise 6 · 0.8 s, overhead 2 + 1 s.
+    assert found.time_s == pytest.approx((14.1 + 4 * 4.15) / 2.5)
+    # Its prompt: weights 1.76 s, attention 0.96 s, elementwise 6 · 0.92 s, overhead 2 + 1 s.
     whole = predict(SMALL, expectation, context(), None)
-    assert whole.prefill.time_s == pytest.approx(16.8 + 1.76 + 0.48 + 4.8 + 3.0)
+    assert whole.prefill.time_s == pytest.approx(18.48 + 1.76 + 0.96 + 5.52 + 3.0)
 
 
 # --- efficiency -------------------------------------------------------------------------------
@@ -306,16 +307,17 @@ def test_efficiency_between_working_sets() -> None:
         assert found == pytest.approx(expected)
 
 
-def test_efficiency_at_the_nearest_number_of_rows() -> None:
+def test_efficiency_between_numbers_of_rows() -> None:
     rates = with_linear(
         *(
             linear_rate("linear_fp32", rows, 100, efficiency)
-            for rows, efficiency in ((1, 0.1), (5, 0.5), (256, 0.9))
+            for rows, efficiency in ((1, 0.1), (4, 0.4), (256, 0.8))
         )
     )
-    # 3 is nearer to 5 (5/3 < 3/1); 30 is nearer to 5 (30/5 < 256/30), 40 to 256 (6.4 < 8).
-    for rows, expected in ((0, 0.1), (1, 0.1), (2, 0.1), (3, 0.5), (30, 0.5), (40, 0.9)):
-        assert linear_efficiency(rates, "linear_fp32", rows, 100) == expected
+    # 2 is half-way from 1 to 4: 1 / (0.5/0.1 + 0.5/0.4) = 0.16; 32 half-way from 4 to 256:
+    # 1 / (0.5/0.4 + 0.5/0.8) = 0.5333; level beyond.
+    for rows, expected in ((0, 0.1), (1, 0.1), (2, 0.16), (4, 0.4), (32, 8 / 15), (999, 0.8)):
+        assert linear_efficiency(rates, "linear_fp32", rows, 100) == pytest.approx(expected)
 
 
 def test_a_kernel_that_was_not_measured_is_taken_for_the_others() -> None:

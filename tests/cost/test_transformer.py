@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topout.cost.transformer import Op, kv_elements, linear_shapes, pass_ops
+from topout.cost.ops import Op
+from topout.cost.transformer import Habits, kv_elements, pass_ops
+from topout.cost.transformer import linear_shapes as shapes_of_block
+from topout.models.architectures.decoder import architecture_of
 from topout.models.config import ModelConfig
 from topout.models.known import known_config
 
@@ -26,14 +29,31 @@ def weights(ops: list[Op]) -> int:
     return sum(op.weight_elements for op in ops)
 
 
+def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    return shapes_of_block(architecture_of(config).blocks[0])
+
+
+def kept(config: ModelConfig, batch_size: int, context_len: int) -> int:
+    return kv_elements(architecture_of(config), batch_size, context_len)
+
+
 def prefill(config: ModelConfig, prompt_len: int, **more: int) -> list[Op]:
     defaults = {"batch_size": 1, "logits_rows": 1}
-    return pass_ops(config, new_tokens=prompt_len, context_len=prompt_len, **(defaults | more))  # type: ignore[arg-type]
+    return pass_ops(
+        architecture_of(config),
+        new_tokens=prompt_len,
+        context_len=prompt_len,
+        **(defaults | more),  # type: ignore[arg-type]
+    )
 
 
 def decode(config: ModelConfig, context_len: int, batch_size: int = 1) -> list[Op]:
     return pass_ops(
-        config, batch_size=batch_size, new_tokens=1, context_len=context_len, logits_rows=1
+        architecture_of(config),
+        batch_size=batch_size,
+        new_tokens=1,
+        context_len=context_len,
+        logits_rows=1,
     )
 
 
@@ -57,7 +77,8 @@ def test_gpt2_prefill_of_835_tokens() -> None:
     assert needed(ops) == 154_784_712_192
     # Elements read: the layers' weights and the head; 12·2·768 per position of keys and values.
     assert weights(ops) == 84_934_656 + 38_597_376
-    assert op_of(ops, "attention").activation_elements == 12 * 2 * 768 * 835
+    # Read, and written before.
+    assert op_of(ops, "attention").kv_elements == 2 * 12 * 2 * 768 * 835
 
 
 def test_gpt2_decode_of_one_token() -> None:
@@ -81,15 +102,15 @@ def test_grouped_queries_shrink_keys_and_values() -> None:
     # Llama-3-8B: 32 heads and 8 key/value heads of 128, 32 layers.
     assert linear_shapes(LLAMA_3_8B)["qkv"] == (4096 + 2 * 1024, 4096)
     # 2 (K and V) · 32 layers · 8 heads · 128 = 65,536 elements per token.
-    assert kv_elements(LLAMA_3_8B, 1, 1) == 65_536
-    assert kv_elements(LLAMA_2_7B, 1, 1) == 4 * 65_536
+    assert kept(LLAMA_3_8B, 1, 1) == 65_536
+    assert kept(LLAMA_2_7B, 1, 1) == 4 * 65_536
     # The FLOPs of attention are those of the query heads: 32 layers · 4·32·128 per pair.
     assert op_of(decode(LLAMA_3_8B, 10), "attention").flops == 32 * 10 * 4 * 32 * 128
 
 
 def test_kv_cache_bytes() -> None:
     # GPT-2 in fp32 at 1024 tokens, batch 2: 2·12·768·4·1024·2 bytes = 144 MiB.
-    assert 4 * kv_elements(GPT2, 2, 1024) == 144 << 20
+    assert 4 * kept(GPT2, 2, 1024) == 144 << 20
 
 
 # --- what counts as what ----------------------------------------------------------------------
@@ -138,16 +159,15 @@ def test_what_an_implementation_adds() -> None:
     plain = decode(SMALL, 8)
     assert all(op.kind != "copy" for op in plain)
     ops = pass_ops(
-        SMALL,
+        architecture_of(SMALL),
         batch_size=1,
         new_tokens=1,
         context_len=8,
         logits_rows=1,
-        gelu_passes=8,
-        kv_copies=1.0,
+        habits=Habits(gelu_passes=8, kv_copies=1.0),
     )
     # The cache of 2·2·10·8 = 320 elements is read and written.
-    assert op_of(ops, "kv_copy").activation_elements == 640
+    assert op_of(ops, "kv_copy").kv_elements == 640
     assert op_of(ops, "kv_copy").flops == 0
     activations = [op_of(each, "activation").activation_elements for each in (plain, ops)]
     assert activations[1] == 8 * activations[0]
@@ -189,7 +209,11 @@ def test_the_closed_formula(
 def test_a_pass_is_the_sum_of_its_tokens(new: int, past: int, batch: int) -> None:
     """Causal attention: a chunk costs what its tokens cost one after the other."""
     whole = pass_ops(
-        SMALL, batch_size=batch, new_tokens=new, context_len=past + new, logits_rows=new
+        architecture_of(SMALL),
+        batch_size=batch,
+        new_tokens=new,
+        context_len=past + new,
+        logits_rows=new,
     )
     singly = sum(needed(decode(SMALL, past + i + 1, batch)) for i in range(new))
     assert needed(whole) == singly
@@ -200,7 +224,7 @@ def test_a_pass_is_the_sum_of_its_tokens(new: int, past: int, batch: int) -> Non
 def test_decode_is_linear_in_the_context(context: int, more: int) -> None:
     near, far = decode(GPT2, context), decode(GPT2, context + more)
     assert needed(far) - needed(near) == more * 12 * 4 * 768
-    moved = [op_of(ops, "attention").activation_elements for ops in (near, far)]
+    moved = [op_of(ops, "attention").kv_elements for ops in (near, far)]
     assert moved[1] - moved[0] == more * 2 * 12 * 768
     assert weights(near) == weights(far)
 
@@ -211,7 +235,7 @@ def test_a_batch_shares_the_weights_and_nothing_else(batch: int, context: int) -
     one, many = decode(SMALL, context), decode(SMALL, context, batch)
     assert weights(many) == weights(one)
     assert needed(many) == batch * needed(one)
-    attention = [op_of(ops, "attention").activation_elements for ops in (one, many)]
+    attention = [op_of(ops, "attention").kv_elements for ops in (one, many)]
     assert attention[1] == batch * attention[0]
 
 

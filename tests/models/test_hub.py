@@ -96,3 +96,35 @@ def test_a_cached_model_without_weights_is_downloaded(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert hub.fetch("gpt2") == whole
+
+
+def test_a_config_alone_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls = answer(monkeypatch, tmp_path)
+    assert hub.fetch_config("someone/model", "main") == tmp_path
+    assert [call["allow_patterns"] for call in calls] == [["config.json"]] * 2
+    assert [call["revision"] for call in calls] == ["main"] * 2
+    assert calls[0]["local_files_only"]
+
+
+def test_a_cached_config_needs_no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    calls: list[str] = []
+
+    def snapshot_download(repository: str, **options: Any) -> str:
+        assert options["local_files_only"]
+        calls.append(repository)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert hub.fetch_config("someone/model") == tmp_path
+    assert calls == ["someone/model"]
+
+
+def test_a_config_that_cannot_be_fetched_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, errors.LocalEntryNotFoundError("offline"))
+    with pytest.raises(InputError, match="cannot be reached") as caught:
+        hub.fetch_config("someone/model")
+    assert "random-weights" not in str(caught.value)  # a config alone has no weights to make up
+    answer(monkeypatch, errors.RepositoryNotFoundError("no", response=RESPONSE))
+    with pytest.raises(UnknownNameError, match="Did you mean bert-base-uncased"):
+        hub.fetch_config("bert-base-uncase/d")

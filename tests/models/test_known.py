@@ -1,9 +1,12 @@
 import pytest
 
-from topout.errors import UnknownNameError
+from topout.errors import UnknownNameError, UnsupportedError
+from topout.models.architectures.find import find_architecture
+from topout.models.architectures.parameters import active_parameters, total_parameters
 from topout.models.config import ModelConfig
 from topout.models.known import (
     bundled_folder,
+    countable_names,
     hub_id,
     known_config,
     known_config_json,
@@ -45,6 +48,105 @@ PUBLISHED_PARAMETERS = {
 }
 
 
+# Published by the hub beside each checkpoint, as the number of its parameters.
+CHECKPOINT_PARAMETERS = {
+    "llama-3.1-405b": 405_853_388_800,
+    "qwen2.5-14b": 14_770_033_664,
+    "qwen2.5-32b": 32_763_876_352,
+    "qwen2.5-72b": 72_706_203_648,
+    "qwen3-4b": 4_022_468_096,
+    "qwen3-8b": 8_190_735_360,
+    "qwen3-14b": 14_768_307_200,
+    "qwen3-32b": 32_762_123_264,
+    "gemma-2b": 2_506_172_416,
+    "gemma-7b": 8_537_680_896,
+    "gemma-2-2b": 2_614_341_888,
+    "gemma-2-9b": 9_241_705_984,
+    "gemma-2-27b": 27_227_128_320,
+    "gemma-3-1b": 999_885_952,
+    "mixtral-8x7b": 46_702_792_704,
+    "mixtral-8x22b": 140_620_634_112,
+    "qwen1.5-moe-a2.7b": 14_315_784_192,
+    "qwen3-30b-a3b": 30_532_122_624,
+    "qwen3-235b-a22b": 235_093_634_560,
+    "flan-t5-small": 76_961_152,
+    "flan-t5-base": 247_577_856,
+    "flan-t5-large": 783_150_080,
+    "flan-t5-xl": 2_849_757_184,
+    "flan-t5-xxl": 11_135_332_352,
+    # torchvision's page of each: 11.7, 21.8, 25.6, 44.5, 60.2 million, and 86.6, 304.3 for ViT.
+    "resnet-18": 11_689_512,
+    "resnet-34": 21_797_672,
+    "resnet-50": 25_557_032,
+    "resnet-101": 44_549_160,
+    "resnet-152": 60_192_808,
+    "vit-base-patch16-224": 86_567_656,
+    "vit-large-patch16-224": 304_326_632,
+}
+
+# Parameters as the papers round them, in millions, and why the count may differ by so much.
+ROUNDED_MILLIONS = [
+    ("bert-base-uncased", 110, 0.01),  # to 10 million
+    # The paper's 340 million is rounded up: the encoder and pooler have 335.1 million, with the
+    # masked-language and next-sentence heads 336.2.
+    ("bert-large-uncased", 340, 0.015),
+    ("distilbert-base-uncased", 66, 0.01),
+    ("roberta-base", 125, 0.01),
+    ("roberta-large", 355, 0.01),
+    ("gpt2", 124, 0.01),
+    ("gpt2", 117, 0.07),  # as first announced, and later corrected to 124
+    ("gpt2-medium", 355, 0.01),
+    ("gpt2-medium", 345, 0.03),  # as first announced, and later corrected to 355
+    ("gpt2-large", 774, 0.001),
+    ("gpt2-xl", 1558, 0.001),
+    ("t5-small", 60, 0.01),
+    ("t5-base", 220, 0.015),  # to 10 million
+    # The paper's 770 million holds what version 1.1 has: 738 million, and a head of 33 million
+    # that this checkpoint shares with the token table.
+    ("t5-large", 770, 0.05),
+    ("t5-3b", 2800, 0.02),  # to 100 million
+    ("t5-11b", 11_000, 0.03),  # to a billion
+]
+
+# Parameters that a token passes through, in billions, by the models' own announcements.
+ACTIVE_BILLIONS = [
+    ("mixtral-8x7b", 12.9, 0.01),
+    ("mixtral-8x22b", 39, 0.01),
+    ("qwen1.5-moe-a2.7b", 2.7, 0.01),
+    ("qwen3-30b-a3b", 3.3, 0.02),
+    ("qwen3-235b-a22b", 22, 0.01),
+]
+
+
+@pytest.mark.parametrize("name", CHECKPOINT_PARAMETERS)
+def test_counted_parameters_are_the_published_ones(name: str) -> None:
+    assert total_parameters(find_architecture(name)) == CHECKPOINT_PARAMETERS[name]
+
+
+@pytest.mark.parametrize(("name", "millions", "tolerance"), ROUNDED_MILLIONS)
+def test_rounded_figures(name: str, millions: float, tolerance: float) -> None:
+    counted = total_parameters(find_architecture(name))
+    assert counted == pytest.approx(millions * 1e6, rel=tolerance)
+
+
+@pytest.mark.parametrize(("name", "billions", "tolerance"), ACTIVE_BILLIONS)
+def test_active_parameters(name: str, billions: float, tolerance: float) -> None:
+    counted = active_parameters(find_architecture(name))
+    assert counted == pytest.approx(billions * 1e9, rel=tolerance)
+
+
+def test_t5_large_with_a_head_of_its_own_is_as_the_paper_says() -> None:
+    tied = find_architecture("t5-large")
+    assert total_parameters(tied) + 32128 * 1024 == pytest.approx(770e6, rel=0.002)
+
+
+def test_shape_of_distilbert() -> None:
+    distilbert = find_architecture("distilbert-base-uncased")
+    block = distilbert.blocks[0]
+    assert (block.count, block.width, block.mlp.width) == (6, 768, 3072)
+    assert (distilbert.vocab_size, block.attention.heads) == (30522, 12)
+
+
 @pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
 def test_parameters_are_the_published_ones(name: str) -> None:
     assert known_config(name).parameters().total == PUBLISHED_PARAMETERS[name]
@@ -57,6 +159,28 @@ def test_every_name_has_a_config_of_its_name() -> None:
             assert isinstance(config, ModelConfig)
             assert config.name == name
             assert "/" in hub_id(name)
+
+
+def test_what_is_counted_but_does_not_run() -> None:
+    counted = countable_names()
+    assert set(known_names()) < set(counted)
+    assert {"bert-base-uncased", "mixtral-8x7b", "resnet-50"} <= set(counted) - set(known_names())
+    assert {"llama-3.1-405b", "qwen3-32b"} <= set(known_names())
+    with pytest.raises(UnsupportedError, match="'bert' is not supported"):
+        known_config("bert-base-uncased")
+
+
+def test_every_countable_name_has_an_architecture_of_its_name() -> None:
+    for name in countable_names():
+        architecture = find_architecture(name)
+        assert architecture.name == ("pycode-7m" if name == "bundled" else name)
+        assert architecture.not_counted == [] or architecture.model_type == "resnet"
+
+
+def test_other_names_of_known_models() -> None:
+    assert short_name("Llama-3-405B") == "llama-3.1-405b"
+    assert short_name("bert-large") == "bert-large-uncased"
+    assert hub_id("bert-base") == "google-bert/bert-base-uncased"
 
 
 def test_a_hub_id_is_known_in_any_case() -> None:
@@ -87,3 +211,5 @@ def test_an_unknown_name_gets_the_nearest_ones() -> None:
 def test_the_table_cannot_be_changed_through_a_result() -> None:
     known_config_json("gpt2")["n_layer"] = 1
     assert known_config("gpt2").layers == 12
+    known_config_json("resnet-50")["depths"].append(1)
+    assert known_config_json("resnet-50")["depths"] == [3, 4, 6, 3]

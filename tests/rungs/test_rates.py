@@ -7,15 +7,13 @@ import msgspec
 import pytest
 
 from tests.cost.test_predict import CEILINGS, RATES
-from tests.models.tiny import GPT2, GROUPED, make_source
+from tests.models.tiny import GPT2, GROUPED
 from tests.report.example_climb import example_machine
 from topout.errors import UnsupportedError
 from topout.measure.worker import WorkerFailure
 from topout.records import Compiler
 from topout.rungs import rates as rates_module
-from topout.rungs.rates import load_or_measure_rates
-
-from .tiny_builds import workload
+from topout.rungs.rates import RatesRequest, cached_rates, load_or_measure_rates
 
 MACHINE = msgspec.structs.replace(
     example_machine(), compiler=Compiler(path="/usr/bin/g++", version="12")
@@ -54,15 +52,13 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
 
 
 def rates_of(tmp_path: Path, **changes: Any) -> Any:
-    options = {
-        "machine": MACHINE,
-        "ceilings": CEILINGS,
-        "workload": workload(),
-        "source": make_source(tmp_path / "gpt2", GPT2),
-        "log": tmp_path / "rates.log",
-        "with_compile": True,
-    }
-    return load_or_measure_rates(**(options | changes))
+    """Of a model, and what else a request holds."""
+    parts = {"model": GPT2, "threads": 1, "device": "cpu", "with_compile": True}
+    parts |= {key: changes.pop(key) for key in list(changes) if key in parts}
+    model = parts.pop("model")
+    request = RatesRequest(architecture=model["model_type"], config_json=model, **parts)
+    options = {"machine": MACHINE, "ceilings": CEILINGS, "log": tmp_path / "rates.log"}
+    return load_or_measure_rates(request=request, **(options | changes))
 
 
 def test_they_are_measured_once(worker: type[FakeWorker], tmp_path: Path) -> None:
@@ -80,8 +76,8 @@ def test_whatever_they_depend_on_asks_for_new_ones(
         {},
         {"machine": msgspec.structs.replace(MACHINE, host_key="another")},
         {"ceilings": msgspec.structs.replace(CEILINGS, measured_at="2026-02-01T00:00:00+00:00")},
-        {"workload": workload(threads=2)},
-        {"source": make_source(tmp_path / "llama", GROUPED)},
+        {"threads": 2},
+        {"model": GROUPED},
         {"with_compile": False},
     ]
     for changes in others:
@@ -90,12 +86,6 @@ def test_whatever_they_depend_on_asks_for_new_ones(
     for changes in others:
         rates_of(tmp_path, **changes)
     assert len(worker.calls) == len(others)
-
-
-def test_a_longer_prompt_asks_for_none(worker: type[FakeWorker], tmp_path: Path) -> None:
-    rates_of(tmp_path)
-    rates_of(tmp_path, workload=workload(prompt_len=40, new_tokens=9, temperature=1.0))
-    assert len(worker.calls) == 1
 
 
 def test_rates_of_a_busy_machine_serve_for_once(worker: type[FakeWorker], tmp_path: Path) -> None:
@@ -119,7 +109,7 @@ def test_without_a_compiler_nothing_compiled_is_measured(
     rates_of(tmp_path, machine=machine)
     assert worker.calls[0]["with_compile"] is False
     # On a GPU the compiler of the CPU is not asked for.
-    rates_of(tmp_path, machine=machine, workload=workload(device="cuda"))
+    rates_of(tmp_path, machine=machine, device="cuda")
     assert worker.calls[1]["with_compile"] is True
 
 
@@ -129,3 +119,12 @@ def test_a_worker_that_fails_is_told_with_its_log(
     monkeypatch.setattr(worker, "failure", WorkerFailure("crash", "crashed with SIGSEGV"))
     with pytest.raises(UnsupportedError, match=r"worker crashed with SIGSEGV.*rates\.log"):
         rates_of(tmp_path)
+
+
+def test_cached_rates_are_none_until_they_are_measured(
+    worker: type[FakeWorker], tmp_path: Path
+) -> None:
+    request = RatesRequest.like("gpt2", 1)
+    assert cached_rates(MACHINE, CEILINGS, request) is None
+    measured = load_or_measure_rates(MACHINE, CEILINGS, request, tmp_path / "rates.log")
+    assert cached_rates(MACHINE, CEILINGS, request) == measured

@@ -21,6 +21,7 @@ from topout.records import SCHEMA_VERSION, Ceilings, Doubt, Machine, read, write
 
 __all__ = [
     "BandwidthProbe",
+    "cached_ceilings",
     "default_threads",
     "fma_rate_now",
     "load_or_measure_ceilings",
@@ -98,8 +99,7 @@ def load_or_measure_ceilings(
     unless `refresh` asks for it; a cache file that cannot be read is measured again. Raises
     UnsupportedError for a device that is not there.
     """
-    file = f"{machine.host_key}-{device}-v{SCHEMA_VERSION}-{_method_key()}.json"
-    cached = _load(cache_folder() / "ceilings" / file, machine, device)
+    cached = cached_ceilings(machine, device)
     if cached is not None and not refresh and (quick or not cached.quick):
         return cached
     if device == "cpu":
@@ -109,8 +109,17 @@ def load_or_measure_ceilings(
 
         fresh = measure_cuda_ceilings(machine, quick, progress)
     if cached is None or cached.quick or not fresh.quick:
-        _store(fresh, file)
+        _store(fresh, _file_name(machine, device))
     return fresh
+
+
+def cached_ceilings(machine: Machine, device: str = "cpu") -> Ceilings | None:
+    """The ceilings of this machine, if they were measured before and can be read."""
+    return _load(cache_folder() / "ceilings" / _file_name(machine, device), machine, device)
+
+
+def _file_name(machine: Machine, device: str) -> str:
+    return f"{machine.host_key}-{device}-v{SCHEMA_VERSION}-{_method_key()}.json"
 
 
 def _measure(

@@ -47,6 +47,7 @@ class Mlp(msgspec.Struct, frozen=True, kw_only=True):
     activation: str  # "gelu", "gelu_tanh", "relu", "silu"
     experts: int = 0  # 0: dense
     experts_per_token: int = 0
+    shared_width: int = 0  # one more expert, always run, behind a gate of one output per token
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     bias: bool
     tied: bool = False  # its weight is the token embedding's
     per: Literal["token", "sequence"]  # a classifier looks at one position of a sequence
+    norm: NormKind | None = None  # of its outputs
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,11 @@ _ACTIVATIONS: dict[str, Activation] = {
     "swish": "silu",
 }
 
+MOST_LAYERS = 100_000  # far above any model; layers that differ are looked at one by one
+_LAYER_KINDS = ("full_attention", "sliding_attention")  # by whether the layer has a window
+# What transformers takes for an absent `num_key_value_heads`; for null, as many as heads.
+_KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
+
 
 class ParameterCount(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters by part of the model; `head` is 0 when it shares the embedding's tensor."""
@@ -157,12 +162,16 @@ def read_config(folder: Path) -> ModelConfig:
 
 def read_config_json(folder: Path) -> dict[str, Any]:
     """`config.json` of a model folder, parsed; raises InputError that names the file."""
-    path = folder / "config.json"
+    return read_json_object(folder / "config.json")
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises InputError that names the file."""
     try:
         raw = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise InputError(
-            f"{folder} has no config.json.", "Give a folder in the Hugging Face layout."
+            f"{path.parent} has no {path.name}.", "Give a folder in the Hugging Face layout."
         ) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.", "Check the path.") from None
@@ -177,7 +186,7 @@ def read_config_json(folder: Path) -> dict[str, Any]:
 
 def _read_gpt2(fields: Fields) -> ModelConfig:
     width, heads = fields.integer("n_embd"), fields.integer("n_head")
-    _check_heads(fields, width, heads)
+    check_heads(fields, width, heads)
     if fields.flag("add_cross_attention", False):
         raise UnsupportedError(
             f"{fields.source}: cross-attention is not supported.", "Choose a decoder-only model."
@@ -195,7 +204,7 @@ def _read_gpt2(fields: Fields) -> ModelConfig:
         context_len=fields.integer("n_positions"),
         norm="layer_norm",
         norm_eps=fields.number("layer_norm_epsilon", 1e-5),
-        activation=_activation(fields, "activation_function", "gelu_new"),
+        activation=read_activation(fields, "activation_function", "gelu_new"),
         gated_mlp=False,
         positions="learned",
         qkv_bias=True,
@@ -204,7 +213,7 @@ def _read_gpt2(fields: Fields) -> ModelConfig:
         scaled_attention=fields.flag("scale_attn_weights", True),
         layer_scaled_attention=fields.flag("scale_attn_by_inverse_layer_idx", False),
         tied_head=fields.flag("tie_word_embeddings", True),
-        weights_dtype=_weights_dtype(fields),
+        weights_dtype=read_weights_dtype(fields),
     )
 
 
@@ -212,8 +221,8 @@ def _read_llama(fields: Fields, architecture: str) -> ModelConfig:
     width, heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
     # A stated head size frees the width, except in Llama.
     if architecture == "llama" or not (architecture == "qwen3" or fields.has("head_dim")):
-        _check_heads(fields, width, heads)
-    layers = fields.integer("num_hidden_layers")
+        check_heads(fields, width, heads)
+    layers = fields.integer("num_hidden_layers", most=MOST_LAYERS)
     context_len = fields.integer("max_position_embeddings")
     rope_theta, rope_scaling = read_rope(fields, context_len)
     # Qwen2 always has biases on Q, K and V alone; Mistral has none; Llama and Qwen3 state it.
@@ -225,14 +234,14 @@ def _read_llama(fields: Fields, architecture: str) -> ModelConfig:
         layers=layers,
         width=width,
         heads=heads,
-        kv_heads=fields.integer("num_key_value_heads", heads),
+        kv_heads=read_kv_heads(fields, heads, _KV_HEADS.get(architecture, heads)),
         head_size=fields.integer("head_dim", head_size),
         mlp_width=fields.integer("intermediate_size"),
         vocab_size=fields.integer("vocab_size"),
         context_len=context_len,
         norm="rms_norm",
         norm_eps=fields.number("rms_norm_eps", 1e-6),
-        activation=_activation(fields, "hidden_act", "silu"),
+        activation=read_activation(fields, "hidden_act", "silu"),
         gated_mlp=True,
         positions="rope",
         rope_theta=rope_theta,
@@ -243,11 +252,12 @@ def _read_llama(fields: Fields, architecture: str) -> ModelConfig:
         mlp_bias=architecture == "llama" and fields.flag("mlp_bias", False),
         qk_norm=architecture == "qwen3",
         tied_head=fields.flag("tie_word_embeddings", False),
-        weights_dtype=_weights_dtype(fields),
+        weights_dtype=read_weights_dtype(fields),
     )
 
 
-def _check_heads(fields: Fields, width: int, heads: int) -> None:
+def check_heads(fields: Fields, width: int, heads: int) -> None:
+    """Raise InputError when the heads do not divide the width."""
     if width % heads:
         raise InputError(
             f"{fields.source}: {heads} heads do not divide the width {width}.",
@@ -255,7 +265,14 @@ def _check_heads(fields: Fields, width: int, heads: int) -> None:
         )
 
 
-def _activation(fields: Fields, key: str, default: str) -> Activation:
+def read_kv_heads(fields: Fields, heads: int, default: int) -> int:
+    """The key/value heads: `default` where none are stated, as many as heads where null is."""
+    is_null = "num_key_value_heads" in fields.raw and not fields.has("num_key_value_heads")
+    return heads if is_null else fields.integer("num_key_value_heads", default)
+
+
+def read_activation(fields: Fields, key: str, default: str) -> Activation:
+    """The activation that `key` names; raises UnsupportedError for one that is not known."""
     name = fields.text(key, default)
     if name not in _ACTIVATIONS:
         raise UnsupportedError(
@@ -276,12 +293,10 @@ def _sliding_window(fields: Fields, architecture: str, layers: int) -> int | Non
     if not fields.flag("use_sliding_window", False):
         return None
     full_layers = fields.integer("max_window_layers", 28, least=0)
-    kinds = ["sliding_attention" if i >= full_layers else "full_attention" for i in range(layers)]
-    stated = fields.raw.get("layer_types")
-    kinds = stated if isinstance(stated, list) else kinds
-    if all(kind == "full_attention" for kind in kinds):
+    slides = read_sliding_layers(fields, [layer >= full_layers for layer in range(layers)])
+    if not any(slides):
         return None
-    if any(kind != "sliding_attention" for kind in kinds):
+    if not all(slides):
         raise UnsupportedError(
             f"{fields.source}: a sliding window in some layers only is not supported.",
             "Set `use_sliding_window` to false where the context stays within the window.",
@@ -289,6 +304,20 @@ def _sliding_window(fields: Fields, architecture: str, layers: int) -> int | Non
     return fields.integer("sliding_window", 4096)
 
 
-def _weights_dtype(fields: Fields) -> str | None:
+def read_sliding_layers(fields: Fields, default: list[bool]) -> list[bool]:
+    """Which layers see a window only: by `layer_types`, or `default` when that is absent.
+
+    Raises InputError for a kind of layer that is neither, or another number of layers.
+    """
+    kinds = fields.texts("layer_types", [_LAYER_KINDS[slides] for slides in default])
+    if len(kinds) != len(default):
+        raise fields.wrong("layer_types", kinds, f"a list of {len(default)}, one per layer")
+    if not set(kinds) <= set(_LAYER_KINDS):
+        raise fields.wrong("layer_types", kinds, f"a list of {' and '.join(_LAYER_KINDS)}")
+    return [kind == _LAYER_KINDS[True] for kind in kinds]
+
+
+def read_weights_dtype(fields: Fields) -> str | None:
+    """The dtype that a config states for the weights; None when it states none, or another."""
     stated = fields.text("dtype", fields.text("torch_dtype", "")).removeprefix("torch.")
     return {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(stated)

@@ -22,13 +22,17 @@ class Fields:
         """Whether the field is there and not null."""
         return self.raw.get(key) is not None
 
-    def integer(self, key: str, default: Any = _ABSENT, *, least: int = 1) -> int:
-        """A whole number of at least `least`."""
+    def integer(
+        self, key: str, default: Any = _ABSENT, *, least: int = 1, most: int | None = None
+    ) -> int:
+        """A whole number of at least `least`, and at most `most`."""
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.wrong(key, value, "a whole number")
         if value < least:
             raise self.wrong(key, value, f"at least {least}")
+        if most is not None and value > most:
+            raise self.wrong(key, value, f"at most {most}")
         return value
 
     def number(self, key: str, default: Any = _ABSENT, *, least: float = 0.0) -> float:
@@ -52,6 +56,23 @@ class Fields:
         value = self._value(key, default)
         if not isinstance(value, str):
             raise self.wrong(key, value, "a string")
+        return value
+
+    def integers(self, key: str, default: Any = _ABSENT, *, least: int = 1) -> list[int]:
+        """A list of whole numbers of at least `least`."""
+        value = self._value(key, default)
+        if not isinstance(value, list):
+            raise self.wrong(key, value, "a list of whole numbers")
+        for number in value:
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise self.wrong(key, value, f"a list of whole numbers of at least {least}")
+        return value
+
+    def texts(self, key: str, default: Any = _ABSENT) -> list[str]:
+        """A list of strings."""
+        value = self._value(key, default)
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self.wrong(key, value, "a list of strings")
         return value
 
     def nested(self, key: str) -> "Fields":

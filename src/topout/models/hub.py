@@ -4,10 +4,11 @@ from pathlib import Path
 
 from topout.errors import InputError, TopoutError, UnknownNameError, WeightsError
 from topout.models.checkpoint import find_weight_files
-from topout.models.known import hub_id, known_names, short_name
+from topout.models.known import countable_names, hub_id, known_names, short_name
 
+_CONFIG = "config.json"
 _WANTED = [
-    "config.json",
+    _CONFIG,
     "*.safetensors",
     "model.safetensors.index.json",
     "tokenizer.json",
@@ -24,29 +25,50 @@ def fetch(name: str, revision: str | None = None) -> Path:
     Raises UnknownNameError for a name that the hub does not have, WeightsError for a gated model
     or one without safetensors, InputError when the hub cannot be reached.
     """
-    repository = hub_id(name)
-    cached = _cached_snapshot(repository, revision)
-    return cached if cached is not None else _download(name, repository, revision)
+    cached = _cached_snapshot(hub_id(name), revision, _WANTED)
+    if cached is not None and _has_weights(cached):
+        return cached
+    random_remedy = ", or take --random-weights" if short_name(name) else ""
+    return _download(name, revision, _WANTED, known_names(), random_remedy)
 
 
-def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
-    """The complete snapshot in the local cache, or None."""
+def fetch_config(name: str, revision: str | None = None) -> Path:
+    """The folder with the `config.json` of a hub model, without its weights.
+
+    The local cache goes first. Raises as `fetch` does.
+    """
+    cached = _cached_snapshot(hub_id(name), revision, [_CONFIG])
+    return cached or _download(name, revision, [_CONFIG], countable_names())
+
+
+def _cached_snapshot(repository: str, revision: str | None, patterns: list[str]) -> Path | None:
+    """The snapshot in the local cache, or None when there is none with a config."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
         folder = Path(
             snapshot_download(
-                repository, revision=revision, allow_patterns=_WANTED, local_files_only=True
+                repository, revision=revision, allow_patterns=patterns, local_files_only=True
             )
         )
-        find_weight_files(folder)
-    except (OSError, HFValidationError, WeightsError):
+    except (OSError, HFValidationError):
         return None
-    return folder if (folder / "config.json").is_file() else None
+    return folder if (folder / _CONFIG).is_file() else None
 
 
-def _download(name: str, repository: str, revision: str | None) -> Path:
+def _has_weights(folder: Path) -> bool:
+    try:
+        find_weight_files(folder)
+    except (OSError, WeightsError):
+        return False
+    return True
+
+
+def _download(
+    name: str, revision: str | None, patterns: list[str], known: list[str], other_remedy: str = ""
+) -> Path:
+    """The snapshot from the network; `known` are the names to offer for one the hub lacks."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -57,17 +79,17 @@ def _download(name: str, repository: str, revision: str | None) -> Path:
         RevisionNotFoundError,
     )
 
-    random_remedy = ", or take --random-weights" if short_name(name) else ""
+    repository = hub_id(name)
     try:
         return Path(
             snapshot_download(
-                repository, revision=revision, allow_patterns=_WANTED, etag_timeout=_TIMEOUT_S
+                repository, revision=revision, allow_patterns=patterns, etag_timeout=_TIMEOUT_S
             )
         )
     except GatedRepoError:
         raise WeightsError(
             f"{repository} asks for a licence to be accepted on the Hugging Face Hub.",
-            f"Accept it there and log in with `hf auth login`{random_remedy}.",
+            f"Accept it there and log in with `hf auth login`{other_remedy}.",
         ) from None
     except RevisionNotFoundError:
         raise InputError(
@@ -75,19 +97,19 @@ def _download(name: str, repository: str, revision: str | None) -> Path:
         ) from None
     except (RepositoryNotFoundError, HFValidationError):
         raise UnknownNameError(
-            "model", name, known_names(), "Or give a folder in the Hugging Face layout."
+            "model", name, known, "Or give a folder in the Hugging Face layout."
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
-        raise _unreachable(name, random_remedy) from None
+        raise _unreachable(name, other_remedy) from None
     except Exception as error:
         # httpx2's errors are not OSErrors, and which http client the hub uses is its own affair.
         if type(error).__module__.partition(".")[0].startswith("httpx"):
-            raise _unreachable(name, random_remedy) from None
+            raise _unreachable(name, other_remedy) from None
         raise
 
 
-def _unreachable(name: str, random_remedy: str) -> TopoutError:
+def _unreachable(name: str, other_remedy: str) -> TopoutError:
     return InputError(
         f"{name!r} is not on this machine, and the Hugging Face Hub cannot be reached.",
-        f"Give a folder that holds the model{random_remedy}.",
+        f"Give a folder that holds the model{other_remedy}.",
     )

@@ -22,6 +22,7 @@ from topout.models.checkpoint import (
 from topout.models.config import ModelConfig, read_config_json
 from topout.models.known import (
     bundled_folder,
+    known_config,
     known_config_json,
     known_names,
     short_name,
@@ -59,7 +60,7 @@ def resolve_model(
     InputError (no such path, hub not reachable, bad config), UnsupportedError (architecture) or
     WeightsError (missing, truncated, pickled or not fitting the config).
     """
-    path = _as_path(name_or_path)
+    path = as_path(name_or_path)
     if path.is_dir():
         return _from_folder(path, path.resolve().name, random_weights, seed)
     bundled = bundled_folder(name_or_path)
@@ -68,9 +69,11 @@ def resolve_model(
     if path.is_file() or path.suffix in (".safetensors", *PICKLE_SUFFIXES):
         return _from_file(path, random_weights, seed)
     known = short_name(name_or_path)
+    if known is not None:
+        known_config(known)  # refuses what topout counts but does not run, before any download
     if random_weights and known is not None:
         return _random(known, None, known_config_json(known), seed)
-    if _is_path_like(name_or_path):
+    if is_path_like(name_or_path):
         raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
     if known is None and "/" not in name_or_path:
         raise UnknownNameError(
@@ -81,7 +84,8 @@ def resolve_model(
     )
 
 
-def _as_path(name_or_path: str) -> Path:
+def as_path(name_or_path: str) -> Path:
+    """The path that a user's text could be; raises InputError when it can be none."""
     if not name_or_path.strip():
         raise InputError("the model's name is empty.", "Give a name, a folder or a hub id.")
     try:
@@ -94,7 +98,8 @@ def _as_path(name_or_path: str) -> Path:
     return path
 
 
-def _is_path_like(name: str) -> bool:
+def is_path_like(name: str) -> bool:
+    """Whether a name can only mean a path, not a known name or a hub id."""
     return name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or name.count("/") > 1
 
 

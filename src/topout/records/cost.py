@@ -63,6 +63,8 @@ class PhaseCost(Record, frozen=True, kw_only=True):
     tokens_per_s: float | None = None
     mfu_of_spec_peak: float | None = None
     mbu_of_spec_peak: float | None = None
+    mfu_of_ceiling: float | None = None  # of what was measured, here or elsewhere
+    mbu_of_ceiling: float | None = None
     reason: str | None = None  # why there is no time
 
 
@@ -96,7 +98,7 @@ class MachineCost(Record, frozen=True, kw_only=True):
     """The cost on one machine, op by op and phase by phase."""
 
     name: str
-    hardware: Hardware
+    hardware: Hardware | None = None  # None: nothing was measured or asked for, counts alone
     mode: str  # execution mode that the overheads are those of: "compiled", "eager"
     ops: list[OpCost] = []
     prefill: PhaseCost | None = None

@@ -67,6 +67,8 @@ class Hardware(Record, frozen=True, kw_only=True, tag_field="kind", tag="hardwar
     cores: int | None = None  # physical cores, streaming multiprocessors, compute units
     clock_hz: float | None = None  # boost of a GPU, all-core turbo of a CPU
     power_w: float | None = None
+    source: str | None = None  # of cores, clock, power and the capacities of caches
+    reported_names: list[str] = []  # as drivers and /proc/cpuinfo spell it
     memory_bytes: int
     memory_source: str | None = None
     compute: list[ComputePeak] = []

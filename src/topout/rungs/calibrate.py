@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from topout.cost.predict import roofline_time
+from topout.cost.measured_times import roofline_time
 from topout.models.config import DTYPE_BYTES, ModelConfig
 from topout.models.load import ModelSource
 from topout.records import (
@@ -43,11 +43,12 @@ class MatrixSet(NamedTuple):
 
 
 # In fp32 they are 16, 64 and 270 MB together: within a last-level cache, about its size, and far
-# beyond it. With many rows the weights' place matters little.
+# beyond it. With many rows the weights' place matters little, and one set will do.
 LIBRARY_SETS = (
     MatrixSet(1024, 256, 16, (1, 5, 256)),
     MatrixSet(1024, 256, 64, (1,)),
     MatrixSet(3072, 768, 28, (1, 5, 256)),
+    MatrixSet(3072, 768, 6, (64, 1024)),
 )
 # Each of these is a graph to compile, seconds apiece, so there are as few as will do.
 GENERATED_SETS = (MatrixSet(1024, 256, 16, (1, 5)), MatrixSet(3072, 768, 28, (1,)))

@@ -1,38 +1,20 @@
 """One stack of rungs in a worker process, as the ladder sees it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from topout.kernels.cache import writable_cache_folder
 from topout.measure.processor_time import processor_time, stolen_share
 from topout.measure.worker import Worker
 from topout.records import RunSample, Verification
 from topout.rungs.registry import BASELINE
-
-WORKER_MODULE = "topout.rungs.worker"
+from topout.rungs.worker_process import WORKER_MODULE, worker_environment
 
 
 def label_of(stack: list[str]) -> str:
     """How a stack is called in results: its rungs joined, the baseline where there is none."""
     return " + ".join(stack) if stack else BASELINE
-
-
-def worker_environment(threads: int) -> dict[str, str]:
-    """What a worker process finds in its environment."""
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "TOKENIZERS_PARALLELISM": "false",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "HF_HUB_OFFLINE": "1",  # the parent has fetched what is to be fetched
-        # Kept between climbs, so that the second one compiles nothing anew.
-        "TORCHINDUCTOR_CACHE_DIR": os.environ.get(
-            "TORCHINDUCTOR_CACHE_DIR", str(writable_cache_folder("inductor"))
-        ),
-    }
 
 
 class Candidate:

@@ -18,7 +18,7 @@ from topout.models.load import ModelSource, resolve_model
 from topout.records import Climb, Machine, ModelSummary, WorkloadSummary
 from topout.rungs.compile import Compile
 from topout.rungs.ladder import Ladder, LadderSetup, Notify
-from topout.rungs.rates import load_or_measure_rates
+from topout.rungs.rates import RatesRequest, load_or_measure_rates
 from topout.rungs.registry import select_rungs
 from topout.rungs.request import ClimbRequest
 from topout.rungs.run_folder import RunFolder
@@ -163,11 +163,15 @@ def _set_up(subject: _Subject, rungs: list[Rung], folder: RunFolder, notify: Not
     rates = load_or_measure_rates(
         subject.machine,
         ceilings,
-        workload,
-        source,
+        RatesRequest(
+            architecture=source.config.architecture,
+            config_json=source.config_json,
+            device=workload.device,
+            threads=workload.threads,
+            with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
+        ),
         folder.logs / "rates.log",
         keep=not doubts,
-        with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
     )
     workload = msgspec.structs.replace(workload, prompt_source=texts.description)
     record = Climb(

@@ -6,10 +6,12 @@ from statistics import fmean
 import msgspec
 
 from topout.cost.ceiling_lookup import bandwidth_at, compute_at
+from topout.cost.ops import product_flops
 from topout.cost.predict import Context, Expectation
 from topout.cost.transformer import kv_elements, pass_ops
 from topout.measure.runner import Duel
 from topout.measure.stats import estimate, inverse, paired_ratio
+from topout.models.architectures.decoder import architecture_of
 from topout.models.config import DTYPE_BYTES, ModelConfig
 from topout.records import (
     Bound,
@@ -90,18 +92,20 @@ def _work(
 ) -> Work:
     size = DTYPE_BYTES[expectation.dtype]
     weight_size = DTYPE_BYTES[expectation.weight_dtype or expectation.dtype]
+    architecture = architecture_of(config)
     ops = pass_ops(
-        config,
+        architecture,
         batch_size=workload.batch_size,
         new_tokens=new_tokens,
         context_len=context_len,
         logits_rows=logits_rows,
     )
     weights = sum(op.weight_elements for op in ops) * weight_size
-    cache = kv_elements(config, workload.batch_size, context_len) * size
-    whole = kv_elements(config, workload.batch_size, workload.prompt_len + workload.new_tokens)
+    cache = kv_elements(architecture, workload.batch_size, context_len) * size
+    longest = workload.prompt_len + workload.new_tokens
+    whole = kv_elements(architecture, workload.batch_size, longest)
     return Work(
-        flops=sum(op.flops for op in ops if op.kind in ("linear", "attention")),
+        flops=product_flops(ops),
         bytes=float(weights + cache),
         working_set_bytes=float(weights + whole * size),
     )

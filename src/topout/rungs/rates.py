@@ -4,57 +4,86 @@ import contextlib
 import hashlib
 import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from topout.errors import OutputError, RecordError, UnsupportedError
 from topout.kernels.cache import writable_cache_folder
 from topout.measure.worker import Worker, WorkerFailure
-from topout.models.load import ModelSource
-from topout.records import Ceilings, Machine, Rates, WorkloadSummary, read, write
-from topout.rungs.candidate import WORKER_MODULE, worker_environment
+from topout.models.known import known_config_json
+from topout.records import Ceilings, Machine, Rates, read, write
+from topout.rungs.worker_process import WORKER_MODULE, worker_environment
 
 _TIMEOUT_S = 600.0
+
+
+class RatesRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What rates are wanted: how models of an architecture run on so many threads of a device.
+
+    `config_json` is any config of the architecture, from which narrow models are made;
+    `with_compile` measures compiled modes too, which takes most of the time.
+    """
+
+    architecture: str
+    config_json: dict[str, Any]
+    device: str
+    threads: int
+    with_compile: bool
+
+    @classmethod
+    def like(cls, known_model: str, threads: int) -> "RatesRequest":
+        """The rates of this machine's CPU, of the architecture of a known model."""
+        config_json = known_config_json(known_model)
+        return cls(
+            architecture=config_json["model_type"],
+            config_json=config_json,
+            device="cpu",
+            threads=threads,
+            with_compile=True,
+        )
+
+
+def cached_rates(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Rates | None:
+    """The rates of this machine, if they were measured before."""
+    try:
+        return read(_path(machine, ceilings, _possible(machine, request)), Rates)
+    except RecordError:
+        return None
 
 
 def load_or_measure_rates(
     machine: Machine,
     ceilings: Ceilings,
-    workload: WorkloadSummary,
-    source: ModelSource,
+    request: RatesRequest,
     log: Path,
     *,
-    with_compile: bool,
     keep: bool = True,
     refresh: bool = False,
 ) -> Rates:
     """Cached rates of this machine, or fresh ones from a worker, which are then cached.
 
-    `with_compile` measures compiled modes too, which takes most of the time. Fresh rates are
-    cached only where `keep` says so: those of a busy machine serve for once.
+    Fresh rates are cached only where `keep` says so: those of a busy machine serve for once.
 
     Raises UnsupportedError when the worker fails.
     """
-    versions = _versions()
-    with_compile = with_compile and (machine.compiler is not None or workload.device != "cpu")
-    path = _path(machine, ceilings, workload, source, f"{versions} {with_compile}")
-    if not refresh:
-        with contextlib.suppress(RecordError):
-            return read(path, Rates)
-    environment = worker_environment(workload.threads)
+    request = _possible(machine, request)
+    if not refresh and (cached := cached_rates(machine, ceilings, request)) is not None:
+        return cached
+    environment = worker_environment(request.threads)
     with Worker(WORKER_MODULE, log, environment=environment) as worker:
         try:
             reply = worker.call(
                 "calibrate",
                 _TIMEOUT_S,
                 host_key=machine.host_key,
-                versions=versions,
-                device=workload.device,
-                threads=workload.threads,
-                config_json=source.config_json,
-                architecture=source.config.architecture,
+                versions=_versions(),
+                device=request.device,
+                threads=request.threads,
+                config_json=request.config_json,
+                architecture=request.architecture,
                 ceilings=msgspec.to_builtins(ceilings),
-                with_compile=with_compile,
+                with_compile=request.with_compile,
             )
         except WorkerFailure as failure:
             raise UnsupportedError(
@@ -64,8 +93,14 @@ def load_or_measure_rates(
     rates = msgspec.convert(reply, Rates)
     if keep:
         with contextlib.suppress(OutputError):
-            write(rates, path)
+            write(rates, _path(machine, ceilings, request))
     return rates
+
+
+def _possible(machine: Machine, request: RatesRequest) -> RatesRequest:
+    """Without a compiler nothing is compiled for a CPU."""
+    able = machine.compiler is not None or request.device != "cpu"
+    return msgspec.structs.replace(request, with_compile=request.with_compile and able)
 
 
 def _versions() -> str:
@@ -73,21 +108,15 @@ def _versions() -> str:
     return " ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
 
 
-def _path(
-    machine: Machine,
-    ceilings: Ceilings,
-    workload: WorkloadSummary,
-    source: ModelSource,
-    versions: str,
-) -> Path:
+def _path(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Path:
     """Efficiencies are relative to ceilings, so fresh ceilings ask for fresh rates."""
     parts = (
         machine.host_key,
-        versions,
+        f"{_versions()} {request.with_compile}",
         ceilings.measured_at,
-        workload.device,
-        str(workload.threads),
-        source.config.architecture,
+        request.device,
+        str(request.threads),
+        request.architecture,
         *(
             hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest()
             for name in ("calibrate.py", "generate_gemv.py", "quantize_weights_int8.py")

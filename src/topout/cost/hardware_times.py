@@ -1,0 +1,138 @@
+"""Op times on a machine of which only figures are known: `Hardware`, from a datasheet or a file."""
+
+from topout.cost import execution
+from topout.cost.collectives import collective_s
+from topout.cost.op_time import Load, OpTime, Pace
+from topout.cost.ops import Op, moved_bytes
+from topout.records import ComputePeak, Hardware, Link, MemoryLevel
+
+
+class HardwareTimes:
+    """Times from peaks, bandwidths and the execution mode's overheads."""
+
+    def __init__(self, hardware: Hardware, mode: str = "compiled") -> None:
+        self.hardware = hardware
+        self.mode = execution.execution_mode(hardware, mode)
+        # Measured figures are surer than those of a datasheet. An eager run depends on the host
+        # (the same model was published at 43 and at 16 ms per token on GPUs of one class).
+        self.fast = Pace(compute=1.25, bandwidth=1.12, overhead=0.3 if mode == "eager" else 0.7)
+        self.slow = Pace(compute=0.7, bandwidth=0.85, overhead=1.3 if mode == "eager" else 1.6)
+
+    def missing(self, load: Load) -> str | None:
+        """Why nothing can be predicted for this load, or None."""
+        name = self.hardware.name
+        if compute_rate(self.hardware, load.dtype) is None:
+            return f"{name} has no {load.dtype} rate{self._reason(f'compute.{load.dtype}')}"
+        if memory_bandwidth(self.hardware, load.working_set_bytes) is None:
+            return f"{name} has no memory bandwidth{self._reason('levels')}"
+        if load.tensor_parallel > 1 or load.data_parallel > 1:
+            devices = max(load.tensor_parallel, load.data_parallel)
+            if link_of(self.hardware, devices) is None:
+                return f"{name} has no link between {devices} devices{self._reason('links')}"
+        return None
+
+    def time(self, op: Op, load: Load, pace: Pace) -> OpTime:
+        """Seconds of all runs of `op`; `missing(load)` has to be None."""
+        if op.kind == "collective":
+            return OpTime(communication_s=self._communication_s(op, load) * pace.overhead)
+        compute_s = self._compute_s(op, load) / pace.compute
+        memory_s = self._memory_s(op, load) / pace.bandwidth
+        each = self.mode.product_s if op.is_product else self.mode.elementwise_s
+        overhead_s = each * op.count * pace.overhead
+        if self.mode.hidden:
+            overhead_s = max(0.0, overhead_s - max(compute_s, memory_s))
+        return OpTime(compute_s=compute_s, memory_s=memory_s, overhead_s=overhead_s)
+
+    def _compute_s(self, op: Op, load: Load) -> float:
+        if not op.is_product:
+            return 0.0  # a handful of FLOPs per element: always slower to read than to compute
+        rate = compute_rate(self.hardware, load.dtype)
+        assert rate is not None
+        share = execution.ATTENTION_SHARE if op.kind == "attention" else 1.0
+        return op.flops / (rate * share)
+
+    def _memory_s(self, op: Op, load: Load) -> float:
+        bandwidth = memory_bandwidth(self.hardware, load.working_set_bytes)
+        assert bandwidth is not None
+        moved = moved_bytes(op, load.sizes)
+        weights_s = moved.weight / execution.weight_read_share(load.weight_dtype)
+        return (weights_s + moved.activation + moved.kv) / bandwidth
+
+    def _communication_s(self, op: Op, load: Load) -> float:
+        sharing = load.data_parallel if op.name == "gradient_all_reduce" else load.tensor_parallel
+        link = link_of(self.hardware, sharing)
+        assert link is not None
+        payload = moved_bytes(op, load.sizes).total / op.count
+        return op.count * collective_s(
+            "all_gather" if op.name.startswith("all_gather") else "all_reduce",
+            payload,
+            sharing,
+            link_bandwidth(link),
+            link.latency_s or execution.HOP_LATENCY_S,
+        )
+
+    def _reason(self, path: str) -> str:
+        reason = self.hardware.reasons.get(path)
+        return f" ({reason})" if reason else ""
+
+
+def peak_of(hardware: Hardware, dtype: str) -> ComputePeak | None:
+    """The peak that a product in `dtype` runs at: matrix units before vector units."""
+    peaks = [each for each in hardware.compute if each.dtype == dtype]
+    peaks.sort(key=lambda each: each.achievable_flops_per_s or each.spec_flops_per_s or 0.0)
+    return peaks[-1] if peaks and _known(peaks[-1]) else None
+
+
+def compute_rate(hardware: Hardware, dtype: str) -> float | None:
+    """FLOP/s that large products reach: measured, else a share of the datasheet's."""
+    peak = peak_of(hardware, dtype)
+    if peak is None:
+        return None
+    spec = peak.spec_flops_per_s
+    if peak.achievable_flops_per_s is not None:
+        return peak.achievable_flops_per_s
+    return None if spec is None else spec * execution.COMPUTE_SHARE
+
+
+def level_rate(level: MemoryLevel) -> float | None:
+    """Bytes per second that reads of a level reach: measured, else a share of the datasheet's."""
+    if level.achievable_bytes_per_s is not None:
+        return level.achievable_bytes_per_s
+    spec = level.spec_bytes_per_s
+    return None if spec is None else spec * execution.BANDWIDTH_SHARE
+
+
+def memory_bandwidth(hardware: Hardware, working_set_bytes: float) -> float | None:
+    """Bytes per second from the nearest level that holds the working set; main memory at last.
+
+    First-level caches are passed over: they are emptied between two ops.
+    """
+    *caches, memory = hardware.levels or [MemoryLevel(name="none")]
+    for level in caches:
+        rate = level_rate(level)
+        if level.name == "L1" or level.capacity_bytes is None or rate is None:
+            continue
+        if working_set_bytes <= level.capacity_bytes:
+            return rate
+    return level_rate(memory)
+
+
+def link_of(hardware: Hardware, devices: int) -> Link | None:
+    """The fastest link that joins so many devices."""
+    able = [
+        link
+        for link in hardware.links
+        if (link.devices is None or link.devices >= devices) and link_bandwidth(link) > 0
+    ]
+    return max(able, key=link_bandwidth, default=None)
+
+
+def link_bandwidth(link: Link) -> float:
+    """Bytes per second that one device sends: measured, else a share of the datasheet's."""
+    if link.achievable_bytes_per_s is not None:
+        return link.achievable_bytes_per_s
+    return (link.spec_bytes_per_s or 0.0) * execution.LINK_SHARE
+
+
+def _known(peak: ComputePeak) -> bool:
+    return peak.achievable_flops_per_s is not None or peak.spec_flops_per_s is not None

@@ -1,0 +1,201 @@
+"""Memory of inference: weights on a device, the KV cache, and what a forward pass holds at once.
+
+The KV cache keeps, per block and token, a key and a value of each key/value head:
+2·L·k·d·bytes·tokens·batch. A block with a window keeps no more tokens than that. An
+encoder-decoder keeps the decoder's own, and the keys and values of the encoder's output.
+"""
+
+import math
+from collections.abc import Iterable
+
+from topout.cost.eager_traits import eager_traits
+from topout.cost.pipeline_stages import device_share
+from topout.cost.training_step import check_count
+from topout.models.architecture import Architecture, Attention, Block, Convolution
+from topout.models.architectures.parameters import parameters_by_part
+from topout.records.cost import CostMemory, TrainingMemory
+
+TABLE_BATCHES = (1, 4, 16, 64)
+TABLE_CONTEXTS = (512, 2048, 8192, 32768, 131072)
+_LOGIT_BYTES = 4  # the copy that is sampled from
+
+
+def kv_bytes_per_token(architecture: Architecture, dtype_bytes: float) -> int | None:
+    """Bytes that one more token of one sequence adds while all windows hold it.
+
+    None for a model that keeps no cache: encoders and image models.
+    """
+    blocks = _caching_blocks(architecture)
+    if not blocks:
+        return None
+    return math.ceil(sum(block.count * _pair(block.attention) for block in blocks) * dtype_bytes)
+
+
+def kv_cache_bytes(
+    architecture: Architecture,
+    batch_size: int,
+    context_len: int,
+    dtype_bytes: float,
+    *,
+    encoder_len: int | None = None,
+    tensor_parallel: int = 1,
+) -> int | None:
+    """Bytes of the cache on one device when every sequence has `context_len` tokens.
+
+    `encoder_len` tokens have been read by the encoder of an encoder-decoder; as many as the
+    context unless it says otherwise. None for a model that keeps no cache. Raises InputError for
+    sizes that are no counts and for devices that do not divide the heads; more devices than
+    key/value heads hold copies.
+    """
+    check_count("batch_size", batch_size)
+    check_count("context_len", context_len)
+    check_count("encoder_len", encoder_len)
+    blocks = _caching_blocks(device_share(architecture, tensor_parallel))
+    if not blocks:
+        return None
+    elements = 0
+    for block in blocks:
+        window = block.attention.window
+        tokens = context_len if window is None else min(context_len, window)
+        per_block = tokens * _pair(block.attention)
+        if block.cross_attention is not None:
+            per_block += (encoder_len or context_len) * _pair(block.cross_attention)
+        elements += block.count * per_block
+    return math.ceil(batch_size * elements * dtype_bytes)
+
+
+def kv_table(
+    architecture: Architecture,
+    dtype_bytes: float,
+    *,
+    batches: Iterable[int] = TABLE_BATCHES,
+    contexts: Iterable[int] | None = None,
+) -> dict[str, dict[str, int]]:
+    """Batch → context → bytes of the cache; empty for a model that keeps none.
+
+    Contexts that are not given are those of TABLE_CONTEXTS that the model allows, and its longest.
+    """
+    columns = _table_contexts(architecture) if contexts is None else list(contexts)
+    table: dict[str, dict[str, int]] = {}
+    for batch_size in batches:
+        for context_len in columns:
+            cache = kv_cache_bytes(architecture, batch_size, context_len, dtype_bytes)
+            if cache is not None:
+                table.setdefault(str(batch_size), {})[str(context_len)] = cache
+    return table
+
+
+def cost_memory(
+    architecture: Architecture,
+    *,
+    weight_bytes: int,
+    batch_size: int,
+    context_len: int,
+    kv_dtype_bytes: float,
+    training: list[TrainingMemory] | None = None,
+) -> CostMemory:
+    """What the model needs, whatever the machine, as the record that reports it."""
+    return CostMemory(
+        weight_bytes=weight_bytes,
+        kv_bytes_per_token=kv_bytes_per_token(architecture, kv_dtype_bytes),
+        kv_cache_bytes=kv_cache_bytes(architecture, batch_size, context_len, kv_dtype_bytes),
+        kv_table=kv_table(architecture, kv_dtype_bytes),
+        training=training or [],
+    )
+
+
+def device_weight_bytes(
+    architecture: Architecture, bytes_by_part: dict[str, int], tensor_parallel: int
+) -> int:
+    """Bytes of the weights on one of `tensor_parallel` devices.
+
+    `bytes_by_part` are the whole model's, by the parts that `parameters_by_part` names: matrices
+    are divided, norms, positions and routers are not, key/value heads as far as there are any.
+    """
+    whole = parameters_by_part(architecture)
+    share = parameters_by_part(device_share(architecture, tensor_parallel))
+    return sum(
+        math.ceil(part_bytes * share.get(part, 0) / whole[part])
+        for part, part_bytes in bytes_by_part.items()
+    )
+
+
+def forward_working_bytes(
+    architecture: Architecture,
+    batch_size: int,
+    pass_len: int,
+    dtype_bytes: float,
+    *,
+    tensor_parallel: int = 1,
+) -> int:
+    """What a forward pass over `pass_len` tokens a sequence holds at its fullest, beside the cache.
+
+    Either a block at its widest op, or the logits: of one position a sequence with their fp32 copy,
+    of all positions in an encoder. Fused attention holds no scores. An estimate of what
+    transformers' modules hold in PyTorch; compiled ones need less.
+    """
+    check_count("batch_size", batch_size)
+    check_count("pass_len", pass_len)
+    share = device_share(architecture, tensor_parallel)
+    if share.kind == "image":
+        pass_len = share.context_len or pass_len
+    written_out = eager_traits(architecture.model_type).written_out_gelu
+    widest = max((_block_width(block, written_out) for block in share.blocks), default=0)
+    pixels = max((_convolution_numbers(each) for each in share.convolutions), default=0)
+    in_block = max(pass_len * widest, pixels) * dtype_bytes
+    return math.ceil(batch_size * max(in_block, _logit_bytes(share, pass_len, dtype_bytes)))
+
+
+def _logit_bytes(architecture: Architecture, pass_len: int, dtype_bytes: float) -> float:
+    """Of one sequence: the last hidden states and what the last head makes of them."""
+    states = pass_len * architecture.width * dtype_bytes
+    if not architecture.heads:
+        return states
+    head = architecture.heads[-1]
+    if architecture.kind == "encoder" and head.per == "token":
+        return states + pass_len * head.outputs * dtype_bytes
+    return states + head.outputs * (dtype_bytes + _LOGIT_BYTES)
+
+
+def _caching_blocks(architecture: Architecture) -> list[Block]:
+    """The blocks that look back: all of a decoder, the causal ones of an encoder-decoder."""
+    if architecture.kind == "decoder":
+        return architecture.blocks
+    if architecture.kind == "encoder_decoder":
+        return [block for block in architecture.blocks if block.attention.causal]
+    return []
+
+
+def _pair(attention: Attention) -> int:
+    """Numbers of one token's key and value."""
+    return 2 * attention.kv_width
+
+
+def _table_contexts(architecture: Architecture) -> list[int]:
+    longest = architecture.context_len
+    if longest is None:
+        return list(TABLE_CONTEXTS)
+    return sorted({context for context in TABLE_CONTEXTS if context < longest} | {longest})
+
+
+def _block_width(block: Block, written_out_gelu: bool) -> int:
+    """Numbers a token that are there at a block's widest op."""
+    attention, mlp = block.attention, block.mlp
+    # The embeddings, the block's input, the sum after attention, and its norm.
+    stream = 4 * block.width
+    in_attention = 2 * attention.query_width + 2 * attention.kv_width
+    # Gated: both factors and their product; plain: before and after the activation.
+    in_mlp = 3 * mlp.width if mlp.gated else 2 * mlp.width
+    if written_out_gelu and mlp.activation == "gelu_tanh":
+        in_mlp += 2 * mlp.width
+    if mlp.experts:
+        # Rows sent and returned; gate and up are one tensor, which outlives the activation.
+        in_mlp = mlp.experts_per_token * (2 * block.width + in_mlp + mlp.width * mlp.gated)
+    return stream + max(in_attention, in_mlp)
+
+
+def _convolution_numbers(convolution: Convolution) -> int:
+    """Of one image: a convolution's input and output, and the branch that it will be added to."""
+    pixels = convolution.out_height * convolution.out_width
+    inputs = convolution.in_channels * pixels * convolution.stride**2
+    return inputs + 2 * convolution.out_channels * pixels

@@ -1,0 +1,55 @@
+"""From what a user names to its architecture: no weights, and no network where it is known."""
+
+from pathlib import Path
+from typing import Any
+
+from topout.errors import InputError, UnknownNameError, UnsupportedError
+from topout.models import hub
+from topout.models.architecture import Architecture
+from topout.models.architectures.read import read_architecture
+from topout.models.config import read_config_json, read_json_object
+from topout.models.known import bundled_folder, countable_names, known_config_json, short_name
+from topout.models.source import as_path, is_path_like
+
+
+def find_architecture(
+    name_or_path: str, *, image_size: int | None = None, revision: str | None = None
+) -> Architecture:
+    """The architecture of a folder, a `config.json`, a bundled or known name or a hub id.
+
+    Tried in that order, as `resolve_model` does; of a hub model only `config.json` is fetched,
+    the local cache going before the network. `image_size`, in pixels, is for image models. Raises
+    UnknownNameError with the nearest names, InputError (no such path, hub not reachable, bad
+    config), UnsupportedError (a family that is not read) or WeightsError (a gated model).
+    """
+    path = as_path(name_or_path)
+    name = name_or_path
+    if path.is_dir():
+        name, config_json = path.resolve().name, read_config_json(path)
+    elif (bundled := bundled_folder(name_or_path)) is not None:
+        name, config_json = bundled.name, read_config_json(bundled)
+    elif path.is_file():
+        name, config_json = path.resolve().parent.name or path.name, _read_file(path)
+    elif (known := short_name(name_or_path)) is not None:
+        name, config_json = known, known_config_json(known)
+    elif is_path_like(name_or_path) or path.suffix == ".json":
+        raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
+    elif "/" not in name_or_path:
+        raise UnknownNameError(
+            "model", name_or_path, countable_names(), "Or give a folder in the Hugging Face layout."
+        )
+    else:
+        config_json = read_config_json(hub.fetch_config(name_or_path, revision))
+    return read_architecture(config_json, name, image_size=image_size)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """A `config.json`, or the one beside a file of weights."""
+    if path.suffix == ".safetensors":
+        return read_config_json(path.parent)
+    if path.suffix != ".json":
+        raise UnsupportedError(
+            f"{path} is neither a config.json nor a safetensors file.",
+            "Give the model's folder or its config.json.",
+        )
+    return read_json_object(path)

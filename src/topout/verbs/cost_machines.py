@@ -1,0 +1,120 @@
+"""The machines that a cost is predicted for, each with what tells an op's time on it."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from topout.cost.hardware_times import HardwareTimes
+from topout.cost.measured_times import MeasuredTimes
+from topout.cost.op_time import OpTimer
+from topout.errors import InputError
+from topout.machine.catalog import find_hardware, hardware_of
+from topout.machine.ceilings import cached_ceilings, load_or_measure_ceilings
+from topout.machine.describe import describe
+from topout.models.architecture import Architecture
+from topout.records import Ceilings, Hardware, Machine, Rates
+from topout.rungs.rates import RatesRequest, cached_rates, load_or_measure_rates
+
+HERE = "here"
+# Overheads are measured on these: the architecture with the model's own kind of block.
+_LIKE_GPT2 = "gpt2"
+_LIKE_LLAMA = "llama-2-7b"
+_MEASURED_MODES = {"compiled": "decoder_compiled", "eager": "transformers_eager"}
+
+Progress = Callable[[str, float], None]
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A machine and its clock."""
+
+    hardware: Hardware
+    timer: OpTimer
+
+
+def candidates(
+    names: Sequence[str],
+    architecture: Architecture,
+    mode: str,
+    threads: int | None,
+    progress: Progress | None = None,
+) -> list[Candidate]:
+    """The machines of these names; without any, this one if it was measured before.
+
+    Raises UnknownNameError, RecordError, and InputError for a machine that is named twice.
+    """
+    for name in names:
+        if list(names).count(name) > 1:
+            raise InputError(f"--on {name} is given twice.", "Name each machine once.")
+    if not names:
+        hardware = measured_before(architecture, threads)
+        return [] if hardware is None else [_candidate(hardware, mode, threads)]
+    return [
+        _candidate(
+            measured_here(architecture, threads, mode, progress)
+            if name == HERE
+            else find_hardware(name),
+            mode,
+            threads,
+        )
+        for name in names
+    ]
+
+
+def measured_before(architecture: Architecture, threads: int | None) -> Hardware | None:
+    """This machine, if its ceilings and PyTorch's rates are in the cache."""
+    machine = describe()
+    ceilings = cached_ceilings(machine)
+    if ceilings is None:
+        return None
+    rates = cached_rates(machine, ceilings, _rates_request(architecture, machine, threads))
+    return None if rates is None else hardware_of(machine, ceilings, [rates], HERE)
+
+
+def measured_here(
+    architecture: Architecture,
+    threads: int | None = None,
+    mode: str = "compiled",
+    progress: Progress | None = None,
+) -> Hardware:
+    """This machine with its ceilings and PyTorch's rates, measured now unless they are cached."""
+    machine = describe()
+    ceilings = load_or_measure_ceilings(machine, progress=progress)
+    request = _rates_request(architecture, machine, threads)
+    rates = cached_rates(machine, ceilings, request) or _measure_rates(
+        machine, ceilings, request, progress
+    )
+    return hardware_of(machine, ceilings, [rates], HERE)
+
+
+def _measure_rates(
+    machine: Machine, ceilings: Ceilings, request: RatesRequest, progress: Progress | None
+) -> Rates:
+    if progress is not None:
+        progress("what PyTorch reaches here", 0.0)
+    with tempfile.TemporaryDirectory(prefix="topout-") as folder:
+        rates = load_or_measure_rates(machine, ceilings, request, Path(folder) / "rates.log")
+    if progress is not None:
+        progress("what PyTorch reaches here", 1.0)
+    return rates
+
+
+def _rates_request(
+    architecture: Architecture, machine: Machine, threads: int | None
+) -> RatesRequest:
+    gated = any(block.mlp.gated for block in architecture.blocks)
+    return RatesRequest.like(_LIKE_LLAMA if gated else _LIKE_GPT2, threads or machine.usable_cpus)
+
+
+def _candidate(hardware: Hardware, mode: str, threads: int | None) -> Candidate:
+    """Measured machines are timed by what was measured on them, others by their figures."""
+    if hardware.ceilings is None or not hardware.rates:
+        return Candidate(hardware, HardwareTimes(hardware, mode))
+    rates = hardware.rates[0]
+    measured = {each.mode for each in rates.modes}
+    wanted = _MEASURED_MODES[mode]
+    if wanted not in measured:
+        return Candidate(hardware, HardwareTimes(hardware, mode))
+    timer = MeasuredTimes(hardware.ceilings, rates, threads or rates.threads, wanted)
+    return Candidate(hardware, timer)

@@ -1,0 +1,187 @@
+"""`topout cost`: what a model needs, and how long it should take on each machine."""
+
+import datetime
+import importlib.metadata
+from collections.abc import Callable
+
+import msgspec
+
+from topout.cost.conventions import CONVENTIONS
+from topout.cost.estimate import count_ops, count_phase, time_ops, time_phase
+from topout.cost.findings import findings_of
+from topout.cost.memory import cost_memory
+from topout.cost.phases import Phase, Plan, phases
+from topout.cost.saving import cache_saving
+from topout.cost.utilization import with_utilization
+from topout.models.architecture import Architecture
+from topout.models.architectures.find import find_architecture
+from topout.models.architectures.parameters import (
+    active_parameters,
+    parameters_by_part,
+    total_parameters,
+)
+from topout.records import (
+    CostedModel,
+    CostReport,
+    Interval,
+    MachineCost,
+    OpCost,
+    PhaseCost,
+)
+from topout.verbs.cost_fit import fit_of, training_rows, weights_by_part
+from topout.verbs.cost_machines import Candidate, candidates
+from topout.verbs.cost_request import CostRequest
+
+NO_MACHINE = (
+    "this machine was not measured yet: `--on here` measures it (about two minutes), "
+    "`--on a100-80gb` and others need no measuring"
+)
+
+
+def report_cost(
+    request: CostRequest, progress: Callable[[str, float], None] | None = None
+) -> CostReport:
+    """The cost of a model, op by op, with times on the machines that were asked for.
+
+    Raises UnknownNameError for a model or machine, InputError for sizes that cannot be,
+    UnsupportedError for an architecture that is not read, RecordError for a bad machine file.
+    """
+    architecture = find_architecture(request.model)
+    plan = Plan(
+        architecture=architecture,
+        parameters=total_parameters(architecture),
+        workload=request.workload(architecture),
+        recompute=request.recompute,
+        split_head=request.split_head,
+    )
+    found = phases(plan)
+    machines = candidates(request.on, architecture, request.mode, request.threads, progress)
+    costs = [_machine_cost(plan, found, each) for each in machines]
+    if not costs:
+        costs = [_counted_only(plan, found)]
+    training = training_rows(plan)
+    report = CostReport(
+        topout_version=importlib.metadata.version("topout"),
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        model=costed_model(architecture),
+        workload=plan.workload,
+        machines=costs,
+        memory=cost_memory(
+            architecture,
+            weight_bytes=sum(weights_by_part(plan).values()),
+            batch_size=plan.workload.batch_size,
+            context_len=plan.workload.context_len,
+            kv_dtype_bytes=found[0].load.sizes.kv,
+            training=training,
+        ),
+        conventions=list(CONVENTIONS),
+        not_counted=[*architecture.not_counted, *_left_out(architecture)],
+    )
+    return msgspec.structs.replace(report, findings=findings_of(report))
+
+
+def costed_model(architecture: Architecture) -> CostedModel:
+    """The model as results name it."""
+    first = architecture.blocks[0] if architecture.blocks else None
+    return CostedModel(
+        name=architecture.name,
+        architecture=architecture.model_type,
+        kind=architecture.kind,
+        parameters=total_parameters(architecture),
+        active_parameters=active_parameters(architecture),
+        parameters_by_part=parameters_by_part(architecture),
+        layers=sum(block.count for block in architecture.blocks)
+        or sum(each.count for each in architecture.convolutions),
+        width=architecture.width,
+        heads=first.attention.heads if first else None,
+        kv_heads=first.attention.kv_heads if first else None,
+        vocab_size=architecture.vocab_size,
+        context_len=architecture.context_len,
+    )
+
+
+def _machine_cost(plan: Plan, found: list[Phase], candidate: Candidate) -> MachineCost:
+    hardware, timer = candidate.hardware, candidate.timer
+    ops: list[OpCost] = []
+    costs: dict[str, PhaseCost] = {}
+    reasons: dict[str, str] = {}
+    for phase in found:
+        cost = with_utilization(time_phase(phase, timer), phase, hardware)
+        costs[phase.name] = cost
+        if cost.reason is not None:
+            reasons[phase.name] = cost.reason
+        ops += count_ops(phase) if cost.reason is not None else time_ops(phase, timer)
+    leading = costs.get("decode") or costs.get("forward")
+    return MachineCost(
+        name=hardware.name,
+        hardware=hardware,
+        mode=plan.workload.mode,
+        ops=ops,
+        prefill=costs.get("prefill"),
+        decode=costs.get("decode"),
+        forward=costs.get("forward"),
+        training=costs.get("training"),
+        decode_tokens_per_s=costs["decode"].tokens_per_s if "decode" in costs else None,
+        interval=_rate_interval(leading),
+        cache_saving=cache_saving(plan, timer),
+        fit=fit_of(plan, hardware),
+        assumptions=_assumptions(plan, candidate),
+        reasons=reasons,
+    )
+
+
+def _counted_only(plan: Plan, found: list[Phase]) -> MachineCost:
+    """The counts, where there is no machine to predict for."""
+    costs = {phase.name: count_phase(phase, NO_MACHINE) for phase in found}
+    return MachineCost(
+        name="no machine",
+        hardware=None,
+        mode=plan.workload.mode,
+        ops=[op for phase in found for op in count_ops(phase)],
+        prefill=costs.get("prefill"),
+        decode=costs.get("decode"),
+        forward=costs.get("forward"),
+        training=costs.get("training"),
+        cache_saving=cache_saving(plan, None),
+        reasons={"time": NO_MACHINE},
+    )
+
+
+def _rate_interval(cost: PhaseCost | None) -> Interval | None:
+    """Tokens (of images: images) per second at the two ends of a phase's time."""
+    if cost is None or cost.interval_s is None:
+        return None
+    return Interval(low=cost.tokens / cost.interval_s.high, high=cost.tokens / cost.interval_s.low)
+
+
+def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
+    workload = plan.workload
+    sentences = []
+    if candidate.hardware.ceilings is None:
+        sentences.append(
+            f"{candidate.hardware.name}: figures from the catalog; overheads of {workload.mode} "
+            "runs and the speed of quantized products as calibrated on published runs "
+            "(docs/cost.md)."
+        )
+    else:
+        sentences.append(f"{candidate.hardware.name}: ceilings and PyTorch's rates measured there.")
+    if workload.weight_dtype != workload.dtype:
+        sentences.append(
+            f"Linear layers read {workload.weight_dtype} weights and compute in {workload.dtype}."
+        )
+    if workload.tensor_parallel > 1:
+        sentences.append(
+            f"Figures are those of one of {workload.tensor_parallel} devices; norms and residuals "
+            "are computed on each."
+        )
+    if workload.data_parallel > 1:
+        sentences.append("Gradients are summed after backward, not while it runs.")
+    return sentences
+
+
+def _left_out(architecture: Architecture) -> list[str]:
+    generates = architecture.kind in ("decoder", "encoder_decoder")
+    left_out = ["tokenizing", "copies between host and device"]
+    if architecture.kind == "image":
+        left_out = ["decoding and resizing of images", "pooling", *left_out[1:]]
+    return [*left_out, "sampling of the next token"] if generates else left_out

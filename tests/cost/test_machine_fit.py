@@ -1,0 +1,154 @@
+"""What fits into a machine's memory, and that one more does not."""
+
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from tests.cost.example_architectures import (
+    BERT_BASE,
+    GPT2,
+    LLAMA_2_7B,
+    LLAMA_2_70B,
+    T5_SMALL,
+)
+from topout.cost.machine_fit import InferenceLoad, load_bytes, machine_fit
+from topout.errors import InputError
+from topout.models.architecture import Architecture
+from topout.models.architectures.parameters import parameters_by_part
+from topout.records.cost import MachineFit
+
+brief = settings(max_examples=40, deadline=None)
+GB = 10**9
+
+
+def in_16_bit(architecture: Architecture) -> dict[str, int]:
+    return {part: 2 * count for part, count in parameters_by_part(architecture).items()}
+
+
+def load(batch: int = 1, prompt: int = 128, context: int = 1024) -> InferenceLoad:
+    return InferenceLoad(batch_size=batch, prompt_len=prompt, context_len=context)
+
+
+def fit(architecture: Architecture, memory: int, asked: InferenceLoad, **more: Any) -> MachineFit:
+    more = {"device": "gpu", "weight_bytes_by_part": in_16_bit(architecture)} | more
+    return machine_fit(architecture, memory, asked, **more)
+
+
+def test_llama_on_an_80_gb_device() -> None:
+    found = fit(LLAMA_2_7B, 80 * GB, load(context=4096))
+    # Left after 13,476,831,232 bytes of weights and 1 GB set aside: 65,523,168,768. A sequence
+    # takes 2,147,483,648 of cache and 128 tokens · 98,816 = 12,648,448 in a pass: 30.3 of them.
+    assert found == MachineFit(
+        memory_bytes=80 * GB,
+        weight_bytes=13_476_831_232,
+        fits=True,
+        largest_batch=30,
+        largest_context=4096,  # the model's own limit
+        devices_needed=1,
+    )
+
+
+def test_70b_needs_more_than_one_device() -> None:
+    found = fit(LLAMA_2_70B, 80 * GB, load())
+    assert (found.fits, found.largest_batch, found.largest_context) == (False, None, None)
+    # 138 GB of weights over two devices are 69 GB each.
+    assert found.devices_needed == 2
+    on_two = fit(LLAMA_2_70B, 80 * GB, load(), tensor_parallel=2)
+    assert on_two.fits
+    assert on_two.weight_bytes == pytest.approx(137.95e9 / 2, rel=0.001)
+
+
+def test_no_number_of_devices_suffices() -> None:
+    found = fit(GPT2, 10**7, load(), reserve_bytes=0)
+    assert found.devices_needed is None
+    assert not found.fits
+
+
+def test_devices_divide_the_heads() -> None:
+    weights = sum(in_16_bit(GPT2).values())
+    found = fit(GPT2, weights // 3, load(), reserve_bytes=0)
+    # 12 heads: 1, 2, 3, 4, 6 or 12 devices; 4 leave room for more than a third does.
+    assert found.devices_needed == 4
+
+
+def test_a_part_of_the_memory_is_set_aside() -> None:
+    weights = sum(in_16_bit(GPT2).values())
+    needed = load_bytes(GPT2, load(), in_16_bit(GPT2))
+    assert needed > weights
+    assert fit(GPT2, needed, load(), device="cpu").fits
+    assert not fit(GPT2, needed - 1, load(), device="cpu").fits
+    assert not fit(GPT2, needed + GB - 1, load()).fits
+    assert fit(GPT2, needed + GB, load()).fits
+    assert fit(GPT2, needed + 5, load(), reserve_bytes=5).fits
+
+
+def test_training_is_compared_with_the_same_memory() -> None:
+    assert fit(GPT2, 3 * GB, load()).training_fits is None
+    assert fit(GPT2, 3 * GB, load(), training_bytes=2 * GB).training_fits
+    assert fit(GPT2, 3 * GB, load(), training_bytes=2 * GB + 1).training_fits is False
+
+
+def test_an_encoder_has_no_cache() -> None:
+    asked = load(prompt=512, context=512)
+    found = fit(BERT_BASE, 2 * GB, asked)
+    assert found.fits
+    assert found.largest_context == 512
+    # 219 MB of weights; a sequence of 512 tokens · (4·768 + 2·3072)·2 bytes = 9,437,184.
+    weights = sum(in_16_bit(BERT_BASE).values())
+    assert found.largest_batch == (GB - weights) // 9_437_184
+
+
+def test_an_encoder_decoder_without_a_limit() -> None:
+    found = fit(T5_SMALL, 3 * GB, load(prompt=100, context=100))
+    assert T5_SMALL.context_len is None
+    assert found.largest_context is not None
+    longer = load(prompt=100, context=found.largest_context + 1)
+    assert not fit(T5_SMALL, 3 * GB, longer).fits
+
+
+@brief
+@given(
+    st.integers(10**8, 10**11),
+    st.integers(1, 64),
+    st.integers(1, 1024),
+    st.sampled_from([1, 2, 4]),
+)
+def test_the_largest_fits_and_one_more_does_not(
+    memory: int, batch: int, context: int, devices: int
+) -> None:
+    prompt = min(64, context)
+    more: dict[str, Any] = {"tensor_parallel": devices, "reserve_bytes": 10**7}
+
+    def fits(batch_size: int, context_len: int) -> bool:
+        changed = load(batch_size, min(prompt, context_len), context_len)
+        return fit(GPT2, memory, changed, **more).fits
+
+    asked = load(batch, prompt, context)
+    found = fit(GPT2, memory, asked, **more)
+    largest_batch, largest_context = found.largest_batch, found.largest_context
+    if largest_batch is None:
+        assert not fits(1, context)
+    else:
+        assert fits(largest_batch, context)
+        assert not fits(largest_batch + 1, context)
+        assert found.fits == (batch <= largest_batch)
+    if largest_context is None:
+        assert not fits(batch, 1)
+    else:
+        assert fits(batch, largest_context)
+        assert largest_context == 1024 or not fits(batch, largest_context + 1)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(InputError, match="memory_bytes is 0"):
+        fit(GPT2, 0, load())
+    with pytest.raises(InputError, match="reserve_bytes is -1"):
+        fit(GPT2, GB, load(), reserve_bytes=-1)
+    with pytest.raises(InputError, match="7 devices do not divide"):
+        fit(GPT2, GB, load(), tensor_parallel=7)
+    for name in ("batch_size", "prompt_len", "context_len"):
+        fields = {"batch_size": 1, "prompt_len": 1, "context_len": 1} | {name: 0}
+        with pytest.raises(InputError, match=f"{name} is 0"):
+            InferenceLoad(**fields)

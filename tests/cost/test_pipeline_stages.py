@@ -1,0 +1,66 @@
+"""Stages of a pipeline and shares of a tensor-parallel device hold all parameters between them."""
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from tests.cost.example_architectures import BERT_BASE, GPT2, LLAMA_2_7B, T5_SMALL
+from topout.cost.pipeline_stages import device_share, heaviest_stages
+from topout.errors import InputError, UnsupportedError
+from topout.models.architectures.parameters import parameters_by_part, total_parameters
+
+brief = settings(max_examples=30, deadline=None)
+
+
+def test_one_stage_is_the_model() -> None:
+    assert heaviest_stages(GPT2, 1) == [GPT2]
+    assert heaviest_stages(T5_SMALL, 1) == [T5_SMALL]
+
+
+def test_the_ends_hold_embedding_and_head() -> None:
+    first, last = heaviest_stages(LLAMA_2_7B, 4)
+    # 8 blocks of 202,383,360; embedding and head 32000·4096 each; the last norm 4096.
+    assert total_parameters(first) == 8 * 202_383_360 + 131_072_000
+    assert total_parameters(last) == 8 * 202_383_360 + 131_072_000 + 4096
+
+
+def test_a_shared_table_is_in_both_ends() -> None:
+    first, last = heaviest_stages(GPT2, 3)
+    table = 50257 * 768
+    assert parameters_by_part(first)["embedding"] == table
+    assert parameters_by_part(last)["head"] == table
+    assert not last.embeddings
+
+
+@brief
+@given(st.integers(2, 12), st.integers(0, 12))
+def test_no_stage_has_more_than_its_share_of_blocks(stages: int, sliding: int) -> None:
+    """Also where the blocks are of two kinds."""
+    block = GPT2.blocks[0]
+    kinds = [msgspec.structs.replace(block, count=n) for n in (12 - sliding, sliding) if n]
+    mixed = msgspec.structs.replace(GPT2, blocks=kinds)
+    for stage in heaviest_stages(mixed, stages):
+        assert sum(each.count for each in stage.blocks) == -(-12 // stages)
+
+
+@brief
+@given(st.sampled_from([1, 2, 3, 4, 6, 12]))
+def test_shares_make_up_the_whole(devices: int) -> None:
+    share = parameters_by_part(device_share(BERT_BASE, devices))
+    whole = parameters_by_part(BERT_BASE)
+    assert share["norms"] == whole["norms"]
+    # Rows of the vocabulary are padded; token types, and biases after a sum, are on all devices.
+    assert 0 <= devices * share["embedding"] - whole["embedding"] < devices * 768 * 3
+    assert 0 <= devices * share["mlp"] - whole["mlp"] == (devices - 1) * 12 * 768
+
+
+def test_bad_input() -> None:
+    with pytest.raises(InputError, match="pipeline_parallel is 13, and gpt2 has 12 blocks"):
+        heaviest_stages(GPT2, 13)
+    with pytest.raises(InputError, match="pipeline_parallel is 0"):
+        heaviest_stages(GPT2, 0)
+    with pytest.raises(InputError, match="tensor_parallel is 0"):
+        device_share(GPT2, 0)
+    with pytest.raises(UnsupportedError, match="t5-small"):
+        heaviest_stages(T5_SMALL, 2)
