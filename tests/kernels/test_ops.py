@@ -16,8 +16,10 @@ import pytest
 
 from topout.errors import InputError, UnsupportedError
 from topout.kernels import ops
-from topout.kernels.build import SOURCE_FOLDER, build_library, find_compiler, target_flags
+from topout.kernels.build import SOURCE_FOLDER, build_library, target_flags
 from topout.kernels.ops import GRAIN_BYTES, ReadBuffers, ReadPattern, ThreadTeam
+
+from .sanitized import SANITIZERS, check_sanitized
 
 CEILINGS = SOURCE_FOLDER / "ceilings.cpp"
 DRIVER = Path(__file__).with_name("ceilings_driver.cpp")
@@ -281,32 +283,6 @@ def test_no_call_is_long_and_an_interrupt_ends_the_next() -> None:
     assert time.monotonic() - start < 5  # 0.5 s of work, and room for a busy machine
 
 
-@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_sanitizers_find_nothing(sanitizer: str, tmp_path: Path) -> None:
-    program = tmp_path / "driver"
-    command = [
-        *find_compiler().command,
-        "-std=c++17",
-        "-O1",
-        "-g",
-        *target_flags(),
-        "-pthread",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        f"-fsanitize={sanitizer}",
-        "-fno-sanitize-recover=all",
-        str(CEILINGS),
-        str(DRIVER),
-        "-o",
-        str(program),
-    ]
-    built = subprocess.run(command, capture_output=True, text=True)
-    if built.returncode != 0 and re.search(r"cannot find .*san|lib\w*san", built.stderr):
-        pytest.skip(f"the runtime of -fsanitize={sanitizer} is not installed")
-    assert built.returncode == 0, built.stderr
-    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
-    if "unexpected memory mapping" in done.stderr:
-        pytest.skip("the thread sanitizer does not run under this kernel's address layout")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout == "all right\n"
+    check_sanitized([CEILINGS, DRIVER], sanitizer, tmp_path)

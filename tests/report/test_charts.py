@@ -9,7 +9,8 @@ import pytest
 
 from topout.records import Climb
 from topout.report.charts import Chart, chart_png, chart_svg, climb_charts
-from topout.report.roofline_chart import _apart, placement
+from topout.report.label_layout import apart
+from topout.report.roofline_chart import placement
 
 from .example_climb import DRAM, FLOPS_CEILING, MARKUP, RUNS, example_climb
 from .hard_climbs import HARD_CLIMBS, empty_climb, marked_up_climb
@@ -96,14 +97,14 @@ def test_a_placement_uses_the_ceilings_of_its_own_dtype() -> None:
     "wanted", [[0.0, 1.0, 2.0], [5.0], [], [0, 0, 0, 100, 101], [0, 9, 11, 30]]
 )
 def test_labels_are_kept_apart_and_in_order(wanted: list[float]) -> None:
-    placed = _apart(wanted, 10.0)
+    placed = apart(wanted, 10.0)
     assert len(placed) == len(wanted)
     gaps = [b - a for a, b in itertools.pairwise(placed)]
     assert all(gap >= 10.0 - 1e-9 for gap in gaps)
 
 
 def test_labels_with_room_stay_where_they_are() -> None:
-    assert _apart([0.0, 50.0, 100.0], 10.0) == [0.0, 50.0, 100.0]
+    assert apart([0.0, 50.0, 100.0], 10.0) == [0.0, 50.0, 100.0]
 
 
 def test_runs_of_rung_and_rival_are_in_order_of_time() -> None:

@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import statistics
 from collections.abc import Sequence
 
 from topout import units
@@ -31,6 +32,7 @@ _DTYPE_BYTES = {
     "int8": 1.0,
     "int4": 0.5,
 }
+_CHANGED = 0.15  # of a ceiling, from when it was measured to the run
 _NO_FP64 = "its file states no fp64 rate"
 _NO_LEVELS = "its file states no bandwidth"
 
@@ -60,7 +62,10 @@ def report_example(
         machines=machines,
         measured=measured,
         placements=placements,
-        findings=_findings(counted, machines, placements),
+        findings=[
+            *(sentence for machine in machines for sentence in _of_machine(counted, machine)),
+            *_of_the_run(placements, here),
+        ],
         reasons=reasons,
     )
 
@@ -166,12 +171,17 @@ def _placements(
     if here.ceilings is None or peak is None or not here.ceilings.bandwidth:
         return []
     bandwidth = bandwidth_at(here.ceilings, measured.working_set_bytes, measured.threads)
+    flops_per_s = peak.flops_per_s
+    if measured.read_bytes_per_s:
+        bandwidth = statistics.median(measured.read_bytes_per_s)
+    if measured.fp32_flops_per_s and peak.basis == "derived":
+        flops_per_s = statistics.median(measured.fp32_flops_per_s) / 2
     rate = measured.flops_per_s.median
     return [
         _placement(
             traffic,
-            place(traffic.arithmetic_intensity, rate, peak.flops_per_s, bandwidth, ROOF_TOLERANCE),
-            peak.flops_per_s,
+            place(traffic.arithmetic_intensity, rate, flops_per_s, bandwidth, ROOF_TOLERANCE),
+            flops_per_s,
             bandwidth,
         )
         for traffic in counted.traffic
@@ -195,17 +205,23 @@ def _placement(
     )
 
 
-def _findings(
-    counted: Example, machines: list[ExampleMachine], placements: list[ExamplePlacement]
-) -> list[str]:
-    found = [sentence for machine in machines for sentence in _of_machine(counted, machine)]
-    for placed in placements:
-        found.append(
-            f"Counted as “{placed.traffic}” the measured run moved "
-            f"{units.bytes_per_s(placed.bytes_per_s)} and reached "
-            f"{units.percent(placed.attained_share)} of what the roofline allows: "
-            f"{_meaning(placed)}."
-        )
+def _of_the_run(placements: list[ExamplePlacement], here: Hardware | None) -> list[str]:
+    found = [
+        f"Counted as “{placed.traffic}” the measured run moved "
+        f"{units.bytes_per_s(placed.bytes_per_s)} and reached "
+        f"{units.percent(placed.attained_share)} of what the roofline allowed at that moment: "
+        f"{_meaning(placed)}."
+        for placed in placements
+    ]
+    memory = roofs_of(here).level() if here else None
+    if placements and memory and memory.reached_basis == "measured":
+        now, filed = placements[0].ceiling_bytes_per_s, memory.bytes_per_s
+        if now < filed * (1 - _CHANGED):
+            found.append(
+                f"The roof was lower during the run than when it was measured: "
+                f"{units.bytes_per_s(now)}, not {units.bytes_per_s(filed)}. Shares are of the "
+                "lower one; the chart draws the other."
+            )
     return found
 
 
@@ -233,7 +249,7 @@ def _meaning(placed: ExamplePlacement) -> str:
     return {
         "memory-bound": "it is bound by memory",
         "compute-bound": "it is bound by arithmetic",
-        "poor": "under half of both roofs, neither explains its time",
+        "poor": "under half of both roofs, and neither explains its time",
         "above the compute roof": "the ceiling was measured in a slower moment",
     }[placed.region]
 
@@ -242,5 +258,5 @@ def _why_above(placed: ExamplePlacement) -> str:
     """Ceilings are of reading, and many memories write beside it: only reads can prove a cache."""
     reads = units.bytes_per_s(placed.read_bytes_per_s)
     if placed.read_bytes_per_s > placed.ceiling_bytes_per_s * (1 + ROOF_TOLERANCE):
-        return f"no memory read {reads} of them, so caches served the greater part"
-    return f"the roof is one of reading, which {reads} of it were; what was written went beside it"
+        return f"main memory cannot read {reads}, so caches served a part of these bytes"
+    return f"the roof is of reading, and only {reads} was read; the rest was written beside it"

@@ -115,7 +115,7 @@ def _stencil(n: int) -> Example:
             "With a perfect cache every point is fetched once and its six further uses are hits. "
             "Three neighbouring planes of the grid must fit into it.",
             "A store usually makes the CPU read the line first that it writes to (write-allocate). "
-            "`out` is not read otherwise, so that memory then moves 24 bytes a point, not 16; only "
+            "Nothing else reads “out”, so that memory then moves 24 bytes a point, not 16; only "
             "streaming stores avoid it.",
             "The border is not counted: (n+2)³ − n³ more points are read.",
         ],

@@ -63,13 +63,14 @@ class HardwareTimes:
         link = link_of(self.hardware, sharing)
         assert link is not None
         payload = moved_bytes(op, load.sizes).total / op.count
-        return op.count * collective_s(
+        moving_s = collective_s(
             "all_gather" if op.name.startswith("all_gather") else "all_reduce",
             payload,
             sharing,
             link_bandwidth(link),
             link.latency_s or execution.HOP_LATENCY_S,
         )
+        return op.count * (execution.COLLECTIVE_S + moving_s)
 
     def _reason(self, path: str) -> str:
         reason = self.hardware.reasons.get(path)

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from topout.errors import InputError, UnsupportedError
 from topout.kernels.build import load_library
 
@@ -47,13 +50,28 @@ _CEILINGS_ABI: dict[str, tuple[type | None, list[type]]] = {
     "topout_buffers_data": (_pointer, [_pointer, _int]),
     "topout_read_trial": (_int, [_pointer, _size, _int, _size, _double, _double_out]),
 }
+# The same, as in src/examples.cpp
+_EXAMPLES_ABI: dict[str, tuple[type | None, list[type]]] = {
+    "topout_fill_doubles": (None, [_pointer, _pointer, _long, _long, ctypes.c_uint64]),
+    "topout_axpy": (_double, [_pointer, _double, _pointer, _pointer, _long, _long]),
+    "topout_stencil": (_double, [_pointer, _pointer, _pointer, _long, _long]),
+}
 
 
 @functools.cache
 def ceilings_library() -> ctypes.CDLL:
     """The micro-benchmarks, compiled at first use; raises CompilerError."""
-    library = load_library("ceilings", "ceilings.cpp")
-    for name, (result, arguments) in _CEILINGS_ABI.items():
+    return _typed(load_library("ceilings", "ceilings.cpp"), _CEILINGS_ABI)
+
+
+@functools.cache
+def examples_library() -> ctypes.CDLL:
+    """The worked examples of the roofline, compiled at first use; raises CompilerError."""
+    return _typed(load_library("examples", "examples.cpp"), _EXAMPLES_ABI)
+
+
+def _typed(library: ctypes.CDLL, abi: dict[str, tuple[type | None, list[type]]]) -> ctypes.CDLL:
+    for name, (result, arguments) in abi.items():
         function = getattr(library, name)
         function.restype = result
         function.argtypes = arguments
@@ -233,3 +251,51 @@ class ReadBuffers:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+Doubles = NDArray[np.float64]
+
+
+def fill_doubles(team: ThreadTeam, data: Doubles, seed: int) -> None:
+    """Random doubles of 0.5 to 1.5; each thread is the first to touch its share of `data[i]`.
+
+    Shares are whole items of the first axis. Raises InputError for an array that is not of
+    doubles in one piece.
+    """
+    items, address = len(data), _address(data)
+    examples_library().topout_fill_doubles(
+        team.handle, address, items, data.size // max(1, items), seed
+    )
+
+
+def axpy_seconds(team: ThreadTeam, a: float, x: Doubles, y: Doubles, passes: int) -> float:
+    """Seconds of `passes` of y ← y ± a·x on all threads; + comes first, the signs alternate.
+
+    Raises InputError unless x and y are vectors of equally many doubles.
+    """
+    if x.ndim != 1 or x.shape != y.shape:
+        raise InputError(f"axpy of shapes {x.shape} and {y.shape}.", "Give two equal vectors.")
+    library, addresses = examples_library(), (_address(x), _address(y))
+    return float(library.topout_axpy(team.handle, a, *addresses, x.size, passes))
+
+
+def stencil_seconds(team: ThreadTeam, grid: Doubles, out: Doubles, passes: int) -> float:
+    """Seconds of `passes` of the mean over each inner point of `grid` and its six neighbours.
+
+    Raises InputError unless both are equal cubes of doubles with a border of one point.
+    """
+    side = grid.shape[0] if grid.ndim == 3 else 0
+    if grid.shape != (side,) * 3 or grid.shape != out.shape or side < 3:
+        raise InputError(
+            f"stencil of shapes {grid.shape} and {out.shape}.", "Give two equal cubes, 3 or wider."
+        )
+    library, addresses = examples_library(), (_address(grid), _address(out))
+    return float(library.topout_stencil(team.handle, *addresses, side - 2, passes))
+
+
+def _address(data: Doubles) -> int:
+    if data.dtype != np.float64 or not data.flags.c_contiguous or not data.flags.writeable:
+        raise InputError(
+            f"an array of {data.dtype}, strides {data.strides}.", "Give doubles in one piece."
+        )
+    return int(data.ctypes.data)

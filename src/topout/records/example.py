@@ -92,18 +92,23 @@ class MeasuredExample(Record, frozen=True, kw_only=True):
     flops_per_s: Estimate
     largest_error: float  # of the checked pass against numpy, relative
     read_bytes_per_s: list[float] = []  # the ceiling at this working set, between the trials
+    fp32_flops_per_s: list[float] = []  # the arithmetic ceiling, likewise
     doubts: list[Doubt] = []
 
 
 class ExamplePlacement(Record, frozen=True, kw_only=True):
-    """The measured example under this machine's measured roofs, its bytes counted one way."""
+    """The measured example under this machine's measured roofs, its bytes counted one way.
+
+    The roofs are those of the moment, measured between the trials, where they were; else the
+    machine's ceilings on file.
+    """
 
     traffic: str
     arithmetic_intensity: float
     bytes_per_s: float  # counted bytes over the median time
     read_bytes_per_s: float  # those of them that are read: ceilings are of reading
     ceiling_flops_per_s: float
-    ceiling_bytes_per_s: float  # at the working set
+    ceiling_bytes_per_s: float  # of reading the working set
     attainable_flops_per_s: float
     attained_share: float
     region: str

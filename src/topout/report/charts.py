@@ -1,25 +1,13 @@
 """The charts of a climb, each a Vega-Lite spec with a title and a caption."""
 
-from dataclasses import dataclass
-
 from topout.records import Climb
-from topout.report.chart_theme import Spec, chart_png, chart_svg
+from topout.report.chart_theme import Chart, chart_png, chart_svg
 from topout.report.ladder_chart import ladder_chart
 from topout.report.memory_chart import memory_chart
 from topout.report.roofline_chart import roofline_chart
 from topout.report.samples_chart import bandwidth_over_time, has_bandwidth, runs_over_time
 
 __all__ = ["Chart", "chart_png", "chart_svg", "climb_charts"]
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart with the words around it; `key` is its name in files and in the page."""
-
-    key: str
-    title: str
-    caption: str
-    spec: Spec
 
 
 def climb_charts(climb: Climb) -> list[Chart]:

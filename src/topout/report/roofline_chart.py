@@ -1,4 +1,4 @@
-"""The roofline: the measured ceilings of the machine, and each rung's phases beneath them."""
+"""The roofline of a climb: the machine's measured ceilings, and each rung's phases beneath them."""
 
 import math
 from typing import Any
@@ -6,43 +6,37 @@ from typing import Any
 import altair as alt
 
 from topout import units
+from topout.cost.roofs import ROOF_TOLERANCE
 from topout.errors import InputError
 from topout.records import BandwidthCeiling, Ceilings, Climb, ComputeCeiling, PhaseResult
-from topout.report.chart_theme import GREY, Spec, chart_of, finished, rung_colour
+from topout.report.chart_theme import Spec, chart_of, finished, rung_colour
+from topout.report.label_layout import LINE, apart
 from topout.report.phase_rates import PHASES, Phase, phase_result
+from topout.report.roofline_frame import (
+    HEIGHT,
+    Frame,
+    RoofLine,
+    Row,
+    bandwidth_ends,
+    compute_ends,
+    roof_layers,
+)
 from topout.report.rung_row import RungRow, rung_rows
 from topout.roofline import Placement, place
-
-_HEIGHT = 460
-_LABEL_GAP = 14.0  # pixels between the lines of text
-# Ceilings and runs are both measurements: a point this little above a roof is on it.
-ROOF_TOLERANCE = 0.05
-
-Row = dict[str, Any]
 
 
 def roofline_chart(climb: Climb) -> Spec:
     """Log-log: FLOP/s over FLOP/byte, roofs as lines, a point per rung and phase."""
     points = _points(climb)
     roofs = _Roofs(climb)
-    x_domain, y_domain = _domains(points, roofs)
-    lines = roofs.lines(x_domain, y_domain)
-    _place_labels(points, y_domain)
-    slope_angle = _slope_angle(x_domain, y_domain)
-    x = alt.X(
-        "intensity:Q",
-        title="arithmetic intensity, FLOP/byte",
-        scale=alt.Scale(type="log", domain=x_domain, nice=False),
-        axis=alt.Axis(values=_ticks(x_domain), format="~g"),
-    )
-    y = alt.Y(
-        "rate:Q",
-        title="GFLOP/s",
-        scale=alt.Scale(type="log", domain=y_domain, nice=False),
-        axis=alt.Axis(values=_ticks(y_domain), format="~g"),
-    )
-    layers = [*_roof_layers(lines, slope_angle, x, y), *_point_layers(climb, points, x, y)]
-    return finished(alt.layer(*layers), height=_HEIGHT)
+    frame = Frame(*_domains(points, roofs))
+    _place_labels(points, frame)
+    x, y = frame.axes()
+    layers = [
+        *roof_layers(roofs.lines(frame), frame, x, y),
+        *_point_layers(climb, points, x, y),
+    ]
+    return finished(alt.layer(*layers), height=HEIGHT)
 
 
 def placement(result: PhaseResult) -> Placement | None:
@@ -70,27 +64,29 @@ class _Roofs:
         self.compute = _compute(ceilings, threads) if ceilings else []
         self.bandwidth = _bandwidth(ceilings, threads) if ceilings else []
 
-    def lines(self, x_domain: list[float], y_domain: list[float]) -> list[Row]:
+    def lines(self, frame: Frame) -> list[RoofLine]:
         """Two ends per roof in chart units (FLOP/byte and GFLOP/s), with its label."""
-        top = max((c.flops_per_s for c in self.compute), default=y_domain[1] * 1e9) / 1e9
+        top = max((c.flops_per_s for c in self.compute), default=frame.y_domain[1] * 1e9) / 1e9
         steepest = max((b.bytes_per_s for b in self.bandwidth), default=math.inf) / 1e9
-        lines = []
-        for b in self.bandwidth:
-            slope = b.bytes_per_s / 1e9
-            start = max(x_domain[0], y_domain[0] / slope)
-            ends = [(start, start * slope), (top / slope, top)]
-            rate = units.bytes_per_s(b.bytes_per_s)
-            lines.append(_line(b.level, rate, "bandwidth", ends))
-        for c in self.compute:
-            height = c.flops_per_s / 1e9
-            ends = [(max(x_domain[0], height / steepest), height), (x_domain[1], height)]
-            rate = units.si(c.flops_per_s, "OP/s" if c.dtype == "int8" else "FLOP/s")
-            lines.append(_line(c.dtype, rate, "compute", ends))
-        return lines
-
-
-def _line(name: str, rate: str, kind: str, ends: list[tuple[float, float]]) -> Row:
-    return {"name": name, "label": f"{name} {rate}", "kind": kind, "ends": ends}
+        rising = [
+            RoofLine(
+                b.level,
+                f"{b.level} {units.bytes_per_s(b.bytes_per_s)}",
+                "bandwidth",
+                bandwidth_ends(b.bytes_per_s / 1e9, top, frame),
+            )
+            for b in self.bandwidth
+        ]
+        flat = [
+            RoofLine(
+                c.dtype,
+                f"{c.dtype} {units.si(c.flops_per_s, 'OP/s' if c.dtype == 'int8' else 'FLOP/s')}",
+                "compute",
+                compute_ends(c.flops_per_s / 1e9, steepest, frame),
+            )
+            for c in self.compute
+        ]
+        return rising + flat
 
 
 def _compute(ceilings: Ceilings, threads: int) -> list[ComputeCeiling]:
@@ -167,27 +163,12 @@ def _domains(points: list[Row], roofs: _Roofs) -> tuple[list[float], list[float]
     return x_domain, [min(ys, default=1.0) / 2.5, max(ys, default=1000.0) * 2]
 
 
-def _ticks(domain: list[float]) -> list[float]:
-    """Round values for a logarithmic axis: decades, and 2 and 5 between them when few."""
-    exponents = range(math.floor(math.log10(domain[0])), math.ceil(math.log10(domain[1])) + 1)
-    steps = (1, 2, 5) if len(exponents) <= 4 else (1,)
-    ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
-    return [tick for tick in ticks if domain[0] <= tick <= domain[1]]
-
-
-def _slope_angle(x_domain: list[float], y_domain: list[float]) -> dict[str, str]:
-    """The angle of a bandwidth roof on the screen, as an expression of the chart's size."""
-    x_decades = math.log10(x_domain[1] / x_domain[0])
-    y_decades = math.log10(y_domain[1] / y_domain[0])
-    return {"expr": f"-atan2(height / {y_decades}, width / {x_decades}) * 180 / PI"}
-
-
-def _place_labels(points: list[Row], y_domain: list[float]) -> None:
+def _place_labels(points: list[Row], frame: Frame) -> None:
     """Put the labels of each phase in a column beside its points, in their order and apart.
 
     Decode stands at the left of the chart and prefill at the right: the columns stand between.
     """
-    pixels_per_decade = _HEIGHT / math.log10(y_domain[1] / y_domain[0])
+    pixels_per_decade = frame.pixels_per_decade
     for phase in PHASES:
         column = sorted((p for p in points if p["phase"] == phase), key=lambda p: float(p["rate"]))
         if not column:
@@ -195,63 +176,9 @@ def _place_labels(points: list[Row], y_domain: list[float]) -> None:
         intensities = [p["intensity"] for p in column]
         beside = max(intensities) * 1.35 if phase == "decode" else min(intensities) / 1.35
         wanted = [math.log10(p["rate"]) * pixels_per_decade for p in column]
-        for point, height in zip(column, _apart(wanted, _LABEL_GAP), strict=True):
+        for point, height in zip(column, apart(wanted, LINE), strict=True):
             point["label_rate"] = 10 ** (height / pixels_per_decade)
             point["label_intensity"] = beside
-
-
-def _apart(wanted: list[float], gap: float) -> list[float]:
-    """Ascending positions at least `gap` apart, each group centred on what its members wanted."""
-    groups: list[list[float]] = []
-    for position in wanted:
-        groups.append([position])
-        while len(groups) > 1 and _first(groups[-1], gap) - _last(groups[-2], gap) < gap:
-            groups[-2:] = [groups[-2] + groups[-1]]
-    return [_first(group, gap) + gap * place for group in groups for place in range(len(group))]
-
-
-def _first(group: list[float], gap: float) -> float:
-    return sum(group) / len(group) - gap * (len(group) - 1) / 2
-
-
-def _last(group: list[float], gap: float) -> float:
-    return _first(group, gap) + gap * (len(group) - 1)
-
-
-def _roof_layers(lines: list[Row], slope_angle: dict[str, str], x: alt.X, y: alt.Y) -> list[Any]:
-    segments = [
-        {"label": line["label"], "intensity": end[0], "rate": end[1]}
-        for line in lines
-        for end in line["ends"]
-    ]
-    bandwidth = [_label(line, 0) for line in lines if line["kind"] == "bandwidth"]
-    compute = [_label(line, 1) for line in lines if line["kind"] == "compute"]
-    text: dict[str, Any] = {
-        "fontSize": 11,
-        "opacity": 0.8,
-        # On a narrow screen the rate would run into the names of the rungs.
-        "text": {"expr": "width < 460 ? datum.name : datum.label"},
-    }
-    return [
-        chart_of(segments)
-        .mark_line(color=GREY, strokeWidth=1.5, clip=True)
-        .encode(x=x, y=y, detail="label:N"),
-        chart_of(bandwidth)
-        .mark_text(align="left", baseline="bottom", dx=22, dy=-3, angle=slope_angle, **text)
-        .encode(x=x, y=y),
-        chart_of(compute)
-        .mark_text(align="right", baseline="bottom", dy=-4, **text)
-        .encode(x=x, y=y),
-    ]
-
-
-def _label(line: Row, end: int) -> Row:
-    return {
-        "name": line["name"],
-        "label": line["label"],
-        "intensity": line["ends"][end][0],
-        "rate": line["ends"][end][1],
-    }
 
 
 def _point_layers(climb: Climb, points: list[Row], x: alt.X, y: alt.Y) -> list[Any]:

@@ -52,7 +52,7 @@ def candidates(
         return [] if hardware is None else [_candidate(hardware, mode, threads)]
     return [
         _candidate(
-            measured_here(architecture, threads, mode, progress)
+            measured_here(architecture, threads, progress=progress)
             if name == HERE
             else find_hardware(name),
             mode,
@@ -75,17 +75,26 @@ def measured_before(architecture: Architecture, threads: int | None) -> Hardware
 def measured_here(
     architecture: Architecture,
     threads: int | None = None,
-    mode: str = "compiled",
+    *,
+    device: str = "cpu",
+    refresh: bool = False,
+    quick: bool = False,
     progress: Progress | None = None,
+    name: str = HERE,
 ) -> Hardware:
-    """This machine with its ceilings and PyTorch's rates, measured now unless they are cached."""
+    """This machine with its ceilings and PyTorch's rates, measured now unless they are cached.
+
+    Of a GPU the ceilings alone are measured.
+    """
     machine = describe()
-    ceilings = load_or_measure_ceilings(machine, progress=progress)
+    ceilings = load_or_measure_ceilings(machine, refresh, quick, progress, device)
+    if device != "cpu":
+        return hardware_of(machine, ceilings, [], name)
     request = _rates_request(architecture, machine, threads)
-    rates = cached_rates(machine, ceilings, request) or _measure_rates(
-        machine, ceilings, request, progress
-    )
-    return hardware_of(machine, ceilings, [rates], HERE)
+    rates = None if refresh else cached_rates(machine, ceilings, request)
+    if rates is None:
+        rates = _measure_rates(machine, ceilings, request, progress)
+    return hardware_of(machine, ceilings, [rates], name)
 
 
 def _measure_rates(

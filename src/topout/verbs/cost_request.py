@@ -39,6 +39,7 @@ class CostRequest(msgspec.Struct, frozen=True, kw_only=True):
     mode: str = "compiled"
     recompute: Recompute = "none"
     threads: int | None = None  # of this machine; default: all
+    image_size: int | None = None  # pixels a side, of image models
     split_head: bool = True
 
     def __post_init__(self) -> None:

@@ -46,7 +46,7 @@ def report_cost(
     Raises UnknownNameError for a model or machine, InputError for sizes that cannot be,
     UnsupportedError for an architecture that is not read, RecordError for a bad machine file.
     """
-    architecture = find_architecture(request.model)
+    architecture = find_architecture(request.model, image_size=request.image_size)
     plan = Plan(
         architecture=architecture,
         parameters=total_parameters(architecture),

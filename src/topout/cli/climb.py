@@ -1,4 +1,4 @@
-"""The command line: thin verbs that parse, call one function, print and write JSON."""
+"""`topout climb`."""
 
 import sys
 from pathlib import Path
@@ -6,62 +6,9 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from topout.errors import TopoutError
-
-app = typer.Typer(
-    name="topout",
-    help=(
-        "How far a transformer runs below what its hardware allows, why, "
-        "and the way up, one proven step at a time."
-    ),
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-JsonOption = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output.")
-]
-DeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
+from topout.cli.outputs import DeviceOption, JsonOption, check_outputs, write_json, write_text
 
 
-@app.callback()
-def topout() -> None:
-    """Keeps `topout VERB` even while there are few verbs."""
-
-
-@app.command()
-def machine(
-    refresh: Annotated[bool, typer.Option(help="Measure the ceilings again.")] = False,
-    quick: Annotated[bool, typer.Option(help="Measure for seconds, not half a minute.")] = False,
-    describe_only: Annotated[bool, typer.Option(help="Measure nothing.")] = False,
-    device: DeviceOption = "cpu",
-    json: JsonOption = None,
-) -> None:
-    """What is this machine, and what can it reach?"""
-    from topout.machine.report import report_machine
-    from topout.progress import progress_bar
-
-    _check_outputs(json, None)
-    with progress_bar() as progress:
-        report = report_machine(
-            refresh=refresh,
-            quick=quick,
-            describe_only=describe_only,
-            device=device,
-            progress=progress,
-        )
-    if json != "-":
-        from rich.console import Console
-
-        from topout.report.machine_table import machine_table
-
-        Console().print(machine_table(report))
-    _write_json(report, json)
-
-
-@app.command()
 def climb(
     model: Annotated[
         str | None, typer.Argument(help="A name, a folder or a hub id; default: the bundled one.")
@@ -125,7 +72,7 @@ def climb(
         rung_timeout_s=rung_timeout,
         quick=quick,
     )
-    _check_outputs(json, report)
+    check_outputs(json, report)
     try:
         with progress_bar() as notify:
             if resume is not None:
@@ -142,10 +89,10 @@ def climb(
         raise typer.Exit(130) from None
     except UnsavedError as unsaved:
         _show_climb(unsaved.climb, json)
-        _write_json(unsaved.climb, json)
+        write_json(unsaved.climb, json)
         raise
     _show_climb(record, json)
-    _write_json(record, json)
+    write_json(record, json)
     _write_pages(record, folder, report)
 
 
@@ -165,53 +112,6 @@ def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
     page = climb_page(record)
     path = folder.save_report(page)
     if report is not None:
-        _write_text(report, page)
+        write_text(report, page)
         path = report
     print(f"Page: {path}   Record: {folder.path / 'run.json'}", file=sys.stderr)  # noqa: T201
-
-
-def _check_outputs(json: str | None, report: Path | None) -> None:
-    """Raise before anything is measured when a result could not be written where it is to go."""
-    from topout.errors import OutputError
-
-    for path in [Path(json)] if json not in (None, "-") else []:
-        if not path.absolute().parent.is_dir():
-            raise OutputError(f"--json {path}: there is no folder {path.parent}.", "Create it.")
-    if report is not None and not report.absolute().parent.is_dir():
-        raise OutputError(f"--report {report}: there is no folder {report.parent}.", "Create it.")
-
-
-def _write_text(path: Path, text: str) -> None:
-    from topout.errors import OutputError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}.", "Choose another place for the output."
-        ) from None
-
-
-def _write_json(record: Any, json: str | None) -> None:
-    if json is None:
-        return
-    from topout.records import encode, write
-
-    if json == "-":
-        sys.stdout.write(encode(record).decode())
-    else:
-        write(record, Path(json))
-
-
-def main() -> None:
-    """Run the command line: exit 0 done, 2 bad input, 130 interrupted."""
-    try:
-        app()
-    except TopoutError as error:
-        print(f"topout: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("topout: interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)

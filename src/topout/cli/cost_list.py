@@ -1,0 +1,15 @@
+"""`topout cost --list`."""
+
+
+def list_models() -> None:
+    """Print every model that has a name, with its sizes."""
+    from rich.console import Console
+
+    from topout.models.architectures.find import find_architecture
+    from topout.models.known import countable_names
+    from topout.report.known_models_table import known_models_table
+    from topout.verbs.report_cost import costed_model
+
+    Console().print(
+        known_models_table([costed_model(find_architecture(name)) for name in countable_names()])
+    )

@@ -1,0 +1,212 @@
+"""Listens to PyTorch's dispatcher: each op that runs is planned, run and counted."""
+
+from typing import Any
+
+import torch
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from topout.cost.graph.call import Call, OpWork
+from topout.cost.graph.meta_kernels import stand_in
+from topout.cost.graph.places import Place, Places
+from topout.cost.graph.plan import Plan, plan_of
+from topout.cost.graph.tally import RowKey, Sums, Tally
+from topout.cost.graph.tensors import stored_bytes, tensors_in
+from topout.cost.graph.traffic import Traffic
+from topout.records.count import CountPhase, OpFamily
+
+_NO_FORMULA = "no formula is known for it; register one with register_formula"
+_OPAQUE = "what runs inside of a higher-order operator is not seen"
+_SPARSE = "its formula is that of dense tensors, and one of its tensors is sparse"
+_OUT_OF_SIGHT = "outside of the dispatcher"
+_FILLED = "memory was filled by code that PyTorch's dispatcher does not see"
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts into `tally` while it is entered."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, places: Places, traffic: Traffic) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tally = Tally()
+        self.listening = True
+        self.failed: tuple[BaseException, str, bool] | None = None  # op; needs its tensors' values
+        self._places = places
+        self._traffic = traffic
+        self._plans: dict[Any, Plan] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not self.listening:
+            return func(*args, **kwargs)
+        if any(_runs_by_its_parts(tensor_type) for tensor_type in types):
+            return NotImplemented  # the parts come here
+        plan = self._plans.get(func)
+        if plan is None:
+            plan = self._plans[func] = plan_of(func)
+        if plan.name == "higher_order::cond":
+            return self._branch(*args, **kwargs)
+        if plan.decomposes:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = self._run(plan, func, args, kwargs)
+        if plan.free:
+            if plan.reserves:
+                self._traffic.make(tensors_in(result), unwritten=True)
+        else:
+            self._count(plan, func, plan.bind(args, kwargs), result)
+        return result
+
+    def _run(
+        self,
+        plan: Plan,
+        func: OpOverload | HigherOrderOperator,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        run = stand_in(plan.name, args) or func
+        try:
+            return run(*args, **kwargs)
+        except Exception as error:
+            self.failed = (error, plan.name, plan.needs_values)
+            raise
+
+    def _branch(self, condition: Any, if_true: Any, if_false: Any, operands: Any = ()) -> Any:
+        """torch.cond: the branch that is taken, counted op by op."""
+        try:
+            taken = if_true if bool(condition) else if_false
+        except Exception as error:
+            self.failed = (error, "higher_order::cond", True)
+            raise
+        with self:
+            return taken(*operands)
+
+    def _count(self, plan: Plan, func: Any, arguments: dict[str, Any], result: Any) -> None:
+        call = Call(plan.name, arguments, result, in_place="self" in plan.changed)
+        place, phase = self._places.place()
+        family, work, reason = _evaluate(plan, call, isinstance(func, HigherOrderOperator))
+        causal_flops = work.flops if work.causal_flops is None else work.causal_flops
+        if place.attention is not None and work.causal_flops is None and work.flops:
+            family = "attention"
+            causal_flops = work.flops // place.attention.scores * place.attention.pairs
+        figures = Sums(1, work.flops, causal_flops, work.other_flops)
+        in_forward = phase == "forward"
+        figures.read_bytes = self._reads(plan, call, work, place, phase)
+        figures.written_bytes = self._writes(plan, call, work, result, in_forward)
+        self.tally.add(_row_key(call, place, phase, family, reason), figures)
+
+    def _reads(self, plan: Plan, call: Call, work: OpWork, place: Place, phase: CountPhase) -> int:
+        """Bytes that the call reads; the same tensor given twice is read once."""
+        total = 0
+        seen: set[int] = set()
+        for name, value in call.arguments.items():
+            if name in plan.ignored:
+                continue
+            for tensor in tensors_in(value):
+                if id(tensor) in seen:
+                    continue
+                seen.add(id(tensor))
+                moved = work.read_bytes.get(name)
+                moved = _bytes_of(tensor) if moved is None else moved
+                total += moved
+                if self._traffic.read(tensor, moved, phase == "forward"):
+                    self._note_out_of_sight(tensor, place, phase)
+        return total
+
+    def _writes(self, plan: Plan, call: Call, work: OpWork, result: Any, in_forward: bool) -> int:
+        """Bytes that the call writes: to new results, and to the arguments that it changes."""
+        total = 0
+        for name in plan.changed:
+            for tensor in tensors_in(call.arguments.get(name)):
+                moved = work.written_bytes.get(name)
+                moved = _bytes_of(tensor) if moved is None else moved
+                total += moved
+                self._traffic.change(tensor, moved, in_forward)
+        new = _new_tensors(plan, result)
+        self._traffic.make(new, unwritten=False)
+        return total + sum(_bytes_of(tensor) for tensor in new)
+
+    def _note_out_of_sight(self, tensor: torch.Tensor, place: Place, phase: CountPhase) -> None:
+        shape = tuple(tensor.shape)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        key = RowKey(place.path, phase, _OUT_OF_SIGHT, "unknown", (), (shape,), dtype, _FILLED)
+        self.tally.add(key, Sums(calls=1, written_bytes=_bytes_of(tensor)))
+
+
+def _evaluate(plan: Plan, call: Call, opaque: bool) -> tuple[OpFamily, OpWork, str | None]:
+    """The call's family and work, or why it is not counted."""
+    if plan.formula is None:
+        return "unknown", OpWork(), _OPAQUE if opaque else _NO_FORMULA
+    if plan.formula.family != "custom" and any(_is_sparse(tensor) for tensor in call.tensors()):
+        return "unknown", OpWork(), _SPARSE
+    try:
+        return plan.formula.family, plan.formula.work(call), None
+    except Exception as error:  # a formula that does not fit the call must not end the run
+        return "unknown", OpWork(), f"its formula failed: {type(error).__name__}: {error}"
+
+
+def _row_key(
+    call: Call, place: Place, phase: CountPhase, family: OpFamily, reason: str | None
+) -> RowKey:
+    inputs = tuple(
+        tuple(tensor.shape) for value in call.arguments.values() for tensor in tensors_in(value)
+    )
+    outputs = tuple(tuple(tensor.shape) for tensor in call.results)
+    first = call.results[0] if call.results else next(iter(call.tensors()), None)
+    dtype = "" if first is None else str(first.dtype).removeprefix("torch.")
+    return RowKey(place.path, phase, call.name, family, inputs, outputs, dtype, reason)
+
+
+def _new_tensors(plan: Plan, result: Any) -> list[torch.Tensor]:
+    """The results that are none of the arguments."""
+    if len(plan.fresh) == 1:
+        return list(tensors_in(result)) if plan.fresh[0] else []
+    return [
+        tensor
+        for part, fresh in zip(result or (), plan.fresh, strict=False)
+        if fresh
+        for tensor in tensors_in(part)
+    ]
+
+
+def _bytes_of(tensor: torch.Tensor) -> int:
+    """Bytes that `tensor` occupies; of a sparse one, its numbers and their places."""
+    if tensor.layout is torch.strided:
+        return stored_bytes(tensor)
+    if tensor.layout is torch.sparse_coo:
+        return sum(stored_bytes(part) for part in (tensor._indices(), tensor._values()))
+    if _is_compressed(tensor):
+        return stored_bytes(tensor.values())
+    return tensor.numel() * tensor.element_size()
+
+
+def _is_sparse(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.sparse_coo or _is_compressed(tensor)
+
+
+def _is_compressed(tensor: torch.Tensor) -> bool:
+    return tensor.layout in (
+        torch.sparse_csr,
+        torch.sparse_csc,
+        torch.sparse_bsr,
+        torch.sparse_bsc,
+    )
+
+
+def _runs_by_its_parts(tensor_type: type) -> bool:
+    """Whether a subclass of Tensor turns each op into ops on the plain tensors that it holds.
+
+    Fake tensors do not: they stand for plain ones.
+    """
+    dispatch = getattr(tensor_type, "__torch_dispatch__", None)
+    plain = torch._C._disabled_torch_dispatch_impl
+    return dispatch is not plain and tensor_type.__name__ != "FakeTensor"

@@ -1,0 +1,48 @@
+"""`topout cost --example`: a worked example on the roofline, and measured on this machine."""
+
+from collections.abc import Callable, Sequence
+
+from topout.cost.example_report import report_example
+from topout.cost.examples import example
+from topout.errors import InputError, TopoutError
+from topout.machine.catalog import find_hardware, hardware_of
+from topout.machine.ceilings import load_or_measure_ceilings
+from topout.machine.describe import describe
+from topout.machine.examples import measure_example
+from topout.records import ExampleReport, Hardware
+from topout.verbs.cost_machines import HERE
+
+Progress = Callable[[str, float], None]
+
+
+def work_example(
+    name: str,
+    n: int | None = None,
+    on: Sequence[str] = (),
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> ExampleReport:
+    """The example's counts, what each machine allows it, and what this machine reached.
+
+    It is measured where "here" is among the machines, or none is named. Raises InputError for an
+    unknown example or a size that cannot be, UnknownNameError for a machine.
+    """
+    counted = example(name, n)
+    names = list(on) or [HERE]
+    if len(set(names)) < len(names):
+        raise InputError("a machine is given twice.", "Name each machine once.")
+    if HERE not in names:
+        hardware = [find_hardware(each) for each in names]
+        return report_example(name, n, hardware, reason="`--on here` was not asked for")
+    others = {each: find_hardware(each) for each in names if each != HERE}
+    machine = describe()
+    ceilings = load_or_measure_ceilings(machine, progress=progress)
+    here = hardware_of(machine, ceilings, name=HERE)
+    hardware_list: list[Hardware] = [others.get(each, here) for each in names]
+    try:
+        measured = measure_example(counted, machine, threads, progress)
+    except InputError:
+        raise
+    except TopoutError as error:
+        return report_example(name, n, hardware_list, reason=str(error))
+    return report_example(name, n, hardware_list, measured)
