@@ -45,6 +45,10 @@ def cost(
     graph: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="With --layers: the graph's picture.")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Count twice: by formula and by a run."),
+    ] = False,
     example: Annotated[
         str | None, typer.Option(help="A worked example instead: axpy, stencil or matmul.")
     ] = None,
@@ -67,6 +71,10 @@ def cost(
         from topout.cli.cost_list import list_models
 
         return list_models()
+    if check:
+        from topout.cli.cost_check import show_check
+
+        return show_check(_named(model), batch_size, prompt_len, image_size, json)
     if layers or graph is not None:
         from topout.cli.cost_layers import show_layers
 

@@ -54,6 +54,10 @@ from topout.records.count import (
     OpTotal,
     Work,
 )
+from topout.records.count_check import (
+    CountCheck,
+    CountComparison,
+)
 from topout.records.example import (
     Basis,
     Crossover,
@@ -129,6 +133,8 @@ __all__ = [
     "CostWorkload",
     "CostedModel",
     "Count",
+    "CountCheck",
+    "CountComparison",
     "CountFailure",
     "CountPhase",
     "CountedOp",

@@ -22,25 +22,30 @@ def find_architecture(
     UnknownNameError with the nearest names, InputError (no such path, hub not reachable, bad
     config), UnsupportedError (a family that is not read) or WeightsError (a gated model).
     """
+    name, config_json = find_config_json(name_or_path, revision=revision)
+    return read_architecture(config_json, name, image_size=image_size)
+
+
+def find_config_json(
+    name_or_path: str, *, revision: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """(name, parsed `config.json`) of what a user names; raises as `find_architecture` does."""
     path = as_path(name_or_path)
-    name = name_or_path
     if path.is_dir():
-        name, config_json = path.resolve().name, read_config_json(path)
-    elif (bundled := bundled_folder(name_or_path)) is not None:
-        name, config_json = bundled.name, read_config_json(bundled)
-    elif path.is_file():
-        name, config_json = path.resolve().parent.name or path.name, _read_file(path)
-    elif (known := short_name(name_or_path)) is not None:
-        name, config_json = known, known_config_json(known)
-    elif is_path_like(name_or_path) or path.suffix == ".json":
+        return path.resolve().name, read_config_json(path)
+    if (bundled := bundled_folder(name_or_path)) is not None:
+        return bundled.name, read_config_json(bundled)
+    if path.is_file():
+        return path.resolve().parent.name or path.name, _read_file(path)
+    if (known := short_name(name_or_path)) is not None:
+        return known, known_config_json(known)
+    if is_path_like(name_or_path) or path.suffix == ".json":
         raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
-    elif "/" not in name_or_path:
+    if "/" not in name_or_path:
         raise UnknownNameError(
             "model", name_or_path, countable_names(), "Or give a folder in the Hugging Face layout."
         )
-    else:
-        config_json = read_config_json(hub.fetch_config(name_or_path, revision))
-    return read_architecture(config_json, name, image_size=image_size)
+    return name_or_path, read_config_json(hub.fetch_config(name_or_path, revision))
 
 
 def _read_file(path: Path) -> dict[str, Any]:

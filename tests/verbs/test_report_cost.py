@@ -1,0 +1,183 @@
+"""`report_cost`: from a request to a record, on catalog machines and on none."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cost.test_predict import CEILINGS, RATES
+from tests.report.example_climb import example_machine
+from topout.errors import InputError, RecordError, UnknownNameError
+from topout.machine.catalog import find_hardware, hardware_of
+from topout.records import CostReport, decode, encode
+from topout.verbs import cost_machines
+from topout.verbs.cost_request import CostRequest
+from topout.verbs.report_cost import report_cost
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was measured here, and no machine was saved."""
+    monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "home"))
+
+
+def cost(model: str, *on: str, **options: object) -> CostReport:
+    return report_cost(CostRequest(model=model, on=list(on), **options))  # type: ignore[arg-type]
+
+
+KINDS = [
+    ("gpt2", {"prefill", "decode", "training"}),
+    ("llama-3-405b", {"prefill", "decode", "training"}),
+    ("mixtral-8x7b", {"prefill", "decode", "training"}),
+    ("t5-base", {"prefill", "decode", "training"}),
+    ("bert-base-uncased", {"forward", "training"}),
+    ("vit-base-patch16-224", {"forward", "training"}),
+    ("resnet-50", {"forward", "training"}),
+]
+
+
+@pytest.mark.parametrize(("model", "phases"), KINDS)
+def test_every_kind_of_model_has_its_phases(model: str, phases: set[str]) -> None:
+    report = cost(model, "a100-80gb", "h200", dtype="bf16")
+    for machine in report.machines:
+        assert {op.phase for op in machine.ops} == phases
+        for name in phases:
+            phase = getattr(machine, name)
+            ops = [op for op in machine.ops if op.phase == name]
+            assert phase.time_s == pytest.approx(sum(op.time_s or 0.0 for op in ops))
+            assert sum(op.share or 0.0 for op in ops) == pytest.approx(1.0)
+            parts = (phase.compute_s, phase.memory_s, phase.overhead_s, phase.communication_s)
+            assert sum(parts) == pytest.approx(phase.time_s)
+            assert phase.interval_s.low < phase.time_s < phase.interval_s.high
+    assert decode(encode(report), CostReport) == report
+
+
+def test_llama_2_7b_decode_by_hand() -> None:
+    (machine,) = cost("llama-2-7b", "a100-80gb", dtype="bf16", context_len=1000).machines
+    assert machine.decode is not None
+    # Weights 6,607,077,376; attention 2·2·32·4096 per key: 32·1000·4·4096.
+    assert machine.decode.flops == 2 * 6_607_077_376 + 32 * 1000 * 4 * 4096
+    kv = sum(op.kv_bytes for op in machine.ops if op.phase == "decode")
+    # 2 · 32 · 4096 · 2 bytes a token: 1000 are read, 1 is written.
+    assert kv == 2 * 32 * 4096 * 2 * 1001
+    assert machine.decode.bound == "memory"
+    assert machine.fit is not None and machine.fit.fits
+
+
+def test_what_a_kv_cache_saves() -> None:
+    saving = cost("gpt2", "t4", dtype="fp16", context_len=1000).machines[0].cache_saving
+    assert saving is not None
+    # A new token's K and V in one block: 2·2·C² FLOPs over 2·C² weights of 2 bytes.
+    assert saving.kv_projection_flops == 12 * 4 * 768**2
+    assert saving.kv_projection_flops / saving.kv_projection_bytes == 1.0
+    # The whole context once more, but for the head, which looks at one position.
+    assert 500 * saving.cached_flops < saving.uncached_flops < 1000 * saving.cached_flops
+    assert cost("bert-base-uncased", "t4", dtype="fp16").machines[0].cache_saving is None
+
+
+def test_more_devices_are_faster_and_talk() -> None:
+    one, four = (
+        cost("llama-2-7b", "a100-80gb", dtype="bf16", tensor_parallel=n).machines[0].decode
+        for n in (1, 4)
+    )
+    assert one is not None and four is not None and one.time_s and four.time_s
+    assert four.time_s < one.time_s < 4 * four.time_s
+    assert four.communication_s and four.communication_s > 0
+
+
+def test_replicas_sum_gradients() -> None:
+    ops = cost("gpt2", "a100-80gb", dtype="bf16", data_parallel=8).machines[0].ops
+    (reduce,) = [op for op in ops if op.name == "gradient_all_reduce"]
+    assert reduce.bytes == 2 * 124_439_808 and reduce.bound == "communication"
+
+
+def test_without_a_machine_there_are_counts_and_a_reason() -> None:
+    report = cost("gpt2")
+    (machine,) = report.machines
+    assert machine.hardware is None and machine.decode is not None
+    assert machine.decode.flops > 0 and machine.decode.time_s is None
+    assert machine.decode.reason and "--on here" in machine.decode.reason
+    assert decode(encode(report), CostReport) == report
+
+
+def test_a_machine_that_was_measured_is_taken_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = msgspec.structs.replace(RATES.modes[0], mode="decoder_compiled")
+    rates = msgspec.structs.replace(RATES, modes=[free])
+    machine = example_machine()
+    ceilings = msgspec.structs.replace(CEILINGS, host_key=machine.host_key)
+    here = hardware_of(machine, ceilings, [rates])
+    monkeypatch.setattr(cost_machines, "measured_before", lambda *_: here)
+    (found,) = cost("gpt2", dtype="fp32").machines
+    assert found.name == "here" and found.decode is not None and found.decode.time_s
+    assert "measured" in found.assumptions[0]
+    (other,) = cost("gpt2", dtype="fp16").machines
+    assert other.decode is not None and other.decode.time_s is None
+    assert "fp16" in (other.decode.reason or "")
+
+
+def test_a_missing_figure_is_told_and_the_rest_is_there() -> None:
+    (machine,) = cost("gpt2", "t4", dtype="bf16").machines  # a T4 has no bf16
+    assert machine.decode is not None and machine.decode.time_s is None
+    assert "bf16" in machine.reasons["decode"] and machine.decode.flops > 0
+
+
+def test_findings_name_what_bounds_and_what_does_not_fit() -> None:
+    report = cost("llama-3-405b", "h200", "a100-80gb", dtype="bf16")
+    text = " ".join(report.findings)
+    assert "does not fit into h200" in text and "--tp 8" in text
+    assert "waits mostly for memory" in text
+    assert "h200 decodes" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"prompt_len": -3}, "--prompt-len -3"),
+        ({"prompt_len": 2000}, "2000 tokens"),
+        ({"context_len": 0}, "--context-len 0"),
+        ({"tensor_parallel": 0}, "--tp 0"),
+        ({"tensor_parallel": 5}, "5 devices do not divide"),
+        ({"dtype": "fp7"}, "fp7"),
+        ({"quantize": "int3"}, "int3"),
+        ({"mode": "quick"}, "quick"),
+        ({"recompute": "some"}, "some"),
+    ],
+)
+def test_bad_sizes_are_named(options: dict[str, object], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        cost("gpt2", "a100-80gb", **options)
+
+
+def test_unknown_names_offer_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="a100-80gb"):
+        cost("gpt2", "a100-80g")
+    with pytest.raises(UnknownNameError, match="gpt2"):
+        cost("gpt3")
+    with pytest.raises(InputError, match="twice"):
+        cost("gpt2", "h200", "h200")
+
+
+def test_a_machine_file_with_a_wrong_figure_is_refused(tmp_path: Path) -> None:
+    bad = msgspec.structs.replace(find_hardware("h200"), memory_bytes=-1)
+    path = tmp_path / "bad.json"
+    path.write_bytes(msgspec.json.encode(bad))
+    with pytest.raises(RecordError, match="memory_bytes"):
+        cost("gpt2", str(path))
+
+
+def test_the_largest_model_needs_neither_torch_nor_memory() -> None:
+    code = (
+        "import resource, sys\n"
+        "from topout.verbs.cost_request import CostRequest\n"
+        "from topout.verbs.report_cost import report_cost\n"
+        "report = report_cost(CostRequest(model='llama-3-405b', on=['h200'], dtype='bf16'))\n"
+        "assert report.model.parameters == 405_853_388_800\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1 << 30
