@@ -22,8 +22,7 @@ PROMPTS = (64, 256, 1024)
 CONTEXTS = (16, 128, 1000)
 GOAL_MEDIAN, GOAL_P90 = 0.12, 0.25
 RESULTS = Path(__file__).parent / "results"
-_RUNS = 7
-_DECODED = 12
+_ROUNDS = 4
 
 
 def predict(model: str, dtype: str, phase: str, tokens: int, hardware: Any) -> tuple[float, ...]:
@@ -56,56 +55,60 @@ def predict(model: str, dtype: str, phase: str, tokens: int, hardware: Any) -> t
 
 
 def measure(model: str, dtype: str) -> None:
-    """In a process of its own: one JSON line per case."""
+    """In a process of its own: one JSON line per case.
+
+    The cases take turns in some rounds, so that a disturbance of seconds hits all a little.
+    """
     import torch
 
     from topout.machine.ceilings import read_bandwidth_now
     from topout.models.load import load_decoder, resolve_model
-    from topout.rungs.compile import CompiledSteps
     from topout.rungs.rung import TORCH_DTYPES
-    from topout.rungs.steps import DecoderSteps
 
     source = resolve_model(model, random_weights=True)
     decoder = load_decoder(source, dtype=TORCH_DTYPES[dtype], device="cpu", max_len=1024)
-    for tokens in sorted({*PROMPTS, *CONTEXTS}):
-        torch.compiler.reset()
-        plain = DecoderSteps(decoder, 1, tokens)
-        steps = CompiledSteps(plain)
-        prompt = torch.randint(0, source.config.vocab_size, (1, tokens))
-        with torch.inference_mode():
-            if tokens in PROMPTS:
-                times = timed(lambda steps=steps, prompt=prompt: steps.prefill(prompt), _RUNS)
-                emit(
-                    model,
-                    dtype,
-                    "prefill",
-                    tokens,
-                    times,
-                    read_bandwidth_now(torch.get_num_threads(), 1 << 28),
-                )
-            if tokens in CONTEXTS:
-                plain.prefill(prompt)
-                one = prompt[:, :1]
-                times = timed(
-                    lambda steps=steps, one=one, at=tokens - 1: steps.decode_one_token(one, at),
-                    _RUNS * _DECODED,
-                )
-                emit(
-                    model,
-                    dtype,
-                    "decode",
-                    tokens,
-                    times,
-                    read_bandwidth_now(torch.get_num_threads(), 1 << 28),
-                )
+    with torch.inference_mode():
+        actions = {
+            (phase, tokens): action
+            for tokens in sorted({*PROMPTS, *CONTEXTS})
+            for phase, action in cases(decoder, source.config.vocab_size, tokens)
+        }
+        times: dict[tuple[str, int], list[float]] = {case: [] for case in actions}
+        for _ in range(_ROUNDS):
+            for case, action in actions.items():
+                times[case] += timed(action)
+    bandwidth = read_bandwidth_now(torch.get_num_threads(), 1 << 28)
+    for (phase, tokens), found in times.items():
+        emit(model, dtype, phase, tokens, found, bandwidth)
 
 
-def timed(action: Any, runs: int) -> list[float]:
-    """Seconds of each run, after two that compile and warm up."""
-    action()
-    action()
-    times = []
-    for _ in range(runs):
+def cases(decoder: Any, vocab_size: int, tokens: int) -> list[tuple[str, Any]]:
+    """The compiled steps at one length, compiled and warmed up."""
+    import torch
+
+    from topout.rungs.compile import CompiledSteps
+    from topout.rungs.steps import DecoderSteps
+
+    plain = DecoderSteps(decoder, 1, tokens)
+    steps = CompiledSteps(plain)
+    prompt = torch.randint(0, vocab_size, (1, tokens))
+    one = prompt[:, :1]
+    found: list[tuple[str, Any]] = []
+    if tokens in PROMPTS:
+        found.append(("prefill", lambda: steps.prefill(prompt)))
+    if tokens in CONTEXTS:
+        found.append(("decode", lambda: steps.decode_one_token(one, tokens - 1)))
+    plain.prefill(prompt)
+    for _, action in found:
+        action()
+        action()
+    return found
+
+
+def timed(action: Any) -> list[float]:
+    """Seconds of each run of one round: a second's worth, of 2 to 20."""
+    times: list[float] = []
+    while len(times) < 2 or (len(times) < 20 and sum(times) < 1.0):
         began = time.perf_counter()
         action()
         times.append(time.perf_counter() - began)

@@ -2,11 +2,9 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,75 +13,10 @@ from topout import records
 from topout.records import Climb
 from topout.report.climb_page import climb_page
 
+from .browser import drawn, needs_browser, opened
 from .example_climb import MARKUP, example_climb
 from .hard_climbs import HARD_CLIMBS, empty_climb, marked_up_climb, unplaced_climb
-
-# What makes a browser fetch something.
-_LOADING = {"src", "srcset", "data", "poster", "action", "formaction", "background", "xlink:href"}
-_VOID = {"meta", "br", "img", "link", "input", "hr"}
-
-
-class _Page(HTMLParser):
-    """What a browser makes of the page: its elements, and its text outside scripts and styles."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: dict[str, str] = {}
-        self.text = ""
-        self.styles = ""
-        self._open: list[tuple[str, str]] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        self.elements.append((tag, attributes))
-        if tag not in _VOID:
-            self._open.append((tag, attributes.get("id") or ""))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop()[0] != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        tag, name = self._open[-1] if self._open else ("", "")
-        if tag == "script":
-            self.scripts[name] = self.scripts.get(name, "") + data
-        elif tag == "style":
-            self.styles += data
-        else:
-            self.text += data
-
-    def count(self, tag: str) -> int:
-        return sum(1 for element, _ in self.elements if element == tag)
-
-
-def external_loads(html: str) -> list[str]:
-    """Everything on the page that would make a browser fetch something."""
-    page = _Page(html)
-    loads = [
-        f"{tag} {name}={value}"
-        for tag, attributes in page.elements
-        for name, value in attributes.items()
-        if (name in _LOADING or (name == "href" and tag != "a"))
-        and not (value or "").startswith("#")
-    ]
-    anchors = [
-        attributes["href"] or ""
-        for tag, attributes in page.elements
-        if tag == "a" and "href" in attributes
-    ]
-    loads += [href for href in anchors if not href.startswith("#")]
-    styles = page.styles + " ".join(
-        value or "" for _, attributes in page.elements for value in attributes.values()
-    )
-    loads += re.findall(r"url\((?!#)[^)]*\)|@import[^;]*", styles)
-    loads += [tag for tag in ("link", "iframe", "img", "object", "embed") if page.count(tag)]
-    return loads
+from .html_page import Page, external_loads
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +49,7 @@ def test_the_page_is_of_reasonable_size(html: str) -> None:
 
 
 def test_the_page_says_what_the_record_says(html: str) -> None:
-    climb, text = example_climb(), " ".join(_Page(html).text.split())
+    climb, text = example_climb(), " ".join(Page(html).text.split())
     for rung in climb.rungs:
         assert rung.name in text
         assert rung.change in text
@@ -137,7 +70,7 @@ def test_terms_are_explained(html: str, term: str) -> None:
 
 
 def test_the_record_can_be_taken_back_out_of_the_page(html: str) -> None:
-    embedded = _Page(html).scripts["climb-record"]
+    embedded = Page(html).scripts["climb-record"]
     assert records.decode(embedded, Climb) == example_climb()
 
 
@@ -146,12 +79,12 @@ def test_charts_are_there_without_scripts(html: str) -> None:
 
 
 def test_the_ids_of_the_pictures_do_not_collide(html: str) -> None:
-    ids = [attributes["id"] for _, attributes in _Page(html).elements if attributes.get("id")]
+    ids = [attributes["id"] for _, attributes in Page(html).elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
 
 
 def test_links_within_the_page_lead_somewhere(html: str) -> None:
-    page = _Page(html)
+    page = Page(html)
     ids = {attributes.get("id") for _, attributes in page.elements}
     targets = [attrs["href"] for tag, attrs in page.elements if tag == "a" and "href" in attrs]
     assert targets
@@ -160,8 +93,8 @@ def test_links_within_the_page_lead_somewhere(html: str) -> None:
 
 def test_markup_in_any_name_is_text() -> None:
     html = climb_page(marked_up_climb())
-    page = _Page(html)
-    assert page.count("script") == _Page(climb_page(example_climb())).count("script") == 4
+    page = Page(html)
+    assert page.count("script") == Page(climb_page(example_climb())).count("script") == 4
     assert page.count("img") == 0
     assert page.text.count(MARKUP) > 20
     assert external_loads(html) == []
@@ -171,7 +104,7 @@ def test_markup_in_any_name_is_text() -> None:
 @pytest.mark.parametrize("make", HARD_CLIMBS)
 def test_any_climb_has_a_page(make: Callable[[], Climb]) -> None:
     html = climb_page(make())
-    text = _Page(html).text
+    text = Page(html).text
     assert "How to read this" in text
     assert not re.search(r"\bNone\b|\bnan\b|\bundefined\b", text)
 
@@ -189,47 +122,6 @@ def test_the_report_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# --- in a browser -----------------------------------------------------------------------------
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH")
-
-
-def opened(html: str, folder: Path) -> tuple[str, list[str]]:
-    """The page's document after its scripts ran, and the browser's console, without a network."""
-    page = folder / "page.html"
-    page.write_text(html, encoding="utf-8")
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={folder / 'profile'}",
-        "--proxy-server=127.0.0.1:9",  # the discard port: nothing answers
-        "--virtual-time-budget=5000",
-        "--enable-logging=stderr",
-        "--dump-dom",
-    ]
-    done = subprocess.run(
-        [str(BROWSER), *options, page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
-def drawn(dom: str) -> list[str]:
-    """The charts that the chart library has drawn in the browser, in place of the pictures."""
-    embedded = r'<div class="chart vega-embed[^"]*" data-chart="(\w+)"[^>]*>'
-    pattern = embedded + r'<div class="chart-wrapper[^>]*><svg[^>]*class="marks"'
-    return re.findall(pattern, dom)
-
-
 @needs_browser
 def test_the_charts_come_alive_in_a_browser_without_a_network(html: str, tmp_path: Path) -> None:
     dom, console = opened(html, tmp_path)
@@ -243,14 +135,14 @@ def test_markup_does_nothing_in_a_browser(tmp_path: Path) -> None:
     dom, console = opened(climb_page(marked_up_climb()), tmp_path)
     assert console == []
     assert len(drawn(dom)) == 6
-    page = _Page(dom)
+    page = Page(dom)
     assert page.count("script") == 4
     assert page.count("img") == 0
 
 
 @needs_browser
 def test_a_chart_that_cannot_be_drawn_leaves_its_picture(html: str, tmp_path: Path) -> None:
-    specs = json.loads(_Page(html).scripts["chart-specs"])
+    specs = json.loads(Page(html).scripts["chart-specs"])
     specs["decode"]["mark"], specs["decode"]["layer"] = "no such mark", None
     start = html.index('id="chart-specs">') + len('id="chart-specs">')
     end = html.index("</script>", start)

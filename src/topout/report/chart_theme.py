@@ -4,8 +4,8 @@ Text and axes are drawn in `currentColor`, so that a chart inlined in a page fol
 light or dark colours. The hues are those of Okabe and Ito, told apart by colour-blind readers.
 """
 
-import copy
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,9 @@ VERDICT_COLOURS = {
     "failed": PINK,
 }
 RUNG_COLOURS = [GREY, BLUE, ORANGE, GREEN, PINK, AMBER, SKY, "#7a6fd0", "#a0522d", "#6f8f1f"]
+
+# Characters that XML 1.0 does not have: most control characters, lone surrogates.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _CONFIG: dict[str, Any] = {
     "background": None,
@@ -101,11 +104,14 @@ def rung_colour(number: int) -> str:
     return RUNG_COLOURS[number % len(RUNG_COLOURS)]
 
 
-def chart_svg(spec: Spec, width: int = STATIC_WIDTH) -> str:
-    """The chart as an SVG document of `width` pixels, made without a browser."""
-    svg: str = vl_convert.vegalite_to_svg(
-        _sized(spec, width), vl_version=VEGA_LITE, allowed_base_urls=[]
-    )
+def chart_svg(spec: Spec, width: int = STATIC_WIDTH, background: str | None = None) -> str:
+    """The chart as an SVG document of `width` pixels, made without a browser.
+
+    Inlined in a page it needs no `background`; a file of its own does, since its text is black.
+    """
+    sized = _sized(spec, width)
+    sized["config"] = {**sized["config"], "background": background}
+    svg: str = vl_convert.vegalite_to_svg(sized, vl_version=VEGA_LITE, allowed_base_urls=[])
     return svg
 
 
@@ -121,7 +127,18 @@ def chart_png(spec: Spec, width: int = STATIC_WIDTH, scale: float = 2.0) -> byte
 
 def _sized(spec: Spec, width: int) -> Spec:
     """A copy of fixed width: outside a page there is no container to take the width from."""
-    sized = copy.deepcopy(spec)
+    sized: Spec = _drawable(spec)
     if sized.get("width") == "container":
         sized["width"] = width
     return sized
+
+
+def _drawable(value: Any) -> Any:
+    """A copy whose texts an SVG can hold: the renderer ends the whole process over any other."""
+    if isinstance(value, str):
+        return _NOT_XML.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_drawable(key): _drawable(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_drawable(part) for part in value]
+    return value
