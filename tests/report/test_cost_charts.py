@@ -119,7 +119,7 @@ def test_markup_in_a_label_is_text_in_the_svg() -> None:
     assert MARKUP not in svg
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cost_reports())
 def test_the_charts_of_any_report_can_be_drawn(report: CostReport) -> None:
     for spec in cost_charts(report).values():

@@ -153,7 +153,7 @@ def test_a_page_without_charts_carries_no_chart_library() -> None:
     assert len(html) < 40_000
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cost_reports())
 def test_any_report_has_a_page(report: CostReport) -> None:
     html = cost_page(report)

@@ -224,7 +224,7 @@ def test_markup_is_text() -> None:
     assert "[red]not a style[/red]" in text
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cost_reports())
 def test_any_report_can_be_printed(report: CostReport) -> None:
     assert printed(report, 80).strip()

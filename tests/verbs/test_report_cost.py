@@ -127,7 +127,7 @@ def test_a_missing_figure_is_told_and_the_rest_is_there() -> None:
 def test_findings_name_what_bounds_and_what_does_not_fit() -> None:
     report = cost("llama-3-405b", "h200", "a100-80gb", dtype="bf16")
     text = " ".join(report.findings)
-    assert "does not fit into h200" in text and "--tp 8" in text
+    assert "does not fit into the memory of h200" in text and "--tp 8" in text
     assert "waits mostly for memory" in text
     assert "h200 decodes" in text
 

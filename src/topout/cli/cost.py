@@ -81,8 +81,10 @@ def cost(
         return show_layers(
             _named(model), batch_size, prompt_len, depth, expand, graph, report, json
         )
+    from topout.cli.pictures import check_picture
     from topout.verbs.cost_request import CostRequest
 
+    check_picture(roofline)
     request = CostRequest(
         model=_named(model),
         on=on or [],

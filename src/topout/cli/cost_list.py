@@ -10,6 +10,6 @@ def list_models() -> None:
     from topout.report.known_models_table import known_models_table
     from topout.verbs.report_cost import costed_model
 
-    Console().print(
-        known_models_table([costed_model(find_architecture(name)) for name in countable_names()])
-    )
+    models = [costed_model(find_architecture(name)) for name in countable_names()]
+    by_name = {model.name: model for model in models}  # some have a second name
+    Console().print(known_models_table(list(by_name.values())))

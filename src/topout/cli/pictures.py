@@ -17,7 +17,11 @@ def write_chart(spec: dict[str, Any], path: Path) -> None:
     from topout.report.charts import chart_png, chart_svg
 
     check_picture(path)
-    data = chart_png(spec) if path.suffix.lower() == ".png" else chart_svg(spec, background="white").encode()
+    data = (
+        chart_png(spec)
+        if path.suffix.lower() == ".png"
+        else chart_svg(spec, background="white").encode()
+    )
     try:
         path.write_bytes(data)
     except OSError as error:

@@ -6,9 +6,15 @@ from topout.records import CostReport, MachineCost, PhaseCost
 
 _FASTER = {
     "memory": "fewer bytes make it faster: quantized weights, a larger batch to share them",
-    "compute": "fewer or cheaper FLOPs make it faster: a smaller data type, a shorter prompt",
+    "compute": "fewer or cheaper FLOPs make it faster: a smaller data type, shorter input",
     "overhead": "fewer and larger ops make it faster: a captured graph, fused kernels, a batch",
     "communication": "fewer devices or a faster link make it faster",
+}
+_PHASES = {
+    "prefill": "the prompt",
+    "decode": "a decoded token",
+    "forward": "a forward pass",
+    "training": "a training step",
 }
 
 
@@ -35,11 +41,15 @@ def _bounds(machine: MachineCost) -> list[str]:
         if cost is None or cost.time_s is None or cost.bound is None:
             continue
         sentence = (
-            f"On {machine.name} {cost.phase} takes {units.seconds(cost.time_s)} and waits mostly "
-            f"for {_waits_for(cost)}: {_FASTER[cost.bound]}."
+            f"{_where(machine)} {_PHASES[cost.phase]} takes {units.seconds(cost.time_s)} and waits "
+            f"mostly for {_waits_for(cost)}: {_FASTER[cost.bound]}."
         )
         sentences.append(sentence + _limit(machine, cost))
     return sentences
+
+
+def _where(machine: MachineCost) -> str:
+    return "Here" if machine.name == "here" else f"On {machine.name}"
 
 
 def _waits_for(cost: PhaseCost) -> str:
@@ -71,7 +81,7 @@ def _fits(report: CostReport, machine: MachineCost) -> list[str]:
         else "no split over devices that was tried makes it fit"
     )
     return [
-        f"{report.model.name} with this workload does not fit into {machine.name}'s "
+        f"{report.model.name} with this workload does not fit into the memory of {machine.name}, "
         f"{units.memory(fit.memory_bytes)} (weights alone {units.memory(fit.weight_bytes)}): "
         f"{needed}."
     ]

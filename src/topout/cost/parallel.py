@@ -78,16 +78,16 @@ def tensor_parallel_ops(
 
 
 def _split_block(name: str, block: Block, devices: int) -> Block:
-    mlp = block.mlp
+    mlp, cross = block.mlp, block.cross_attention
+    attention = _split_attention(name, block.attention, devices)
     if mlp.width % devices or mlp.shared_width % devices:
         raise InputError(
             f"{name}: {devices} devices do not divide the MLP's width {mlp.width}.",
             "Choose another --tp.",
         )
-    cross = block.cross_attention
     return msgspec.structs.replace(
         block,
-        attention=_split_attention(name, block.attention, devices),
+        attention=attention,
         cross_attention=None if cross is None else _split_attention(name, cross, devices),
         mlp=msgspec.structs.replace(
             mlp, width=mlp.width // devices, shared_width=mlp.shared_width // devices

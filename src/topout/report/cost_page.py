@@ -36,8 +36,9 @@ from topout.report.page import Tile, render_page, unbroken
 
 _MOST_TILES = 6
 _ROOFLINE = (
-    "Lines: what the machine can reach, bandwidth rising and arithmetic flat. Points: the ops "
-    "and phases of the model, at the speed that is predicted for them."
+    "Lines: what the machine can reach, bandwidth rising and arithmetic flat; solid as measured, "
+    "dashed as the datasheet states it. Points: the ops and phases of the model, at the speed "
+    "that is predicted for them."
 )
 
 

@@ -111,7 +111,6 @@ def _machine_cost(plan: Plan, found: list[Phase], candidate: Candidate) -> Machi
         if cost.reason is not None:
             reasons[phase.name] = cost.reason
         ops += count_ops(phase) if cost.reason is not None else time_ops(phase, timer)
-    leading = costs.get("decode") or costs.get("forward")
     return MachineCost(
         name=hardware.name,
         hardware=hardware,
@@ -122,7 +121,7 @@ def _machine_cost(plan: Plan, found: list[Phase], candidate: Candidate) -> Machi
         forward=costs.get("forward"),
         training=costs.get("training"),
         decode_tokens_per_s=costs["decode"].tokens_per_s if "decode" in costs else None,
-        interval=_rate_interval(leading),
+        interval=_rate_interval(plan, costs),
         cache_saving=cache_saving(plan, timer),
         fit=fit_of(plan, hardware),
         assumptions=_assumptions(plan, candidate),
@@ -147,11 +146,13 @@ def _counted_only(plan: Plan, found: list[Phase]) -> MachineCost:
     )
 
 
-def _rate_interval(cost: PhaseCost | None) -> Interval | None:
-    """Tokens (of images: images) per second at the two ends of a phase's time."""
+def _rate_interval(plan: Plan, costs: dict[str, PhaseCost]) -> Interval | None:
+    """Decoded tokens per second, or sequences and images of a forward pass, at both ends."""
+    cost = costs.get("decode") or costs.get("forward")
     if cost is None or cost.interval_s is None:
         return None
-    return Interval(low=cost.tokens / cost.interval_s.high, high=cost.tokens / cost.interval_s.low)
+    rows = plan.workload.batch_size
+    return Interval(low=rows / cost.interval_s.high, high=rows / cost.interval_s.low)
 
 
 def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
