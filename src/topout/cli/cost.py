@@ -125,15 +125,24 @@ def _show(request: Any, roofline: Path | None, report: Path | None, json: str | 
         Console().print(cost_table(record))
     write_json(record, json)
     if roofline is not None:
-        from topout.cli.pictures import write_chart
-        from topout.report.cost_rooflines import cost_rooflines
-
-        charts = cost_rooflines(record)
-        if not charts:
-            raise InputError("there is no machine to draw a roofline of.", "Name one with --on.")
-        write_chart(charts[0][1], roofline)
+        _draw(record, roofline, json)
     if report is not None:
         from topout.report.cost_page import cost_page
         from topout.report.cost_rooflines import cost_rooflines
 
         write_text(report, cost_page(record, cost_rooflines(record)))
+
+
+def _draw(record: Any, path: Path, json: str | None) -> None:
+    """The first machine's roofline as a picture, and as a table by intensity."""
+    from topout.cli.pictures import write_chart
+    from topout.report.cost_rooflines import cost_roofline_table, cost_rooflines
+
+    charts = cost_rooflines(record)
+    if not charts:
+        raise InputError("no machine has the figures for a roofline.", "Name another with --on.")
+    write_chart(charts[0][1], path)
+    if json != "-":
+        from rich.console import Console
+
+        Console().print(cost_roofline_table(record))

@@ -1,11 +1,17 @@
 """The rooflines of a cost report: each machine with the ops that were predicted on it."""
 
+import msgspec
+from rich.console import RenderableType
+
 from topout import units
 from topout.cost.roofs import RooflinePoint, roofs_of
-from topout.records import CostReport, MachineCost, OpCost
+from topout.records import CostReport, Hardware, MachineCost, OpCost, PeakDtype
 from topout.report.chart_theme import Spec
+from topout.report.compare_rooflines import compare_rooflines
 from topout.report.hierarchical_roofline import hierarchical_roofline
+from topout.report.roofline_table import roofline_table
 
+_MOST_TOGETHER = 4  # more lines than that are not told apart
 # Training has three times the ops of a forward pass, in the same places.
 _DRAWN = ("prefill", "decode", "forward")
 
@@ -22,7 +28,39 @@ def cost_rooflines(report: CostReport) -> list[tuple[str, Spec]]:
         chosen = next((roof.dtype for roof in roofs.compute if roof.dtype == dtype), None)
         chart = hierarchical_roofline(machine.hardware, points, dtype=chosen)
         charts.append((f"Roofline of {machine.name}: {report.model.name}", chart))
-    return charts
+    return charts + _together(report)
+
+
+def cost_roofline_table(report: CostReport) -> RenderableType:
+    """The first machine's points by intensity, with their regions; for the terminal."""
+    machine = report.machines[0]
+    assert machine.hardware is not None
+    roofs = roofs_of(machine.hardware)
+    dtype = next((r.dtype for r in roofs.compute if r.dtype == report.workload.dtype), None)
+    points = [
+        point
+        if point.name.startswith(point.group)
+        else msgspec.structs.replace(point, name=f"{point.group}, {point.name}")
+        for point in cost_points(report, machine)
+    ]
+    return roofline_table(points, machine.hardware, dtype)
+
+
+def _together(report: CostReport) -> list[tuple[str, Spec]]:
+    """The roofs of several machines in one chart, where they have the type that is asked for."""
+    able: list[Hardware] = []
+    dtype: PeakDtype | None = None
+    for machine in report.machines:
+        if machine.hardware is None:
+            continue
+        roofs = roofs_of(machine.hardware)
+        found = next((r.dtype for r in roofs.compute if r.dtype == report.workload.dtype), None)
+        if found is not None and roofs.level() is not None:
+            dtype = found
+            able.append(machine.hardware)
+    if dtype is None or not 2 <= len(able) <= _MOST_TOGETHER:
+        return []
+    return [(f"The machines' {dtype} rooflines together", compare_rooflines(able, dtype))]
 
 
 def cost_points(report: CostReport, machine: MachineCost) -> list[RooflinePoint]:
