@@ -11,13 +11,22 @@ if TYPE_CHECKING:
     from topout.errors import TopoutError
     from topout.machine.report import report_machine
     from topout.models.load import load_decoder, resolve_model
-    from topout.records import Ceilings, Climb, CostReport, Hardware, Machine, MachineReport
-    from topout.records import read, write
+    from topout.records import (
+        Ceilings,
+        Climb,
+        CostReport,
+        Hardware,
+        Machine,
+        MachineReport,
+        read,
+        write,
+    )
     from topout.rungs.climb import climb, resume
     from topout.rungs.request import ClimbRequest
     from topout.rungs.rung import Rung
     from topout.verbs.check_count import check_count
     from topout.verbs.cost_request import CostRequest
+    from topout.verbs.list_layers import list_layers
     from topout.verbs.report_cost import report_cost
     from topout.verbs.save_machine import save_machine
     from topout.verbs.work_example import work_example
@@ -35,6 +44,7 @@ __all__ = [
     "TopoutError",
     "check_count",
     "climb",
+    "list_layers",
     "load_decoder",
     "read",
     "report_cost",
@@ -57,6 +67,7 @@ _HOMES = {
     "Rung": "topout.rungs.rung",
     "check_count": "topout.verbs.check_count",
     "CostRequest": "topout.verbs.cost_request",
+    "list_layers": "topout.verbs.list_layers",
     "report_cost": "topout.verbs.report_cost",
     "save_machine": "topout.verbs.save_machine",
     "work_example": "topout.verbs.work_example",

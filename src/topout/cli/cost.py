@@ -79,7 +79,7 @@ def cost(
         from topout.cli.cost_layers import show_layers
 
         return show_layers(
-            _named(model), batch_size, prompt_len, depth, expand, graph, report, json
+            _named(model), batch_size, prompt_len, depth, expand, dtype, graph, report, json
         )
     from topout.cli.pictures import check_picture
     from topout.verbs.cost_request import CostRequest

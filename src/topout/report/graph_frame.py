@@ -7,13 +7,14 @@ connection, runs down a lane beside the rows that it passes.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from topout.report.graph_rows import place_in_rows, rank_nodes
+from topout.report.graph_rows import Joint, place_in_rows, rank_nodes
 
 Point = tuple[float, float]
 
 ROW_GAP, NODE_GAP = 38.0, 26.0
-_LANE_GAP, _LANE_STEP = 20.0, 12.0
+_LANE_GAP, _LEAST_LANE_GAP, _LANE_STEP = 20.0, 10.0, 12.0
 _TURN = 13.0  # how far from a row a line turns aside
+_FAN = 18.0  # what a fan of lines takes under a frame's name
 _PORT_GAP = 22.0
 _OUT = ""
 
@@ -72,13 +73,16 @@ def arrange(
     outputs: Sequence[str],
     top: float,
     foot: float,
+    head: float = 0.0,
+    last: Sequence[str] = (),
 ) -> Arranged:
     """Places for `items`, each of which comes after what feeds it.
 
-    `top` and `foot` are what is left free over the first and under the last row.
+    `top` and `foot` are what is left free over the first and under the last row; within `head` of
+    the upper edge lines run straight. `last` nodes stand in the last row.
     """
     all_links = [*links, *(Link(source, _OUT, 0) for source in outputs)]
-    return _Arrangement(items, all_links, ports, top, foot).result()
+    return _Arrangement(items, all_links, ports, top, foot, head, last).result()
 
 
 class _Arrangement:
@@ -89,26 +93,32 @@ class _Arrangement:
         ports: Sequence[str],
         top: float,
         foot: float,
+        head: float,
+        last: Sequence[str],
     ) -> None:
         self.items = {item.id: item for item in items}
         self.links = links
         self.ports = ports
         inner = [(link.start, link.end) for link in links if link.end != _OUT]
+        self.fed = {end for _, end in inner}
         self.ranks = rank_nodes(list(self.items), inner, ports)
         self.last = max((self.ranks[node] for node in self.items), default=0) + 1
+        for node in last:
+            self.ranks[node] = self.last - 1
         self.ranks[_OUT] = self.last
         self.rows = [
             [node for node in self.items if self.ranks[node] == rank]
             for rank in range(1, self.last)
         ]
-        self._set_heights(top, foot)
+        fans_out = any(sum(start == port for start, _ in inner) > 1 for port in ports)
+        self._set_heights(top + _FAN * fans_out, foot, head)
         self._set_axes()
         self.lanes = self._lanes()
         self.port_x = self._place_ports()
 
-    def _set_heights(self, top: float, foot: float) -> None:
-        """`row_top[r]` and `row_bottom[r]` for each rank; those of rank 0 are the upper edge."""
-        self.row_top, self.row_bottom, y = [0.0], [0.0], top
+    def _set_heights(self, top: float, foot: float, head: float) -> None:
+        """`row_top[r]` and `row_bottom[r]` for each rank; rank 0 is the frame's name."""
+        self.row_top, self.row_bottom, y = [0.0], [head], top
         for row in self.rows:
             tall = max(self.items[node].height for node in row)
             self.row_top.append(y)
@@ -118,13 +128,21 @@ class _Arrangement:
         self.row_top.append(self.height)
 
     def _set_axes(self) -> None:
-        neighbours: dict[str, list[str]] = {node: [] for node in self.items}
-        for link in self.links:
-            if self._is_short(link) and link.start in self.items and link.end in self.items:
-                neighbours[link.start].append(link.end)
-                neighbours[link.end].append(link.start)
+        joints = [
+            Joint(
+                link.start,
+                link.end,
+                self.items[link.end].ports.get(link.port, 0.0) - self._out_of(link.start),
+            )
+            for link in self.links
+            if self._is_short(link)
+            and link.end in self.items
+            and not self._is_side_port(link.start)
+        ]
         reach = {node: (item.left, item.right) for node, item in self.items.items()}
-        self.x = place_in_rows(self.rows, reach, neighbours, NODE_GAP)
+        self.x = place_in_rows(self.rows, reach, joints, NODE_GAP)
+        self._order_rows_by_targets()
+        self.x = place_in_rows(self.rows, reach, joints, NODE_GAP)
         self.y = {
             node: self._top_in_row(node, row, rank)
             for rank, row in enumerate(self.rows, start=1)
@@ -133,12 +151,30 @@ class _Arrangement:
         leaving = [self._out_x(link.start) for link in self.links if link.end == _OUT]
         self.out = leaving[0] if leaving else 0.0
 
+    def _order_rows_by_targets(self) -> None:
+        """Where a node that nothing feeds stands in a row, the row goes in the order of targets."""
+
+        def target_x(node: str) -> float:
+            fed = [
+                self.x[link.end] + self.items[link.end].ports.get(link.port, 0.0)
+                for link in self.links
+                if link.start == node and link.end != _OUT
+            ]
+            return sum(fed) / len(fed) if fed else self.x[node]
+
+        for row in self.rows:
+            if not self.fed.issuperset(row):
+                row.sort(key=target_x)
+
     def _top_in_row(self, node: str, row: Sequence[str], rank: int) -> float:
         spare = self.row_bottom[rank] - self.row_top[rank] - self.items[node].height
-        return self.row_top[rank] + spare / 2
+        return self.row_top[rank] + (spare / 2 if node in self.fed else spare)
 
     def _out_x(self, node: str) -> float:
-        return self.x[node] + self.items[node].out if node in self.items else 0.0
+        return self.x[node] + self._out_of(node) if node in self.items else 0.0
+
+    def _out_of(self, node: str) -> float:
+        return self.items[node].out if node in self.items else 0.0
 
     def _is_short(self, link: Link) -> bool:
         return self.ranks[link.end] - self.ranks[link.start] == 1
@@ -150,23 +186,21 @@ class _Arrangement:
             if not self._is_short(link):
                 ends[link.start] = max(ends.get(link.start, 0), self.ranks[link.end])
         lanes: dict[str, float] = {}
-        taken: list[tuple[int, int, int, float]] = []  # side, first row, last row, x
-        # Residual connections go first and to the right; side inputs take what is left.
+        taken: list[_Lane] = []
+        # Residual connections go first and to the right; side inputs go where these do not.
         for start in sorted(ends, key=lambda each: (self._is_side_port(each), ends[each])):
-            span = self.ranks[start], ends[start]
-            sides = [1, -1] if self._is_side_port(start) else [1]
-            crowd = {side: sum(t[0] == side and _overlap(t, span) for t in taken) for side in sides}
-            side = min(sides, key=lambda each: crowd[each])
-            x = self._lane_x(start, side, span, taken)
-            taken.append((side, *span, x))
-            lanes[start] = x
+            span, from_side = (self.ranks[start], ends[start]), self._is_side_port(start)
+            has_residual = any(not lane.from_side and lane.overlaps(span) for lane in taken)
+            side = -1 if from_side and has_residual else 1
+            lanes[start] = self._lane_x(start, side, span, taken)
+            taken.append(_Lane(side, *span, lanes[start], from_side))
         return lanes
 
     def _is_side_port(self, start: str) -> bool:
         return start.startswith("^") and start != "^0"
 
     def _lane_x(
-        self, start: str, side: int, span: tuple[int, int], taken: list[tuple[int, int, int, float]]
+        self, start: str, side: int, span: tuple[int, int], taken: Sequence["_Lane"]
     ) -> float:
         """The nearest x on that side of all nodes in the rows passed, apart from other lanes."""
         passed = [node for rank in range(span[0] + 1, span[1]) for node in self.rows[rank - 1]]
@@ -174,12 +208,14 @@ class _Arrangement:
             self.x[node] + (self.items[node].right if side > 0 else -self.items[node].left)
             for node in passed
         ]
-        x = side * (max(side * edge for edge in edges) + _LANE_GAP)
-        if start in self.items:
-            x = side * max(side * x, side * self._out_x(start))
-        for other in sorted((t for t in taken if t[0] == side), key=lambda t: side * t[3]):
-            if _overlap(other, span) and side * (x - other[3]) < _LANE_STEP:
-                x = other[3] + side * _LANE_STEP
+        edge = max(side * edge for edge in edges)
+        x = side * (edge + _LANE_GAP)
+        if start in self.items and side * self._out_x(start) >= edge + _LEAST_LANE_GAP:
+            x = self._out_x(start)  # straight down
+        beside = [lane for lane in taken if lane.side == side and lane.overlaps(span)]
+        for other in sorted(beside, key=lambda lane: side * lane.x):
+            if abs(x - other.x) < _LANE_STEP:
+                x = other.x + side * _LANE_STEP
         return x
 
     def _place_ports(self) -> dict[str, float]:
@@ -224,8 +260,8 @@ class _Arrangement:
         rights = [self.x[node] + item.right for node, item in self.items.items()]
         others = [*self.lanes.values(), *self.port_x.values()]
         return Arranged(
-            left=min([*lefts, *others]),
-            right=max([*rights, *others]),
+            left=min([*lefts, *others], default=0.0),
+            right=max([*rights, *others], default=0.0),
             height=self.height,
             out=self.out,
             places={node: (self.x[node], self.y[node]) for node in self.items},
@@ -258,7 +294,7 @@ class _Arrangement:
 
     def _turn_y(self, start: str, rank: int) -> float:
         """Where a line turns aside: under its row; under a port, over the first row."""
-        return self.row_bottom[rank] + _TURN if rank else self.row_top[1] - _TURN
+        return self.row_bottom[rank] + _TURN if rank else self.row_top[1] - _TURN / 2
 
     def _start(self, node: str) -> Point:
         if node in self.items:
@@ -275,10 +311,24 @@ class _Arrangement:
         """Whether a sign in a circle can be reached in its row without crossing another node."""
         if not self.items[link.end].from_side:
             return False
-        row = self.rows[self.ranks[link.end] - 1]
         low, high = sorted((lane, self.x[link.end]))
-        return not any(low < self.x[node] < high for node in row if node != link.end)
+        others = (
+            (self.x[node] - self.items[node].left, self.x[node] + self.items[node].right)
+            for node in self.rows[self.ranks[link.end] - 1]
+            if node != link.end
+        )
+        return not any(left < high and low < right for left, right in others)
 
 
-def _overlap(lane: tuple[int, int, int, float], span: tuple[int, int]) -> bool:
-    return lane[1] < span[1] and span[0] < lane[2]
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """A lane on one side (1: right, -1: left) of the rows between `first` and `last`."""
+
+    side: int
+    first: int
+    last: int
+    x: float
+    from_side: bool
+
+    def overlaps(self, span: tuple[int, int]) -> bool:
+        return self.first < span[1] and span[0] < self.last

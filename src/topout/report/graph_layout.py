@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from topout.records import GraphNode, GraphPort, ModuleGraph
 from topout.report.graph_frame import Arranged, Item, Link, Point, arrange
 from topout.report.graph_text import (
@@ -25,9 +27,11 @@ from topout.report.graph_text import (
 Look = Literal["box", "frame", "circle", "pill", "port"]
 
 CIRCLE, PILL_HEIGHT, BOX_HEIGHT = 26.0, 28.0, 46.0
-HEADER, PADDING, FOOT = 34.0, 18.0, 20.0
+HEADER, PADDING, FOOT = 36.0, 18.0, 20.0
+_NAME_FOOT = 27.0  # what a frame's name takes of its header
 SHEETS, SHEET_STEP = 2, 5.0  # drawn behind a stack, and how far each looks out
-_LEAST_WIDTH, _TEXT_PADDING = 104.0, 24.0
+_INPUT, _OUTPUT = "→", "←"  # of the model: ids that no module has
+_LEAST_WIDTH, _TEXT_PADDING, _MORE_WIDTH = 104.0, 24.0, 20.0
 
 
 @dataclass(slots=True)
@@ -72,21 +76,22 @@ class Picture:
 
 def lay_out(graph: ModuleGraph, opened: Collection[str]) -> Picture:
     """The picture of a graph with the nodes `opened` shown from inside."""
-    cells = [_port_cell(f"input {k}", port) for k, port in enumerate(graph.inputs)]
+    cells = [_port_cell(f"{_INPUT}{k}", port) for k, port in enumerate(graph.inputs)]
     cells += [_cell(child, opened) for child in graph.root.children]
-    cells += [_port_cell(f"output {k}", port) for k, port in enumerate(graph.outputs)]
+    cells += [_port_cell(f"{_OUTPUT}{k}", port) for k, port in enumerate(graph.outputs)]
     links = [
-        Link(_outside(reference, "input "), child.id, port)
+        Link(_outside(reference), child.id, port)
         for child in graph.root.children
         for port, reference in _drawn_ports(child)
     ]
     links += [
-        Link(_outside(source, "input "), f"output {k}", 0)
+        Link(_outside(source), f"{_OUTPUT}{k}", 0)
         for k, port in enumerate(graph.outputs)
         for source in port.sources
     ]
     items = [cell.item() for cell in cells]
-    arranged = arrange(items, links, ports=[], outputs=[], top=PADDING, foot=PADDING)
+    ends = [cell.id for cell in cells if cell.id.startswith(_OUTPUT)]
+    arranged = arrange(items, links, ports=[], outputs=[], top=PADDING, foot=PADDING, last=ends)
     left, right = arranged.left - PADDING, arranged.right + PADDING
     picture = Picture(right - left, arranged.height)
     _put_inside(picture, cells, arranged, graph.root.id, (-left, 0.0), 0)
@@ -134,9 +139,9 @@ def _cell(node: GraphNode, opened: Collection[str]) -> _Cell:
     if node.kind == "op":
         return _plain(node, "pill", _line_width(node.label, shape_of(node)), PILL_HEIGHT)
     upper = _line_width(title_of(node), class_of(node))
-    repeats = f"× {node.repeats}" if node.repeats > 1 else ""
-    lower = text_width(f"{shape_of(node)}    {parameters_of(node)}{repeats}", DETAIL_SIZE)
-    width = max(_LEAST_WIDTH, upper + 20 * bool(repeats), lower + _TEXT_PADDING)
+    lower = text_width(f"{shape_of(node)}    {parameters_of(node)}", DETAIL_SIZE)
+    more = _MORE_WIDTH if node.children else 0.0
+    width = max(_LEAST_WIDTH, upper + more, lower + _TEXT_PADDING)
     return _plain(node, "box", width, BOX_HEIGHT)
 
 
@@ -157,42 +162,38 @@ def _port_cell(name: str, port: GraphPort) -> _Cell:
 
 
 def _frame(node: GraphNode, opened: Collection[str]) -> _Cell:
-    cells = [_cell(child, opened) for child in node.children]
-    first = _first_of_source(node)
-    links = []
-    for child in node.children:
-        for port, reference in _drawn_ports(child):
-            if reference.startswith("^"):
-                reference = f"^{first[int(reference[1:])]}"
-            links.append(Link(reference, child.id, port))
+    children = _with_merged_ports(node)
+    cells = [_cell(child, opened) for child in children]
+    links = [
+        Link(reference, child.id, port)
+        for child in children
+        for port, reference in _drawn_ports(child)
+    ]
     arranged = arrange(
         [cell.item() for cell in cells],
-        list(dict.fromkeys(links)),
+        links,
         ports=[f"^{port}" for port, _ in _drawn_ports(node)],
         outputs=node.outputs,
         top=HEADER,
         foot=FOOT,
+        head=_NAME_FOOT,
     )
     return _framed(node, cells, arranged)
 
 
 def _framed(node: GraphNode, cells: list[_Cell], arranged: Arranged) -> _Cell:
     """The frame around an arrangement, with room for its name beside the lines that come in."""
-    ports = [x for x, _ in arranged.ports.values()]
     badge = 44.0 if node.repeats > 1 else 0.0
     name = _line_width(title_of(node), f"{class_of(node)}  {parameters_of(node)}") + badge
     left, right = arranged.left - PADDING, arranged.right + PADDING
-    if not ports or min(ports) - left >= name + 4:
-        header_x = left + 12
-    else:
-        header_x = max(ports) + 12
+    header_x = _free_x(left, sorted(x for x, _ in arranged.ports.values()), name)
     right = max(right, header_x + name)
     return _Cell(
         id=node.id,
         look="frame",
         width=right - left,
         height=arranged.height,
-        axis=(arranged.ports["^0"][0] if "^0" in arranged.ports else arranged.out) - left,
+        axis=-left,
         out=arranged.out - left,
         ports={int(port[1:]): x - left for port, (x, _) in arranged.ports.items()},
         node=node,
@@ -201,6 +202,13 @@ def _framed(node: GraphNode, cells: list[_Cell], arranged: Arranged) -> _Cell:
         origin=-left,
         header_x=header_x - left,
     )
+
+
+def _free_x(left: float, lines: list[float], width: float) -> float:
+    """Where a text finds room between the lines that come in from above, the leftmost place."""
+    starts = [edge + 12 for edge in (left, *lines)]
+    free = (x for x, line in zip(starts, lines, strict=False) if x + width <= line - 6)
+    return next(free, starts[-1])
 
 
 def _first_of_source(node: GraphNode) -> list[int]:
@@ -212,14 +220,27 @@ def _first_of_source(node: GraphNode) -> list[int]:
     return drawn
 
 
+def _with_merged_ports(node: GraphNode) -> list[GraphNode]:
+    """The children, their references to ports replaced by those that are drawn."""
+    first = _first_of_source(node)
+
+    def drawn(reference: str) -> str:
+        return f"^{first[int(reference[1:])]}" if reference.startswith("^") else reference
+
+    return [
+        msgspec.structs.replace(child, inputs=[drawn(each) for each in child.inputs])
+        for child in node.children
+    ]
+
+
 def _drawn_ports(node: GraphNode) -> Iterator[tuple[int, str]]:
     """The ports of a node that are drawn, each with where it comes from."""
     for port in dict.fromkeys(_first_of_source(node)):
         yield port, node.inputs[port]
 
 
-def _outside(reference: str, prefix: str) -> str:
-    return f"{prefix}{reference[1:]}" if reference.startswith("^") else reference
+def _outside(reference: str) -> str:
+    return f"{_INPUT}{reference[1:]}" if reference.startswith("^") else reference
 
 
 def _put_inside(

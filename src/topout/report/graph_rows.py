@@ -5,8 +5,18 @@ of models are a trunk with short side branches, in the order in which they ran.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 Edge = tuple[str, str]  # from, to
+_WEIGHT_OF_THE_FREE = 1e-3
+
+
+class Joint(NamedTuple):
+    """A link between neighbouring rows; straight when `end` stands `shift` left of `start`."""
+
+    start: str
+    end: str
+    shift: float
 
 
 def rank_nodes(nodes: Sequence[str], edges: Sequence[Edge], ports: Sequence[str]) -> dict[str, int]:
@@ -33,29 +43,47 @@ def rank_nodes(nodes: Sequence[str], edges: Sequence[Edge], ports: Sequence[str]
 def place_in_rows(
     rows: Sequence[Sequence[str]],
     reach: Mapping[str, tuple[float, float]],
-    neighbours: Mapping[str, Sequence[str]],
+    joints: Sequence[Joint],
     gap: float,
 ) -> dict[str, float]:
-    """The x of each node's axis, so that what is joined stands above each other.
+    """The x of each node's axis: 0 where it is alone in its row, so that the trunk is straight.
 
-    `reach`: how far a node extends left and right of its axis; `gap` is kept between them. Nodes
-    of a row keep their order.
+    Nodes that share a row stand near what they are joined to. `reach`: how far a node extends
+    left and right of its axis; `gap` is kept between them; `joints` are the links between
+    neighbouring rows. Nodes of a row keep their order.
     """
-    x: dict[str, float] = {}
+    x = dict.fromkeys((each.start for each in joints), 0.0)  # of ports, which are in no row
     for row in rows:
-        wanted = _side_by_side(row, reach, gap)
-        x |= dict(zip(row, wanted, strict=True))
-    for sweep in range(8):
-        for row in rows if sweep % 2 == 0 else rows[::-1]:
-            wanted = [_mean([x[n] for n in neighbours[node]], x[node]) for node in row]
+        x |= dict(zip(row, _side_by_side(row, reach, gap), strict=True))
+    shared = [row for row in rows if len(row) > 1]
+    # Down, up for what nothing feeds, and down again.
+    for downward in (True, False, True):
+        for row in shared if downward else shared[::-1]:
+            wanted = [_wanted(node, x, joints, downward) for node in row]
             x |= dict(zip(row, _apart(row, wanted, reach, gap), strict=True))
     return x
+
+
+def _wanted(
+    node: str, x: Mapping[str, float], joints: Sequence[Joint], downward: bool
+) -> tuple[float, float]:
+    """Where a node would stand right under what feeds it, or over what it feeds; and how much so.
+
+    A node without such a neighbour makes room for the others.
+    """
+    if downward:
+        places = [x[each.start] - each.shift for each in joints if each.end == node]
+    else:
+        places = [x[each.end] + each.shift for each in joints if each.start == node]
+    return (sum(places) / len(places), 1.0) if places else (x[node], _WEIGHT_OF_THE_FREE)
 
 
 def _side_by_side(
     row: Sequence[str], reach: Mapping[str, tuple[float, float]], gap: float
 ) -> list[float]:
     """Axes of nodes in a row that is centred on 0."""
+    if len(row) == 1:
+        return [0.0]
     axes, right = [], 0.0
     for node in row:
         axes.append(right + reach[node][0])
@@ -65,11 +93,11 @@ def _side_by_side(
 
 def _apart(
     row: Sequence[str],
-    wanted: Sequence[float],
+    wanted: Sequence[tuple[float, float]],
     reach: Mapping[str, tuple[float, float]],
     gap: float,
 ) -> list[float]:
-    """The axes nearest to those wanted, by least squares, that keep the nodes apart.
+    """The axes nearest to those wanted, by least squares with weights, that keep nodes apart.
 
     Isotonic regression by pooling: with the room that a node's predecessors take subtracted,
     the order of the row is all that is asked for.
@@ -79,15 +107,11 @@ def _apart(
         if position:
             offset += reach[row[position - 1]][1] + gap + reach[node][0]
         offsets.append(offset)
-    pools: list[tuple[float, int]] = []  # mean, size
-    for want, taken in zip(wanted, offsets, strict=True):
-        pools.append((want - taken, 1))
+    pools: list[tuple[float, float, int]] = []  # mean, weight, size
+    for (want, weight), taken in zip(wanted, offsets, strict=True):
+        pools.append((want - taken, weight, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (low, m), (high, n) = pools[-2:]
-            pools[-2:] = [((low * m + high * n) / (m + n), m + n)]
-    means = [mean for mean, size in pools for _ in range(size)]
+            (a, v, m), (b, w, n) = pools[-2:]
+            pools[-2:] = [((a * v + b * w) / (v + w), v + w, m + n)]
+    means = [mean for mean, _, size in pools for _ in range(size)]
     return [mean + taken for mean, taken in zip(means, offsets, strict=True)]
-
-
-def _mean(values: list[float], otherwise: float) -> float:
-    return sum(values) / len(values) if values else otherwise

@@ -4,21 +4,21 @@ from topout import units
 from topout.records import GraphNode
 
 NAME_SIZE, DETAIL_SIZE = 13.0, 11.0
-# Of the font size; a proportional sans-serif, on the wide side so that no text leaves its box.
-_NARROW, _DIGIT, _CAPITAL, _WIDE, _OTHER = 0.31, 0.6, 0.7, 0.92, 0.58
+# Of the font size; those of a wide sans-serif, so that no text leaves its box in another.
+_NARROW, _DIGIT, _CAPITAL, _WIDE, _OTHER = 0.36, 0.64, 0.71, 0.95, 0.62
 _CIRCLES = {"+", "−", "×", "÷"}
 
 
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """An upper estimate of a text's width in pixels."""
     width = sum(_character_width(character) for character in text) * size
-    return width * 1.06 if bold else width
+    return width * 1.12 if bold else width
 
 
 def _character_width(character: str) -> float:
     if character in " .,:;|!'`iIljtfr()[]":
-        return _NARROW + 0.04
-    if character in "mwMW@%":
+        return _NARROW
+    if character in "mwMW@%×÷−+":
         return _WIDE
     if character.isdigit():
         return _DIGIT
@@ -49,17 +49,15 @@ def shape_of(node: GraphNode) -> str:
 
 
 def shape_text(shape: list[int]) -> str:
-    """"1 × 128 × 768"; a single number is a scalar."""
+    """ "1 × 128 × 768"; a single number is a scalar."""
     return " × ".join(str(size) for size in shape) or "scalar"
 
 
 def parameters_of(node: GraphNode) -> str:
-    """"7.09 M", and of a stack "each"; empty without parameters."""
+    """ "7.09 M", and of a stack "each"; empty without parameters."""
     if not node.parameters:
         return ""
-    text = (
-        units.count(node.parameters) if node.parameters >= 10_000 else f"{node.parameters:,}"
-    )
+    text = units.count(node.parameters) if node.parameters >= 10_000 else f"{node.parameters:,}"
     return f"{text} each" if node.repeats > 1 else text
 
 

@@ -28,19 +28,21 @@ def module_graph_svg(
     graph: ModuleGraph,
     expanded: Collection[str] | None = None,
     address: Address | None = None,
+    with_style: bool = True,
 ) -> str:
     """The graph from top to bottom; equal blocks once, as a stack that says how many.
 
     `expanded`: ids of the nodes to show from inside; without it one representative of each kind
-    of block. `address`: where a click on a closed node leads. Names are escaped; nothing is
-    loaded and no script runs.
+    of block. `address`: where a click on a closed node leads. `with_style=False` is for pages that
+    hold `graph_theme.STYLE` themselves. Names are escaped; nothing is loaded and no script runs.
     """
     opened = opened_by_default(graph) if expanded is None else set(expanded)
     picture = lay_out(graph, opened)
     boxes = picture.boxes
+    inner = {box.id for box in boxes if box.look != "frame"}
     parts = [
         *(_frame(box) for box in boxes if box.look == "frame"),
-        *(_line(line) for line in picture.lines),
+        *(_line(line, line.end in inner) for line in picture.lines),
         *(_linked(box, opened, address) for box in boxes if box.look != "frame"),
         *(_header(box) for box in boxes if box.look == "frame"),
     ]
@@ -49,7 +51,7 @@ def module_graph_svg(
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="module-graph" role="img"'
         f' width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
-        f"<title>{name}</title><style>{STYLE}</style>"
+        f"<title>{name}</title>{f'<style>{STYLE}</style>' if with_style else ''}"
         f'<rect class="mg-paper" width="{width}" height="{height}"/>'
         f"{''.join(parts)}</svg>"
     )
@@ -133,6 +135,8 @@ def _closed(box: Box) -> str:
     parts.append(_text(shape_of(node), "mg-soft", box.x + 12, box.y + 36))
     right = box.x + box.width - 12
     parts.append(_text(parameters_of(node), "mg-figure", right, box.y + 36, "end"))
+    if node.children:
+        parts.append(_text("⋯", "mg-soft", right, box.y + 19, "end"))
     if node.repeats > 1:
         width = text_width(f"× {node.repeats}", DETAIL_SIZE, bold=True) + 14
         parts.append(_badge(node, box.x + box.width - width + 4, box.y - 9))
@@ -175,19 +179,22 @@ def _tooltip(node: GraphNode | None) -> str:
     return f"<title>{escape(chr(10).join(line for line in lines if line))}</title>"
 
 
-def _line(line: Line) -> str:
+def _line(line: Line, has_head: bool) -> str:
+    """A frame's edge is no end: the line goes on inside, and has its head there."""
     path = _curve(line.points) if line.curved else _corners(line.points)
     (x, y), (before_x, before_y) = line.points[-1], line.points[-2]
-    return f'<path class="mg-line" d="{path}"/>' + _arrow(x, y, x - before_x, y - before_y)
+    head = _arrow(x, y, x - before_x, y - before_y) if has_head else ""
+    return f'<path class="mg-line" d="{path}"/>{head}'
 
 
 def _arrow(x: float, y: float, dx: float, dy: float) -> str:
     """A small head whose tip is at the end; it points down, left or right."""
     if abs(dx) > abs(dy):
         back = x - 6 if dx > 0 else x + 6
-        points = f"{_size(x)},{_size(y)} {_size(back)},{_size(y - 3.6)} {_size(back)},{_size(y + 3.6)}"
+        corners = [(x, y), (back, y - 3.6), (back, y + 3.6)]
     else:
-        points = f"{_size(x)},{_size(y)} {_size(x - 3.6)},{_size(y - 6)} {_size(x + 3.6)},{_size(y - 6)}"
+        corners = [(x, y), (x - 3.6, y - 6), (x + 3.6, y - 6)]
+    points = " ".join(f"{_size(each_x)},{_size(each_y)}" for each_x, each_y in corners)
     return f'<polygon class="mg-head" points="{points}"/>'
 
 
