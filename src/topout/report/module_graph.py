@@ -139,7 +139,7 @@ def _closed(box: Box) -> str:
         parts.append(_text("⋯", "mg-soft", right, box.y + 19, "end"))
     if node.repeats > 1:
         width = text_width(f"× {node.repeats}", DETAIL_SIZE, bold=True) + 14
-        parts.append(_badge(node, box.x + box.width - width + 4, box.y - 9))
+        parts.append(_badge(node, box.x + box.width - width + 4, box.y - 13))
     return "".join(parts)
 
 

@@ -136,6 +136,18 @@ def test_a_write_through_a_view_reaches_who_reads_the_whole() -> None:
     assert edges(graph.root) == ["layer < ^0", "setitem < layer", "× < setitem"]
 
 
+def test_results_given_as_arguments_are_followed() -> None:
+    class IntoOut(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            sums, largest, places = torch.ones(3), torch.ones(3), torch.ones(3).long()
+            torch.sum(x, dim=1, out=sums)
+            torch.max(x, dim=1, out=(largest, places))
+            return sums.mul_(largest)
+
+    graph = trace_graph(IntoOut(), torch.rand(3, 4))
+    assert edges(graph.root) == ["sum < ^0", "max < ^0", "× < sum, max"]
+
+
 def test_an_autograd_function_does_not_cut_the_flow() -> None:
     graph = trace_graph(PastTheFunctions(), torch.zeros(3, 4))
     assert edges(graph.root) == ["× < ^0", "layer < ×"]

@@ -28,6 +28,7 @@ from topout.models.structure.steps import Call, Op, Recording
 from topout.models.structure.tensors import named_tensors, storage_key, tensors_in
 from topout.records import TraceFailure
 
+_LONGEST = 160  # of an error's message
 _INDEX_DTYPES = (torch.bool, torch.int32, torch.int64)
 
 
@@ -126,7 +127,7 @@ class _Recorder:
         self.recording.failure = TraceFailure(
             layer=layer,
             op=self._raised_by or "Python code",
-            message=f"{type(error).__name__}: {lines[0] if lines else 'no message'}",
+            message=f"{type(error).__name__}: {lines[0][:_LONGEST] if lines else 'no message'}",
         )
 
     def _enter(self, module: nn.Module, args: Any) -> None:
@@ -169,6 +170,7 @@ class _Recorder:
             raise
         finally:
             written, self._running = self._running, outer
+        self._raised_by = ""  # what was raised before has been caught
         self._record(op_name(func), given, sources, tensors_in(result), written or set())
         return result
 
@@ -204,7 +206,8 @@ class _Recorder:
         """Enter an op unless it gave nothing new."""
         old = {key for tensor in given if (key := storage_key(tensor)) is not None}
         written &= old
-        new = [tensor for tensor in made if not any(tensor is before for before in given)]
+        ids = {id(tensor) for tensor in given}
+        new = [tensor for tensor in made if id(tensor) not in ids]
         if not new and not written:
             return
         aliases = [storage_key(tensor) in old for tensor in new]
@@ -217,7 +220,7 @@ class _Recorder:
             self._sources.make(op, [tensor], fresh=not is_alias)
         if written:
             self._sources.write(op, written)
-            self._sources.make(op, [t for t in made if t not in new], fresh=False)
+            self._sources.make(op, [each for each in made if id(each) in ids], fresh=False)
 
     def _new_op(self, name: str, kind: Any, call: Call | None) -> Op:
         op = Op(len(self.recording.ops), name, call, kind)
