@@ -5,11 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topout.cost.ops import Op
-from topout.cost.transformer import Habits, kv_elements, pass_ops
+from topout.cost.transformer import Habits, head_ops, kv_elements, pass_ops
 from topout.cost.transformer import linear_shapes as shapes_of_block
 from topout.models.architectures.decoder import architecture_of
+from topout.models.architectures.read import read_architecture
 from topout.models.config import ModelConfig
-from topout.models.known import known_config
+from topout.models.known import known_config, known_config_json
 
 from .small_config import SMALL, small
 
@@ -268,3 +269,12 @@ def test_pytorchs_own_counter_agrees(kind: str) -> None:
     # Full attention has length² pairs of query and key, causal attention (length² + length)/2.
     full_attention = op_of(ops, "attention").flops * 2 * length / (length + 1)
     assert it.get_total_flops() == needed(ops) - op_of(ops, "attention").flops + full_attention
+
+
+def test_a_head_with_a_norm_walks_over_its_output() -> None:
+    """BERT's masked-language head: a transform of 768 to 768 with a norm, then the vocabulary."""
+    config = known_config_json("bert-base-uncased") | {"architectures": ["BertForMaskedLM"]}
+    ops = head_ops(read_architecture(config, "bert"), 2, 5)
+    (norm,) = [op for op in ops if op.part == "norms"]
+    assert norm.activation_elements == 2 * (2 * 5 * 768)
+    assert sum(op.flops for op in ops if op.is_product) == 2 * 10 * 768 * (768 + 30522)

@@ -178,17 +178,14 @@ def distinct_experts(mlp: Mlp, tokens: int) -> float:
 
 def head_ops(architecture: Architecture, batch_size: int, rows_per_sequence: int) -> list[Op]:
     """The linear layers after the blocks; a classifier looks at one position of a sequence."""
-    return [
-        _linear(
-            head.name,
-            "head",
-            1,
-            batch_size * (rows_per_sequence if head.per == "token" else 1),
-            head.outputs,
-            head.inputs,
-        )
-        for head in architecture.heads
-    ]
+    ops: list[Op] = []
+    for head in architecture.heads:
+        rows = batch_size * (rows_per_sequence if head.per == "token" else 1)
+        ops.append(_linear(head.name, "head", 1, rows, head.outputs, head.inputs))
+        if head.norm is not None:
+            walked = rows * head.outputs
+            ops.append(_elementwise(f"{head.name}.norm", "norms", 1, walked, walked, rows))
+    return ops
 
 
 def _kept(block: Block, context_len: int) -> int:
