@@ -1,4 +1,4 @@
-"""One forward pass as an implementation without causal savings runs it, for comparing counts."""
+"""One forward pass with logits of all positions: that of training, and of a second count."""
 
 from topout.cost.ops import Op
 from topout.cost.transformer import (
@@ -10,29 +10,36 @@ from topout.cost.transformer import (
 from topout.models.architecture import Architecture
 
 
-def full_pass_flops(architecture: Architecture, batch_size: int, length: int) -> dict[str, int]:
-    """FLOPs by kind ("product", "convolution"): all positions get logits, no mask saves work.
+def full_pass_ops(architecture: Architecture, batch_size: int, length: int) -> list[Op]:
+    """The ops of a pass in which all positions get logits, as in training.
 
-    `length` tokens in each row, on both sides of an encoder-decoder; image models have their own.
+    `length` tokens in each row, on both sides of an encoder-decoder.
     """
-    if architecture.kind == "image":
-        length = architecture.context_len or 1
     ops: list[Op] = []
     if architecture.kind != "decoder":
         ops += encoder_ops(architecture, batch_size, length)
     if architecture.kind == "encoder_decoder":
         ops += source_projection_ops(architecture, batch_size, length)
-    if architecture.kind in ("decoder", "encoder_decoder"):
-        ops += pass_ops(
-            architecture,
-            batch_size=batch_size,
-            new_tokens=length,
-            context_len=length,
-            logits_rows=length,
-            source_len=length,
-        )
-    else:
-        ops += head_ops(architecture, batch_size, length)
+    if architecture.kind not in ("decoder", "encoder_decoder"):
+        return ops + head_ops(architecture, batch_size, length)
+    return ops + pass_ops(
+        architecture,
+        batch_size=batch_size,
+        new_tokens=length,
+        context_len=length,
+        logits_rows=length,
+        source_len=length if architecture.kind == "encoder_decoder" else 0,
+    )
+
+
+def full_pass_flops(architecture: Architecture, batch_size: int, length: int) -> dict[str, int]:
+    """FLOPs of such a pass by kind ("product", "convolution") where no mask saves work.
+
+    Image models have a length of their own.
+    """
+    if architecture.kind == "image":
+        length = architecture.context_len or 1
+    ops = full_pass_ops(architecture, batch_size, length)
     linear = sum(op.flops for op in ops if op.kind == "linear")
     return {
         "product": round(linear) + _full_attention(architecture, batch_size, length),

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from topout.cost.full_pass import full_pass_ops
 from topout.cost.op_time import Load
 from topout.cost.ops import Op
 from topout.cost.parallel import tensor_parallel_ops, tensor_parallel_share
@@ -132,22 +133,7 @@ def training(plan: Plan) -> Phase:
     """One step: forward with logits of all positions, backward, the gradients' sum, AdamW."""
     workload, share = plan.workload, plan.share
     batch, length = workload.batch_size, sequence_len(plan)
-    ops: list[Op] = []
-    if share.kind != "decoder":
-        ops += encoder_ops(share, batch, length)
-    if share.kind == "encoder_decoder":
-        ops += source_projection_ops(share, batch, length)
-    if share.kind in ("decoder", "encoder_decoder"):
-        ops += pass_ops(
-            share,
-            batch_size=batch,
-            new_tokens=length,
-            context_len=length,
-            logits_rows=length,
-            source_len=length if share.kind == "encoder_decoder" else 0,
-        )
-    else:
-        ops += head_ops(share, batch, length)
+    ops = full_pass_ops(share, batch, length)
     ops = _with_collectives(plan, ops, batch * length, batch * length)
     per_device = -(-plan.parameters // workload.tensor_parallel)
     step = training_ops(ops, per_device, recompute=plan.recompute, replicas=workload.data_parallel)
