@@ -66,6 +66,11 @@ def test_no_weight_is_off_by_more_than_half_a_step(weight: Tensor) -> None:
     assert bool((error <= scales.double()[:, None] * (0.5 + 1e-4)).all())
 
 
+def test_weights_too_small_for_a_step_become_zeros() -> None:
+    quantized, scales = quantize_per_channel(torch.tensor([[1.6465e-42, -1e-42]]))
+    assert quantized.tolist() == [[0, 0]] and scales.tolist() == [1.0]
+
+
 def test_steps_by_hand() -> None:
     quantized, scales = quantize_per_channel(torch.tensor([[1.27, -0.5, 0.004], [0.0, 0.0, 0.0]]))
     # 1.27 / 127 = 0.01 a step: 127, −50 and 0.4, which rounds to 0. A channel of zeros has step 1.

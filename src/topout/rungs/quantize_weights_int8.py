@@ -95,11 +95,12 @@ def linear_layers(model: nn.Module) -> list[tuple[str, nn.Linear]]:
 def quantize_per_channel(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weight [N, K] → int8 [N, K] and fp32 scales [N]: W ≈ int8 · scale, |error| ≤ scale / 2.
 
-    A channel of zeros gets scale 1, so that nothing is divided by zero.
+    A channel of zeros gets scale 1, so that nothing is divided by zero; so does one whose step
+    would be subnormal, which holds too few digits to be a scale. Such weights become zeros.
     """
     weight = weight.float()
     scales = weight.abs().amax(dim=1) / _LARGEST
-    scales = torch.where(scales > 0, scales, torch.ones_like(scales))
+    scales = torch.where(scales >= torch.finfo(torch.float32).tiny, scales, torch.ones_like(scales))
     quantized = (weight / scales[:, None]).round().clamp(-_LARGEST, _LARGEST).to(torch.int8)
     return quantized, scales
 
