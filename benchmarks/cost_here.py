@@ -31,13 +31,11 @@ def predict(model: str, dtype: str, phase: str, tokens: int, hardware: Any) -> t
     from topout.cost.measured_times import MeasuredTimes
     from topout.cost.phases import Plan, decode, prefill
     from topout.models.architectures.find import find_architecture
-    from topout.models.architectures.parameters import total_parameters
     from topout.records import CostWorkload
 
     architecture = find_architecture(model)
     plan = Plan(
         architecture=architecture,
-        parameters=total_parameters(architecture),
         workload=CostWorkload(
             prompt_len=tokens,
             context_len=tokens,
@@ -49,7 +47,7 @@ def predict(model: str, dtype: str, phase: str, tokens: int, hardware: Any) -> t
     )
     rates = hardware.rates[0]
     timer = MeasuredTimes(hardware.ceilings, rates, rates.threads, "decoder_compiled")
-    found = time_phase(prefill(plan) if phase == "prefill" else decode(plan), timer)
+    found, _ = time_phase(prefill(plan) if phase == "prefill" else decode(plan), timer)
     assert found.time_s is not None and found.interval_s is not None
     return found.time_s, found.interval_s.low, found.interval_s.high
 

@@ -17,7 +17,6 @@ from topout.cost.hardware_times import HardwareTimes
 from topout.cost.phases import Plan, decode
 from topout.machine.catalog import find_hardware
 from topout.models.architectures.find import find_architecture
-from topout.models.architectures.parameters import total_parameters
 from topout.records import CostWorkload, PhaseCost
 
 GOAL = 0.15
@@ -80,11 +79,11 @@ def predicted(row: Row) -> PhaseCost:
     )
     plan = Plan(
         architecture=architecture,
-        parameters=total_parameters(architecture),
         workload=workload,
         split_head=False,
     )
-    return time_phase(decode(plan), HardwareTimes(find_hardware(row.machine), row.mode))
+    timer = HardwareTimes(find_hardware(row.machine), row.mode)
+    return time_phase(decode(plan), timer)[0]
 
 
 def main() -> int:

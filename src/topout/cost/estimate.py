@@ -10,36 +10,25 @@ from topout.records import CostBound, Interval, OpCost, PhaseCost
 EXPECTED = Pace()
 
 
-def count_ops(phase: Phase) -> list[OpCost]:
-    """The ops of a phase with their FLOPs and bytes, without times."""
-    return [_op_cost(op, phase, None, None) for op in phase.ops]
+def count_phase(phase: Phase, reason: str) -> tuple[PhaseCost, list[OpCost]]:
+    """A phase's sums, its ops' FLOPs and bytes, and the reason why there is no time."""
+    ops = [_op_cost(op, phase, None, None) for op in phase.ops]
+    return _phase_cost(phase, [], None, reason), ops
 
 
-def time_ops(phase: Phase, timer: OpTimer) -> list[OpCost]:
-    """The same with times; `timer.missing` has to be None for the phase's load."""
-    times = [timer.time(op, phase.load, EXPECTED) for op in phase.ops]
-    whole = sum(each.time_s for each in times)
-    return [
-        _op_cost(op, phase, each, each.time_s / whole if whole else 0.0)
-        for op, each in zip(phase.ops, times, strict=True)
-    ]
-
-
-def count_phase(phase: Phase, reason: str) -> PhaseCost:
-    """A phase's sums, and the reason why it has no time."""
-    return _phase_cost(phase, [], None, reason)
-
-
-def time_phase(phase: Phase, timer: OpTimer) -> PhaseCost:
-    """A phase's sums and time; nothing but the sums where the timer misses a figure."""
+def time_phase(phase: Phase, timer: OpTimer) -> tuple[PhaseCost, list[OpCost]]:
+    """The same with times; counts alone where the timer misses a figure."""
     reason = timer.missing(phase.load)
     if reason is not None:
         return count_phase(phase, reason)
     times = [timer.time(op, phase.load, EXPECTED) for op in phase.ops]
-    interval = Interval(
-        low=total_s(phase, timer, timer.fast), high=total_s(phase, timer, timer.slow)
-    )
-    return _phase_cost(phase, times, interval, None)
+    whole = sum(each.time_s for each in times)
+    ops = [
+        _op_cost(op, phase, each, each.time_s / whole if whole else 0.0)
+        for op, each in zip(phase.ops, times, strict=True)
+    ]
+    low, high = (total_s(phase, timer, pace) for pace in (timer.fast, timer.slow))
+    return _phase_cost(phase, times, Interval(low=low, high=high), None), ops
 
 
 def total_s(phase: Phase, timer: OpTimer, pace: Pace = EXPECTED) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from topout import units
 from topout.cost.ceiling_lookup import bandwidth_at
 from topout.cost.examples import DOUBLE_BYTES, crossover, example, unit_of
+from topout.cost.op_time import ELEMENT_BYTES
 from topout.cost.roofs import ROOF_TOLERANCE, BandwidthRoof, ComputeRoof, Roofs, roofs_of
 from topout.records import (
     Crossover,
@@ -22,16 +23,7 @@ from topout.records import (
 )
 from topout.roofline import Placement, attainable_flops_per_s, place, ridge_point
 
-_DTYPE_BYTES = {
-    "fp64": 8.0,
-    "fp32": 4.0,
-    "tf32": 4.0,
-    "fp16": 2.0,
-    "bf16": 2.0,
-    "fp8": 1.0,
-    "int8": 1.0,
-    "int4": 0.5,
-}
+_PEAK_BYTES = {**ELEMENT_BYTES, "fp64": 8.0, "int4": 0.5}
 _CHANGED = 0.15  # of a ceiling, from when it was measured to the run
 _NO_FP64 = "its file states no fp64 rate"
 _NO_LEVELS = "its file states no bandwidth"
@@ -143,7 +135,7 @@ def _crossovers(roofs: Roofs) -> list[Crossover]:
             ridge_point=ridge_point(peak.flops_per_s, memory.bytes_per_s),
             n_of_doubles=crossover(peak.flops_per_s, memory.bytes_per_s),
             n_of_dtype=crossover(peak.flops_per_s, memory.bytes_per_s)
-            * _DTYPE_BYTES[dtype]
+            * _PEAK_BYTES[dtype]
             / DOUBLE_BYTES,
         )
         for dtype, peak in sorted(

@@ -16,6 +16,7 @@ from topout.cost.transformer import (
 )
 from topout.errors import InputError
 from topout.models.architecture import Architecture
+from topout.models.architectures.parameters import total_parameters
 from topout.records import CostWorkload, PhaseName
 
 # Steps of a decoder that is fed by an encoder start from one token.
@@ -36,10 +37,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A model, what is asked of it, and how it is laid over devices."""
 
     architecture: Architecture
-    parameters: int
     workload: CostWorkload
     recompute: Recompute = "none"
     split_head: bool = True
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole model."""
+        return total_parameters(self.architecture)
 
     @property
     def share(self) -> Architecture:

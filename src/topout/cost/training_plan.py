@@ -16,8 +16,9 @@ from typing import Literal, get_args
 
 import msgspec
 
-from topout.cost.training_step import DTYPE_SIZES, Recompute, TrainingDtype, check_count
+from topout.cost.training_step import TRAINING_DTYPES, Recompute, TrainingDtype, check_count
 from topout.errors import InputError
+from topout.models.config import DTYPE_BYTES
 
 Optimizer = Literal["sgd", "momentum", "adam", "adam_8bit"]
 Recipe = Literal["mixed", "pure"]
@@ -56,7 +57,7 @@ class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
         _check_choice("recompute", self.recompute, get_args(Recompute))
         _check_choice("zero_stage", self.zero_stage, ZERO_STAGES)
         if self.gradient_dtype is not None:
-            _check_choice("gradient_dtype", self.gradient_dtype, tuple(DTYPE_SIZES))
+            _check_choice("gradient_dtype", self.gradient_dtype, TRAINING_DTYPES)
 
 
 class ParameterBytes(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +73,8 @@ def parameter_bytes(parameters: int, dtype: TrainingDtype, plan: TrainingPlan) -
 
     Formula: the table at the head of this module. A share is rounded up to whole parameters.
     """
-    size = DTYPE_SIZES[dtype]
-    gradient_size = DTYPE_SIZES[plan.gradient_dtype or dtype]
+    size = DTYPE_BYTES[dtype]
+    gradient_size = DTYPE_BYTES[plan.gradient_dtype or dtype]
     share = math.ceil(parameters / plan.data_parallel)
     updated = share if plan.zero_stage >= 1 else parameters
     return ParameterBytes(

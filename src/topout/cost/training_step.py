@@ -1,16 +1,17 @@
 """`TrainingStep`: what one device does between two updates of the weights, as memory sees it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from topout.errors import InputError
+from topout.models.config import DTYPE_BYTES
 
 TrainingDtype = Literal["fp32", "bf16", "fp16"]
 Implementation = Literal["fused", "eager"]
 Recompute = Literal["none", "selective", "full"]
 
-DTYPE_SIZES: dict[TrainingDtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+TRAINING_DTYPES: tuple[TrainingDtype, ...] = get_args(TrainingDtype)
 
 
 class TrainingStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,15 +37,15 @@ class TrainingStep(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse what cannot be counted."""
         for field in ("batch_size", "sequence_len", "target_len", "tensor_parallel"):
             check_count(field, getattr(self, field))
-        if self.dtype not in DTYPE_SIZES:
+        if self.dtype not in TRAINING_DTYPES:
             raise InputError(
-                f"cannot train in {self.dtype!r}.", f"Choose one of {', '.join(DTYPE_SIZES)}."
+                f"cannot train in {self.dtype!r}.", f"Choose one of {', '.join(TRAINING_DTYPES)}."
             )
 
     @property
     def element_bytes(self) -> int:
         """Of one activation."""
-        return DTYPE_SIZES[self.dtype]
+        return DTYPE_BYTES[self.dtype]
 
     @property
     def mask_bytes(self) -> int:

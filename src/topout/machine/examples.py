@@ -1,8 +1,8 @@
 """The worked examples of the roofline as they run here: checked against numpy, then timed."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from topout.kernels.ops import Doubles, ThreadTeam
 from topout.machine.describe import pinning_order
 from topout.machine.effort import Meter, Progress
 from topout.machine.probe import BandwidthProbe
+from topout.machine.torch_threads import torch_threads
 from topout.measure.checks import WIDE_SPREAD
 from topout.measure.stats import estimate, inverse, relative_spread
 from topout.records import Doubt, Example, Machine, MeasuredExample
@@ -180,7 +181,7 @@ def _matmul(n: int, threads: int, stack: ExitStack) -> _Kernel:
         import torch
     except ImportError:
         raise UnsupportedError("PyTorch is not installed.", "Install torch.") from None
-    stack.enter_context(_torch_threads(threads))
+    stack.enter_context(torch_threads(threads))
     random = np.random.default_rng(1)
     a, b, c = (torch.from_numpy(random.standard_normal((n, n))) for _ in range(3))
 
@@ -211,19 +212,6 @@ _KERNELS: dict[str, Callable[[int, int, ExitStack], _Kernel]] = {
     "stencil": _stencil,
     "matmul": _matmul,
 }
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """PyTorch with so many threads, and as before afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _largest_error(found: Doubles, expected: Doubles) -> float:

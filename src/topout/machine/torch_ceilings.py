@@ -5,11 +5,11 @@ and the native micro-benchmarks do not.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from topout.machine.effort import CeilingParts, Effort, Meter
+from topout.machine.torch_threads import torch_threads
 from topout.machine.working_sets import working_sets
 from topout.records import (
     BandwidthCeiling,
@@ -37,7 +37,7 @@ def measure_with_torch(
         sentence="The ceilings are what PyTorch's matmul and sum reach, and so a lower bound.",
         remedy=why,
     )
-    with _torch_threads(threads):
+    with torch_threads(threads):
         reasons: dict[str, str] = {}
         compute = measure_matmuls(("fp32", "bf16", "int8"), threads, effort, reasons, meter)
         bandwidth = _measure_sums(machine, threads, effort, meter)
@@ -49,7 +49,7 @@ def measure_matmuls(
 ) -> list[ComputeCeiling]:
     """The rate of one large matmul per data type; what PyTorch cannot do gets a reason."""
     ceilings: list[ComputeCeiling] = []
-    with _torch_threads(threads):
+    with torch_threads(threads):
         for dtype in dtypes:
             meter.step(f"PyTorch {dtype} matmul, {threads} threads")
             try:
@@ -88,7 +88,7 @@ def measure_torch_op(effort: Effort) -> OverheadCeiling | None:
         for _ in range(_TINY_ROUNDS):
             torch.add(one, one)
 
-    with _torch_threads(1), torch.inference_mode():
+    with torch_threads(1), torch.inference_mode():
         many()
         samples = [_seconds_of(many) / _TINY_ROUNDS for _ in range(effort.overhead_rounds)]
     return OverheadCeiling(name="torch_op", threads=1, time_s=min(samples), samples=samples)
@@ -149,16 +149,3 @@ def _seconds_of(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return max(time.perf_counter() - start, 1e-9)
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """PyTorch with so many threads, and as before afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

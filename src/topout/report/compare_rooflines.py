@@ -21,10 +21,6 @@ from topout.report.roofline_frame import (
 from topout.roofline import POOR_BELOW, ridge_point
 
 _COLOURS = (BLUE, ORANGE, GREEN, PINK)
-COMPARISON_CAPTION = (
-    "One machine a colour: its main memory rising, its arithmetic flat, and its ridge point. "
-    "Solid lines were reached, dashed ones are the datasheet's."
-)
 
 
 def compare_rooflines(machines: Sequence[Hardware], dtype: PeakDtype) -> Spec:

@@ -17,50 +17,42 @@ _DRAWN = ("prefill", "decode", "forward")
 
 
 def cost_rooflines(report: CostReport) -> list[tuple[str, Spec]]:
-    """(title, chart) for each machine that has roofs and times."""
-    charts = []
+    """(title, chart) for each machine that has roofs and times, and one of several together."""
+    charts, able = [], []
     for machine in report.machines:
-        points = cost_points(report, machine)
-        if machine.hardware is None or not points or roofs_of(machine.hardware).level() is None:
+        hardware, points = machine.hardware, cost_points(report, machine)
+        if hardware is None or roofs_of(hardware).level() is None:
             continue
-        dtype = report.workload.dtype
-        roofs = roofs_of(machine.hardware)
-        chosen = next((roof.dtype for roof in roofs.compute if roof.dtype == dtype), None)
-        chart = hierarchical_roofline(machine.hardware, points, dtype=chosen)
-        charts.append((f"Roofline of {machine.name}: {report.model.name}", chart))
-    return charts + _together(report)
+        dtype = _drawn_dtype(report, hardware)
+        if dtype is not None:
+            able.append(hardware)
+        if points:
+            chart = hierarchical_roofline(hardware, points, dtype=dtype)
+            charts.append((f"Roofline of {machine.name}: {report.model.name}", chart))
+    common = _drawn_dtype(report, able[0]) if able else None
+    if common is not None and 2 <= len(able) <= _MOST_TOGETHER:
+        together = compare_rooflines(able, common)
+        charts.append((f"The machines' {common} rooflines together", together))
+    return charts
 
 
 def cost_roofline_table(report: CostReport) -> RenderableType:
     """The first machine's points by intensity, with their regions; for the terminal."""
     machine = report.machines[0]
     assert machine.hardware is not None
-    roofs = roofs_of(machine.hardware)
-    dtype = next((r.dtype for r in roofs.compute if r.dtype == report.workload.dtype), None)
     points = [
         point
         if point.name.startswith(point.group)
         else msgspec.structs.replace(point, name=f"{point.group}, {point.name}")
         for point in cost_points(report, machine)
     ]
-    return roofline_table(points, machine.hardware, dtype)
+    return roofline_table(points, machine.hardware, _drawn_dtype(report, machine.hardware))
 
 
-def _together(report: CostReport) -> list[tuple[str, Spec]]:
-    """The roofs of several machines in one chart, where they have the type that is asked for."""
-    able: list[Hardware] = []
-    dtype: PeakDtype | None = None
-    for machine in report.machines:
-        if machine.hardware is None:
-            continue
-        roofs = roofs_of(machine.hardware)
-        found = next((r.dtype for r in roofs.compute if r.dtype == report.workload.dtype), None)
-        if found is not None and roofs.level() is not None:
-            dtype = found
-            able.append(machine.hardware)
-    if dtype is None or not 2 <= len(able) <= _MOST_TOGETHER:
-        return []
-    return [(f"The machines' {dtype} rooflines together", compare_rooflines(able, dtype))]
+def _drawn_dtype(report: CostReport, hardware: Hardware) -> PeakDtype | None:
+    """The type that the workload computes in, if the machine has a roof of it."""
+    roofs = roofs_of(hardware).compute
+    return next((roof.dtype for roof in roofs if roof.dtype == report.workload.dtype), None)
 
 
 def cost_points(report: CostReport, machine: MachineCost) -> list[RooflinePoint]:

@@ -1,11 +1,13 @@
 """What of a plan fits into a machine's memory: weights and cache, and a training step."""
 
+from typing import cast
+
 from topout.cost.machine_fit import InferenceLoad, machine_fit
 from topout.cost.op_time import ELEMENT_BYTES
 from topout.cost.phases import Plan, sequence_len
 from topout.cost.training_memory import training_table
 from topout.cost.training_plan import TrainingPlan
-from topout.cost.training_step import DTYPE_SIZES, TrainingStep
+from topout.cost.training_step import TrainingDtype, TrainingStep
 from topout.models.architectures.parameters import parameters_by_part
 from topout.records import Hardware, MachineFit, TrainingMemory
 
@@ -26,25 +28,24 @@ def weights_by_part(plan: Plan) -> dict[str, int]:
 def training_rows(plan: Plan) -> list[TrainingMemory]:
     """The memory of a training step on one device, by recomputation and ZeRO stage."""
     workload = plan.workload
-    dtype = next(name for name in DTYPE_SIZES if name == workload.dtype)
     step = TrainingStep(
         batch_size=workload.batch_size,
         sequence_len=sequence_len(plan),
-        dtype=dtype,
+        dtype=cast(TrainingDtype, workload.dtype),  # checked by the request
         tensor_parallel=workload.tensor_parallel,
     )
     training = TrainingPlan(
-        recipe="pure" if dtype == "fp32" else "mixed",
+        recipe="pure" if workload.dtype == "fp32" else "mixed",
         data_parallel=workload.data_parallel,
         pipeline_parallel=workload.pipeline_parallel,
     )
     return training_table(plan.architecture, step, training)
 
 
-def fit_of(plan: Plan, hardware: Hardware) -> MachineFit:
-    """What fits into this machine."""
+def fit_of(plan: Plan, hardware: Hardware, training: list[TrainingMemory]) -> MachineFit:
+    """What fits into this machine; `training` are the rows of `training_rows`."""
     workload = plan.workload
-    chosen = [row for row in training_rows(plan) if row.recompute == plan.recompute]
+    chosen = [row for row in training if row.recompute == plan.recompute]
     load = InferenceLoad(
         batch_size=workload.batch_size,
         prompt_len=sequence_len(plan),

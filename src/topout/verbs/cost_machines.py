@@ -44,9 +44,7 @@ def candidates(
 
     Raises UnknownNameError, RecordError, and InputError for a machine that is named twice.
     """
-    for name in names:
-        if list(names).count(name) > 1:
-            raise InputError(f"--on {name} is given twice.", "Name each machine once.")
+    check_names(names)
     if not names:
         hardware = measured_before(architecture, threads)
         return [] if hardware is None else [_candidate(hardware, mode, threads)]
@@ -60,6 +58,13 @@ def candidates(
         )
         for name in names
     ]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise InputError for a machine that is named twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"--on {name} is given twice.", "Name each machine once.")
 
 
 def measured_before(architecture: Architecture, threads: int | None) -> Hardware | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from topout.cost.conventions import CONVENTIONS
-from topout.cost.estimate import count_ops, count_phase, time_ops, time_phase
+from topout.cost.estimate import count_phase, time_phase
 from topout.cost.findings import findings_of
 from topout.cost.memory import cost_memory
 from topout.cost.phases import Phase, Plan, phases
@@ -27,6 +27,7 @@ from topout.records import (
     MachineCost,
     OpCost,
     PhaseCost,
+    TrainingMemory,
 )
 from topout.verbs.cost_fit import fit_of, training_rows, weights_by_part
 from topout.verbs.cost_machines import Candidate, candidates
@@ -49,17 +50,16 @@ def report_cost(
     architecture = find_architecture(request.model, image_size=request.image_size)
     plan = Plan(
         architecture=architecture,
-        parameters=total_parameters(architecture),
         workload=request.workload(architecture),
         recompute=request.recompute,
         split_head=request.split_head,
     )
     found = phases(plan)
     machines = candidates(request.on, architecture, request.mode, request.threads, progress)
-    costs = [_machine_cost(plan, found, each) for each in machines]
+    training = training_rows(plan)
+    costs = [_machine_cost(plan, found, training, each) for each in machines]
     if not costs:
         costs = [_counted_only(plan, found)]
-    training = training_rows(plan)
     report = CostReport(
         topout_version=importlib.metadata.version("topout"),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -100,17 +100,20 @@ def costed_model(architecture: Architecture) -> CostedModel:
     )
 
 
-def _machine_cost(plan: Plan, found: list[Phase], candidate: Candidate) -> MachineCost:
+def _machine_cost(
+    plan: Plan, found: list[Phase], training: list[TrainingMemory], candidate: Candidate
+) -> MachineCost:
     hardware, timer = candidate.hardware, candidate.timer
     ops: list[OpCost] = []
     costs: dict[str, PhaseCost] = {}
     reasons: dict[str, str] = {}
     for phase in found:
-        cost = with_utilization(time_phase(phase, timer), phase, hardware)
+        timed, of_phase = time_phase(phase, timer)
+        cost = with_utilization(timed, phase, hardware)
         costs[phase.name] = cost
         if cost.reason is not None:
             reasons[phase.name] = cost.reason
-        ops += count_ops(phase) if cost.reason is not None else time_ops(phase, timer)
+        ops += of_phase
     return MachineCost(
         name=hardware.name,
         hardware=hardware,
@@ -123,7 +126,7 @@ def _machine_cost(plan: Plan, found: list[Phase], candidate: Candidate) -> Machi
         decode_tokens_per_s=costs["decode"].tokens_per_s if "decode" in costs else None,
         interval=_rate_interval(plan, costs),
         cache_saving=cache_saving(plan, timer),
-        fit=fit_of(plan, hardware),
+        fit=fit_of(plan, hardware, training),
         assumptions=_assumptions(plan, candidate),
         reasons=reasons,
     )
@@ -131,12 +134,13 @@ def _machine_cost(plan: Plan, found: list[Phase], candidate: Candidate) -> Machi
 
 def _counted_only(plan: Plan, found: list[Phase]) -> MachineCost:
     """The counts, where there is no machine to predict for."""
-    costs = {phase.name: count_phase(phase, NO_MACHINE) for phase in found}
+    counts = [count_phase(phase, NO_MACHINE) for phase in found]
+    costs = {cost.phase: cost for cost, _ in counts}
     return MachineCost(
         name="no machine",
         hardware=None,
         mode=plan.workload.mode,
-        ops=[op for phase in found for op in count_ops(phase)],
+        ops=[op for _, ops in counts for op in ops],
         prefill=costs.get("prefill"),
         decode=costs.get("decode"),
         forward=costs.get("forward"),

@@ -10,7 +10,7 @@ from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.machine.examples import measure_example
 from topout.records import ExampleReport, Hardware
-from topout.verbs.cost_machines import HERE
+from topout.verbs.cost_machines import HERE, check_names
 
 Progress = Callable[[str, float], None]
 
@@ -29,8 +29,7 @@ def work_example(
     """
     counted = example(name, n)
     names = list(on) or [HERE]
-    if len(set(names)) < len(names):
-        raise InputError("a machine is given twice.", "Name each machine once.")
+    check_names(names)
     if HERE not in names:
         hardware = [find_hardware(each) for each in names]
         return report_example(name, n, hardware, reason="`--on here` was not asked for")

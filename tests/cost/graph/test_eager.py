@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from topout.cost.graph import count
-from topout.cost.graph.eager import op_by_op, uncompiled
+from topout.cost.graph.eager import uncompiled
+from topout.op_by_op import op_by_op
 
 
 def network() -> nn.Module:

@@ -10,12 +10,13 @@ from torch.utils._pytree import tree_leaves
 
 from topout.cost.graph import conventions
 from topout.cost.graph.attention_calls import AttentionCalls
-from topout.cost.graph.eager import op_by_op, uncompiled
+from topout.cost.graph.eager import uncompiled
 from topout.cost.graph.gradients import KeptGradients, leaves_of, roots
 from topout.cost.graph.places import Places
 from topout.cost.graph.recorder import Recorder
 from topout.cost.graph.traffic import Traffic
 from topout.errors import InputError
+from topout.op_by_op import op_by_op
 from topout.records.count import Count, CountFailure
 
 MetaAttention = Literal["fused", "unfused"]

@@ -26,6 +26,7 @@ from topout.models.structure.op_names import is_view_name, op_name
 from topout.models.structure.sources import Sources
 from topout.models.structure.steps import Call, Op, Recording
 from topout.models.structure.tensors import named_tensors, storage_key, tensors_in
+from topout.op_by_op import op_by_op
 from topout.records import TraceFailure
 
 _LONGEST = 160  # of an error's message
@@ -41,7 +42,7 @@ def record_forward(module: nn.Module, *args: Any, **kwargs: Any) -> Recording:
     module = getattr(module, "_orig_mod", module)  # what torch.compile was given
     recorder = _Recorder(module)
     recorder.give(args, kwargs)
-    with recorder.watching(), _evaluating(module), torch.no_grad(), _op_by_op():
+    with recorder.watching(), _evaluating(module), torch.no_grad(), op_by_op():
         try:
             recorder.take(module(*args, **kwargs))
         except Exception as error:  # whatever the user's forward raises
@@ -58,19 +59,6 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part in were_training:
             part.training = True
-
-
-@contextmanager
-def _op_by_op() -> Iterator[None]:
-    """Switches off what runs several ops as one: fast paths, compiled code, fused scripts."""
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    with ExitStack() as stack:
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
-        stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
-        if "torch._dynamo" in sys.modules:  # else nothing can have been compiled
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        yield
 
 
 class _Recorder:
