@@ -1,0 +1,1 @@
+"""The matrix multiplication laboratory: versions, rivals, checks, and PyTorch's place."""
