@@ -27,6 +27,14 @@ _INSTALL = (
 )
 
 
+class RefusedSourceError(CompilerError):
+    """A compiler refused a source; `messages` holds all that it said."""
+
+    def __init__(self, message: str, remedy: str, messages: str) -> None:
+        self.messages = messages
+        super().__init__(message, remedy)
+
+
 class Toolchain(NamedTuple):
     """A C++ compiler: the command that starts it and the first line of its version."""
 
@@ -88,8 +96,11 @@ def cpu_identity(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return "\n".join(sorted(set(telling)) or [platform.machine()])
 
 
-def included_files(source: Path) -> list[Path]:
-    """`source` and all files that it includes in quotes, directly or not, each once."""
+def included_files(source: Path, folders: Sequence[Path] = ()) -> list[Path]:
+    """`source` and all files that it includes in quotes, directly or not, each once.
+
+    They are looked for beside the file that names them, then in `folders`.
+    """
     found: list[Path] = []
     waiting = [source]
     while waiting:
@@ -97,19 +108,25 @@ def included_files(source: Path) -> list[Path]:
         if file in found or not file.is_file():
             continue
         found.append(file)
-        names = re.findall(r'^\s*#\s*include\s*"([^"]+)"', file.read_text(), re.MULTILINE)
-        waiting += [(file.parent / name).resolve() for name in names]
+        text = file.read_text(errors="replace")
+        names = re.findall(r'^\s*#\s*include\s*"([^"]+)"', text, re.MULTILINE)
+        waiting += [(place / name).resolve() for name in names for place in (file.parent, *folders)]
     return sorted(found)
 
 
-def build_key(sources: Sequence[Path], flags: Sequence[str], toolchain: Toolchain) -> str:
+def build_key(
+    sources: Sequence[Path],
+    flags: Sequence[str],
+    toolchain: Toolchain,
+    include_folders: Sequence[Path] = (),
+) -> str:
     """The digest of sources, headers, flags, compiler and CPU: another of any, another key."""
     digest = hashlib.sha256()
     parts = [*flags, *toolchain.command, toolchain.version, cpu_identity()]
     for part in parts:
         digest.update(part.encode() + b"\0")
     for source in sources:
-        for file in included_files(source.resolve()):
+        for file in included_files(source.resolve(), include_folders):
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
 
@@ -119,21 +136,35 @@ def build_library(
     sources: Sequence[Path],
     extra_flags: Sequence[str] = (),
     target: Sequence[str] | None = None,
+    include_folders: Sequence[Path] = (),
 ) -> Path:
     """The shared library of `sources`, from the cache or compiled now.
 
-    `extra_flags` come after the standard ones; `target` takes the place of `target_flags()`.
-    The file's name ends in the digest of its content, so a truncated one is noticed and built
-    again, and one rename puts file and digest in place together. Raises CompilerError.
+    `extra_flags` come after the standard ones; `target` takes the place of `target_flags()`;
+    headers are also looked for in `include_folders`. The file's name ends in the digest of its
+    content, so a truncated one is noticed and built again, and one rename puts file and digest in
+    place together. Raises CompilerError, RefusedSourceError where the source is at fault.
     """
     toolchain = find_compiler()
-    flags = (*_FLAGS, *(target_flags() if target is None else target), *extra_flags)
-    stem = f"{name}-{build_key(sources, flags, toolchain)}"
+    includes = [f"-I{folder}" for folder in include_folders]
+    flags = (*_FLAGS, *(target_flags() if target is None else target), *includes, *extra_flags)
+    stem = f"{name}-{build_key(sources, flags, toolchain, include_folders)}"
     cached = _intact_library(cache_folder() / "kernels", stem)
     if cached is not None:
         return cached
     folder = writable_cache_folder("kernels")
     return _intact_library(folder, stem) or _compile(folder, stem, sources, flags, toolchain)
+
+
+@functools.cache
+def links_with(toolchain: Toolchain, flag: str) -> bool:
+    """Whether a shared library can be linked with `flag`, such as -fopenmp, here."""
+    with tempfile.TemporaryDirectory(prefix="topout-") as scratch:
+        source = Path(scratch) / "empty.cpp"
+        source.write_text("void nothing() {}\n")
+        output = str(Path(scratch) / "empty.so")
+        command = [*toolchain.command, flag, "-shared", "-fPIC", str(source), "-o", output]
+        return not _run_compiler(command, toolchain)
 
 
 @functools.cache
@@ -182,9 +213,10 @@ def _compile(
             # A newer compiler may know warnings that ours did not: they must not stop a user.
             errors = _run_compiler([*command, "-Wno-error"], toolchain)
         if errors or not output.is_file():
-            raise CompilerError(
-                f"{toolchain.path} refused the kernel {stem}: {_first_error(errors)}",
+            raise RefusedSourceError(
+                f"{toolchain.path} refused the kernel {stem}: {first_error(errors)}",
                 f"It is {toolchain.version}; name another compiler in CXX.",
+                errors,
             )
         library = folder / f"{stem}-{_content_digest(output)}.so"
         output.replace(library)
@@ -200,7 +232,7 @@ def _run_compiler(command: Sequence[str], toolchain: Toolchain) -> str:
     return (finished.stderr or "it failed.") if finished.returncode else ""
 
 
-def _first_error(messages: str) -> str:
+def first_error(messages: str) -> str:
     """The first line that is an error, else the first line."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]

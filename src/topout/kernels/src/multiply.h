@@ -7,9 +7,8 @@
 // used for 32 tiles. A long K is cut at 768 steps, with the sums kept for a few panels at a time.
 #pragma once
 
-#include <omp.h>
-
 #include "epilogue.h"
+#include "shares.h"
 #include "unfold.h"
 
 namespace topout {
@@ -312,23 +311,6 @@ class Worker {
   std::int64_t piece_ = 0;
 };
 
-// How many parts the rows are cut into, so that the largest share of tiles × panels is smallest.
-inline int row_parts(std::int64_t m, std::int64_t panels, int threads) {
-  int best = 1;
-  std::int64_t least = 0;
-  const std::int64_t tiles = (m + kMostRows - 1) / kMostRows;
-  for (int parts = 1; parts <= threads && (parts == 1 || m > kFewRows); ++parts) {
-    if (threads % parts != 0) continue;
-    const std::int64_t columns = threads / parts;
-    const std::int64_t share = ((panels + columns - 1) / columns) * ((tiles + parts - 1) / parts);
-    if (parts == 1 || share * 20 < least * 19) {
-      best = parts;
-      least = share;
-    }
-  }
-  return best;
-}
-
 inline void multiply(const Request& request, int threads) {
   static thread_local Scratch shared;
   const Method method = Method::of(request);
@@ -337,7 +319,8 @@ inline void multiply(const Request& request, int threads) {
   const bool few = request.m <= kFewRows;
   if (!in_place && !few)
     prepared.place(request, method, shared.of(Prepared::bytes(request, method)));
-  const int parts = row_parts(request.m, request.weights->panels, threads);
+  const std::int64_t tiles = few ? 1 : (request.m + kMostRows - 1) / kMostRows;
+  const int parts = row_parts(tiles, request.weights->panels, threads);
 #pragma omp parallel num_threads(threads)
   {
     static thread_local Scratch own, scratch, widened;
@@ -352,7 +335,7 @@ inline void multiply(const Request& request, int threads) {
     }
     Worker worker(request, method, mine, scratch);
     // The system may give fewer threads than were asked for.
-    for (int part = omp_get_thread_num(); part < threads; part += omp_get_num_threads()) {
+    for (int part = team_member(); part < threads; part += team_size()) {
       std::int64_t row, last_row, panel, last_panel;
       share_of(request.m, part % parts, parts, &row, &last_row);
       share_of(request.weights->panels, part / parts, threads / parts, &panel, &last_panel);

@@ -12,6 +12,7 @@
 
 #include "huge_pages.h"
 #include "products.h"
+#include "shares.h"
 
 namespace topout {
 
@@ -69,13 +70,6 @@ struct PackedWeights {
     return column < half ? output : n / 2 + output;
   }
 };
-
-// The contiguous share [first, last) that part number `part` of `parts` has of `count` items.
-inline void share_of(std::int64_t count, int part, int parts, std::int64_t* first,
-                     std::int64_t* last) {
-  *first = count * part / parts;
-  *last = count * (part + 1) / parts;
-}
 
 // How many columns a panel shall have, so that the threads get about equal shares: the widest
 // whose largest share is within an eighth of the mean.

@@ -1,0 +1,232 @@
+"""The seam between Python and a matrix product in C++, with the signature of `gemm/gemm.h`."""
+
+import ctypes
+import functools
+import importlib.util
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+from topout.errors import CompilerError, UnsupportedError
+from topout.kernels.build import (
+    RefusedSourceError,
+    build_library,
+    find_compiler,
+    links_with,
+)
+
+GemmDtype = Literal["fp32", "bf16", "int8"]
+GEMM_FOLDER = Path(__file__).parent / "gemm"
+_DTYPE_FLAGS: dict[GemmDtype, tuple[str, ...]] = {
+    "fp32": (),
+    "bf16": ("-DTOPOUT_GEMM_BF16",),
+    "int8": ("-DTOPOUT_GEMM_INT8",),
+}
+_OPENMP = "-fopenmp"
+_MAPS = Path("/proc/self/maps")
+
+_int, _long, _pointer = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+# name: (result, arguments), as in gemm/gemm.h
+_GEMM_ABI: dict[str, tuple[type | None, list[type]]] = {
+    "gemm": (None, [*[_pointer] * 3, *[_long] * 6, _int]),
+    "gemm_pack": (_pointer, [_pointer, *[_long] * 3, _int]),
+    "gemm_packed": (None, [*[_pointer] * 3, *[_long] * 5, _int]),
+    "gemm_free": (None, [_pointer]),
+}
+_PACKING = ("gemm_pack", "gemm_packed", "gemm_free")
+
+
+class GemmBuild(NamedTuple):
+    """A compiled matrix product; without OpenMP it runs on one thread, whatever it is asked."""
+
+    path: Path
+    dtype: GemmDtype
+    openmp: bool
+
+
+class PackedMatrix:
+    """B[k×n] in the order in which its library reads it; close it, or use it in a `with` block."""
+
+    def __init__(self, library: ctypes.CDLL, handle: int, n: int, k: int) -> None:
+        self.n = n
+        self.k = k
+        self._library = library
+        self._handle: int | None = handle
+
+    @property
+    def handle(self) -> int:
+        """What the library knows it by; raises ValueError once it is closed."""
+        if self._handle is None:
+            raise ValueError("the packed matrix is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Give its memory back; safe to call again."""
+        if self._handle is not None:
+            self._library.gemm_free(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class GemmLibrary:
+    """One loaded matrix product: C[m×n] = A[m×k] · B[k×n], row-major.
+
+    Addresses are those of the first elements; lda, ldb and ldc count elements from one row to the
+    next. Nothing is checked here: a wrong address ends the process. Raises CompilerError when the
+    library cannot be loaded or has no function `gemm`.
+    """
+
+    def __init__(self, build: GemmBuild) -> None:
+        self.path, self.dtype, self.openmp = build
+        if self.openmp:
+            share_openmp()
+        try:
+            self._library = ctypes.CDLL(str(self.path))
+        except OSError as error:
+            raise CompilerError(
+                f"the compiled matrix product {self.path} cannot be loaded ({error}).",
+                "Set TOPOUT_CACHE to a folder on a file system that allows execution.",
+            ) from None
+        if not hasattr(self._library, "gemm"):
+            raise CompilerError(
+                f"the compiled matrix product {self.path} has no function `gemm`.",
+                'Define it with the signature of gemm.h, as extern "C".',
+            )
+        self.offers_packing = all(hasattr(self._library, name) for name in _PACKING)
+        for name in ("gemm", *(_PACKING if self.offers_packing else ())):
+            function = getattr(self._library, name)
+            function.restype, function.argtypes = _GEMM_ABI[name]
+        self._gemm = self._library.gemm
+
+    def multiply(
+        self,
+        a_address: int,
+        b_address: int,
+        c_address: int,
+        m: int,
+        n: int,
+        k: int,
+        lda: int,
+        ldb: int,
+        ldc: int,
+        threads: int,
+    ) -> None:
+        """C ← A · B on so many threads; C is not read."""
+        self._gemm(a_address, b_address, c_address, m, n, k, lda, ldb, ldc, threads)
+
+    def pack(self, b_address: int, n: int, k: int, ldb: int, threads: int) -> PackedMatrix:
+        """B packed ahead of time, to be multiplied many times.
+
+        Raises UnsupportedError when the library offers no packing or has no memory for it.
+        """
+        if not self.offers_packing:
+            raise UnsupportedError(f"{self.path.name} packs nothing ahead.", "Use `multiply`.")
+        handle = self._library.gemm_pack(b_address, n, k, ldb, threads)
+        if not handle:
+            raise UnsupportedError(f"no memory to pack a matrix of {k}×{n}.", "Use smaller shapes.")
+        return PackedMatrix(self._library, handle, n, k)
+
+    def multiply_packed(
+        self,
+        a_address: int,
+        packed: PackedMatrix,
+        c_address: int,
+        m: int,
+        n: int,
+        k: int,
+        lda: int,
+        ldc: int,
+        threads: int,
+    ) -> None:
+        """C ← A · B with a B that `pack` made of the same n and k."""
+        self._library.gemm_packed(
+            a_address, packed.handle, c_address, m, n, k, lda, ldc, threads
+        )
+
+
+def build_gemm(source: Path, dtype: GemmDtype, name: str) -> GemmBuild:
+    """Compile a file with the signature of gemm.h, or take it from the cache; loads nothing.
+
+    The key is that of all kernels: source, headers, flags, compiler and CPU. Where the compiler
+    has no OpenMP the product is built without it. Raises CompilerError, RefusedSourceError when
+    the source is at fault.
+    """
+    flags = _DTYPE_FLAGS[dtype]
+    library = f"gemm-{name}-{dtype}"
+    try:
+        path = build_library(library, [source], (_OPENMP, *flags), include_folders=[GEMM_FOLDER])
+        return GemmBuild(path, dtype, True)
+    except RefusedSourceError:
+        if links_with(find_compiler(), _OPENMP):
+            raise
+    # Its pragmas are comments then, and a warning about each would hide the others.
+    serial = ("-Wno-unknown-pragmas", "-Wno-source-uses-openmp", *flags)
+    path = build_library(library, [source], _known_flags(serial), include_folders=[GEMM_FOLDER])
+    return GemmBuild(path, dtype, False)
+
+
+def _known_flags(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """Without the flag that clang alone knows, where the compiler is another."""
+    is_clang = "clang" in find_compiler().version.lower()
+    return flags if is_clang else tuple(flag for flag in flags if "source-uses" not in flag)
+
+
+@functools.cache
+def load_gemm(name: str, dtype: GemmDtype) -> GemmLibrary:
+    """The version NAME of `kernels/gemm`, compiled at first use; raises CompilerError.
+
+    Raises UnsupportedError where there is no such file.
+    """
+    return GemmLibrary(build_gemm(version_source(name), dtype, name))
+
+
+def load_own_gemm(source: Path, dtype: GemmDtype) -> GemmLibrary:
+    """A user's own file, compiled and loaded into this very process.
+
+    What it does wrong it does here: compare it in a worker first. Raises CompilerError.
+    """
+    return GemmLibrary(build_gemm(source, dtype, "own"))
+
+
+def version_source(name: str) -> Path:
+    """The C++ file of a version; raises UnsupportedError where there is none."""
+    source = GEMM_FOLDER / f"{name}.cpp"
+    if not source.is_file():
+        raise UnsupportedError(f"there is no source of the version {name!r}.", "Install again.")
+    return source
+
+
+def share_openmp() -> None:
+    """Load PyTorch's OpenMP runtime, unless this process has one already.
+
+    Two runtimes have two pools of threads, which fight for the cores. PyTorch ships a libgomp of
+    its own; its symbols are made visible to all, so that ours resolve to it whatever its name.
+    """
+    if any("libgomp" in Path(file).name for file in openmp_runtimes()):
+        return
+    torch = importlib.util.find_spec("torch")  # finds it without importing it
+    for place in (torch.submodule_search_locations if torch else None) or []:
+        for runtime in sorted(Path(place).glob("lib/libgomp*.so*")):
+            ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
+            return
+
+
+def openmp_runtimes() -> list[str]:
+    """Files of the OpenMP runtimes in this process; none where the system does not show them."""
+    try:
+        lines = _MAPS.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    files = {line.split(maxsplit=5)[5] for line in lines if len(line.split(maxsplit=5)) == 6}
+    names = ("libgomp", "libomp", "libiomp")
+    return sorted(file for file in files if Path(file).name.startswith(names))
