@@ -3,12 +3,14 @@
 import ctypes
 import functools
 import importlib.util
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from topout.errors import CompilerError, UnsupportedError
 from topout.kernels.build import (
+    SOURCE_FOLDER,
     RefusedSourceError,
     build_library,
     find_compiler,
@@ -17,11 +19,15 @@ from topout.kernels.build import (
 
 GemmDtype = Literal["fp32", "bf16", "int8"]
 GEMM_FOLDER = Path(__file__).parent / "gemm"
+# gemm.h, and the parts that the winners share with the native linear layers.
+_INCLUDE_FOLDERS = (GEMM_FOLDER, SOURCE_FOLDER)
 _DTYPE_FLAGS: dict[GemmDtype, tuple[str, ...]] = {
     "fp32": (),
     "bf16": ("-DTOPOUT_GEMM_BF16",),
     "int8": ("-DTOPOUT_GEMM_INT8",),
 }
+_DECLARATION = re.compile(r"^[ \t]*#[ \t]*define[ \t]+TOPOUT_GEMM_(BF16|INT8)\b", re.MULTILINE)
+_DECLARED: dict[str, GemmDtype] = {"BF16": "bf16", "INT8": "int8"}
 _OPENMP = "-fopenmp"
 _MAPS = Path("/proc/self/maps")
 
@@ -149,9 +155,7 @@ class GemmLibrary:
         threads: int,
     ) -> None:
         """C ← A · B with a B that `pack` made of the same n and k."""
-        self._library.gemm_packed(
-            a_address, packed.handle, c_address, m, n, k, lda, ldc, threads
-        )
+        self._library.gemm_packed(a_address, packed.handle, c_address, m, n, k, lda, ldc, threads)
 
 
 def build_gemm(source: Path, dtype: GemmDtype, name: str) -> GemmBuild:
@@ -161,18 +165,25 @@ def build_gemm(source: Path, dtype: GemmDtype, name: str) -> GemmBuild:
     has no OpenMP the product is built without it. Raises CompilerError, RefusedSourceError when
     the source is at fault.
     """
-    flags = _DTYPE_FLAGS[dtype]
+    # A file that declares its data type itself must not be told it again: a macro redefined.
+    flags = _DTYPE_FLAGS[dtype] if declared_dtype(source) is None else ()
     library = f"gemm-{name}-{dtype}"
     try:
-        path = build_library(library, [source], (_OPENMP, *flags), include_folders=[GEMM_FOLDER])
+        path = build_library(library, [source], (_OPENMP, *flags), include_folders=_INCLUDE_FOLDERS)
         return GemmBuild(path, dtype, True)
     except RefusedSourceError:
         if links_with(find_compiler(), _OPENMP):
             raise
     # Its pragmas are comments then, and a warning about each would hide the others.
     serial = ("-Wno-unknown-pragmas", "-Wno-source-uses-openmp", *flags)
-    path = build_library(library, [source], _known_flags(serial), include_folders=[GEMM_FOLDER])
+    path = build_library(library, [source], _known_flags(serial), include_folders=_INCLUDE_FOLDERS)
     return GemmBuild(path, dtype, False)
+
+
+def declared_dtype(source: Path) -> GemmDtype | None:
+    """What a file's own `#define TOPOUT_GEMM_BF16` (or INT8) says; None where it has none."""
+    found = _DECLARATION.search(source.read_text(errors="replace"))
+    return _DECLARED[found[1]] if found else None
 
 
 def _known_flags(flags: tuple[str, ...]) -> tuple[str, ...]:

@@ -187,6 +187,18 @@ class Attention(nn.Module):
         cache: StaticCache | None,
     ) -> Tensor:
         """x [B, S, C] → [B, S, C]; writes keys and values into the cache when there is one."""
+        projected: Tensor = self.output(self.mix(x, positions, rotation, span, cache))
+        return projected
+
+    def mix(
+        self,
+        x: Tensor,
+        positions: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        span: Span,
+        cache: StaticCache | None,
+    ) -> Tensor:
+        """x [B, S, C] → what the heads found, side by side, before the output layer: [B, S, H·D]."""
         B, S, _ = x.shape
         q, k, v = self.qkv(x).split(self.split_sizes, dim=-1)
         q = q.view(B, S, self.heads, self.head_size).transpose(1, 2)  # [B, H, S, D]
@@ -200,8 +212,7 @@ class Attention(nn.Module):
             k = cache.keys[self.layer].index_copy_(2, positions, k)[:, :, : span.key_len]
             v = cache.values[self.layer].index_copy_(2, positions, v)[:, :, : span.key_len]
         out = self._attend(q, k, v, span)  # [B, H, S, D]
-        projected: Tensor = self.output(out.transpose(1, 2).reshape(B, S, -1))
-        return projected
+        return out.transpose(1, 2).reshape(B, S, -1)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, span: Span) -> Tensor:
         if span.is_causal:

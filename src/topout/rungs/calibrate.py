@@ -28,7 +28,8 @@ from topout.records import (
 )
 from topout.rungs.build_session import build_session
 from topout.rungs.generate_gemv import MOST_ROWS, few_rows_product
-from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear, quantize_per_channel
+from topout.rungs.quantization import quantize_per_channel
+from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear
 from topout.rungs.rung import TORCH_DTYPES, Build
 from topout.rungs.session import Session, wait_for
 

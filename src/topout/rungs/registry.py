@@ -8,6 +8,13 @@ from topout.records import OutputClass, RungResult
 from topout.rungs.bf16 import Bf16
 from topout.rungs.compile import Compile
 from topout.rungs.generate_gemv import GenerateGemv
+from topout.rungs.native_linear import (
+    NativeLinearBf16,
+    NativeLinearFp32,
+    NativeLinearInt4,
+    NativeLinearInt8,
+    NativeLinearInt8Dynamic,
+)
 from topout.rungs.quantize_weights_int8 import QuantizeWeightsInt8
 from topout.rungs.rung import Build, Rung
 from topout.rungs.speculate_draft import SpeculateDraft
@@ -23,10 +30,15 @@ RUNGS: tuple[type[Rung], ...] = (
     StaticCacheRung,
     Compile,
     GenerateGemv,
+    NativeLinearFp32,
     SpeculateLookup,
     SpeculateDraft,
     Bf16,
     QuantizeWeightsInt8,
+    NativeLinearBf16,
+    NativeLinearInt8,
+    NativeLinearInt8Dynamic,
+    NativeLinearInt4,
 )
 
 

@@ -93,9 +93,10 @@ class Rung:
 
 
 def memory_bytes_of(model: torch.nn.Module) -> int:
-    """Bytes of a module's parameters and buffers, shared storage counted once."""
+    """Bytes of a module's parameters, buffers and packed weights, shared storage counted once."""
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for tensor in [*model.parameters(), *model.buffers()]
     }
-    return sum(storages.values())
+    packed = sum(getattr(part, "packed_bytes", 0) for part in model.modules())
+    return sum(storages.values()) + packed

@@ -1,0 +1,115 @@
+"""How weights are rounded: int8 with a scale per row, int4 with a scale and an offset per group."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from topout.kernels.linear_ops import GROUP_SIZES, Int4Weight, Int8Weight
+
+_LARGEST_INT8 = 127
+_LARGEST_INT4 = 15
+# A narrower range rounds its outermost values further and all others less.
+_RANGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+_ROWS_AT_ONCE = 1 << 22  # values
+
+
+def quantize_per_channel(weight: Tensor) -> Int8Weight:
+    """Weight [N, K] → int8 [N, K] and fp32 scales [N]: W ≈ int8 · scale, |error| ≤ scale / 2.
+
+    A channel of zeros gets scale 1, so that nothing is divided by zero; so does one whose step
+    would be subnormal, which holds too few digits to be a scale. Such weights become zeros.
+    """
+    weight = weight.float()
+    scales = weight.abs().amax(dim=1) / _LARGEST_INT8
+    scales = torch.where(scales >= torch.finfo(torch.float32).tiny, scales, torch.ones_like(scales))
+    quantized = (weight / scales[:, None]).round().clamp(-_LARGEST_INT8, _LARGEST_INT8)
+    return Int8Weight(quantized.to(torch.int8), scales)
+
+
+def quantize_in_groups(weight: Tensor, group: int = 64) -> Int4Weight:
+    """Weight [N, K] → 4 bits per value, with a bf16 scale and offset per `group` values along K.
+
+    W ≈ scale · q + offset with q from 0 to 15. Of some ranges for each group, the full one and
+    narrower ones, the one with the least squared error is taken. K is a multiple of `group`.
+    """
+    n, k = weight.shape
+    rows = max(1, _ROWS_AT_ONCE // max(1, k))
+    pieces = [_quantize_rows(part.float(), group) for part in torch.split(weight, rows)]
+    values, scales, offsets = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+    packed = values[:, 0::2] | (values[:, 1::2] << 4)
+    return Int4Weight(packed.reshape(n, k // 2), scales, offsets)
+
+
+def _quantize_rows(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
+    n, k = weight.shape
+    grouped = weight.reshape(n, k // group, group)
+    low, high = grouped.amin(-1), grouped.amax(-1)
+    middle, half = (low + high) / 2, (high - low) / 2
+    best: list[Tensor] = []
+    least = torch.full_like(low, float("inf"))
+    for part in _RANGES:
+        scale = (2 * part * half / _LARGEST_INT4).to(torch.bfloat16)
+        offset = (middle - part * half).to(torch.bfloat16)
+        step = torch.where(scale > 0, scale, torch.ones_like(scale)).float()[..., None]
+        shifted = grouped - offset.float()[..., None]
+        values = (shifted / step).round().clamp(0, _LARGEST_INT4)
+        error = (shifted - values * scale.float()[..., None]).square().sum(-1)
+        better = error < least
+        found = [values.to(torch.uint8), scale, offset]
+        if best:
+            found = [
+                torch.where(better[..., None] if new.dim() == 3 else better, new, old)
+                for new, old in zip(found, best, strict=True)
+            ]
+        best, least = found, torch.minimum(error, least)
+    return best[0].reshape(n, k), best[1], best[2]
+
+
+def restore_int4(weight: Int4Weight) -> Tensor:
+    """The values [N, K] in fp32 that 4-bit weights stand for."""
+    n, k = weight.values.shape[0], 2 * weight.values.shape[1]
+    values = torch.stack([weight.values & 15, weight.values >> 4], dim=-1).reshape(n, k)
+    groups = values.reshape(n, k // weight.group, weight.group).float()
+    scaled = groups * weight.scales.float()[..., None] + weight.offsets.float()[..., None]
+    return scaled.reshape(n, k)
+
+
+class Scheme(NamedTuple):
+    """One way to quantize a whole model, each of its linear layers in turn.
+
+    `quantize` takes a layer's name and weight [N, K]; the types of its answer follow from name and
+    shape alone.
+    """
+
+    name: str  # in file names: "int8"
+    format: str  # in a file's metadata; another one when anything about the rounding changes
+    quantize: Callable[[str, Tensor], Int8Weight | Int4Weight]
+
+
+def _int8(_: str, weight: Tensor) -> Int8Weight:
+    return quantize_per_channel(weight)
+
+
+INT8 = Scheme("int8", "topout-int8-per-channel-1", _int8)
+
+
+def int4_scheme(group: int = 64) -> Scheme:
+    """int4 in groups; the head, which decides between tokens, and widths without groups in int8."""
+
+    def quantize(name: str, weight: Tensor) -> Int8Weight | Int4Weight:
+        fitting = [size for size in (group, *GROUP_SIZES) if weight.shape[1] % size == 0]
+        if name.rpartition(".")[2] in _HEADS or not fitting:
+            return quantize_per_channel(weight)
+        return quantize_in_groups(weight, fitting[0])
+
+    return Scheme(f"int4-g{group}", f"topout-int4-g{group}-1", quantize)
+
+
+_HEADS = ("head", "lm_head")
+
+
+def linear_layers(model: nn.Module) -> list[tuple[str, nn.Linear]]:
+    """Names and modules of all linear layers."""
+    return [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear)]
