@@ -12,13 +12,16 @@ from topout.records import AttentionRate, Ceilings, Dtype, LinearRate, ModeOverh
 _FEW_QUERIES = 16
 # Overheads are measured per block of a decoder: four linear layers and attention.
 _PRODUCTS_PER_BLOCK = 5
+# Weights in int8 alone are widened, since the activations are fp32.
+_NATIVE_ARITHMETIC: dict[str, Dtype] = {"bf16": "bf16", "int8_dynamic": "int8", "int4": "int8"}
 
 
 class MeasuredTimes:
     """Times at the measured ceilings and PyTorch's share of them.
 
     `generated_gemv_rows` says, by weight type, up to how many rows a compiler generates the
-    products of linear layers; empty where a library runs them.
+    products of linear layers; empty where a library runs them. `native` names the format in which
+    our own kernels run them all.
     """
 
     fast = Pace(compute=1.15, bandwidth=1.2, overhead=0.7)
@@ -31,12 +34,14 @@ class MeasuredTimes:
         threads: int,
         mode: str,
         generated_gemv_rows: dict[str, int] | None = None,
+        native: str | None = None,
     ) -> None:
         self.ceilings = ceilings
         self.rates = rates
         self.threads = threads
         self.overhead = mode_overhead(rates, mode)
         self.generated_gemv_rows = generated_gemv_rows or {}
+        self.native = native
 
     def missing(self, load: Load) -> str | None:
         """Why nothing can be predicted for this load, or None."""
@@ -71,6 +76,8 @@ class MeasuredTimes:
         most_rows = self.generated_gemv_rows.get(load.weight_dtype, 0)
         family = "gemv" if op.rows <= most_rows else "linear"
         kernel = f"{family}_{load.weight_dtype}"
+        if self.native is not None:
+            kernel = f"native_{self.native}"
         compute, memory = roofline_time(
             op.flops,
             op.weight_elements * load.sizes.weight,
@@ -122,9 +129,16 @@ def roofline_time(
     kernels (`gemv_…`), and machines without bf16 arithmetic, widen to fp32.
     """
     dtype: Dtype = "bf16" if kernel in ("linear_bf16", "linear_int8") else "fp32"
+    if kernel.startswith("native_"):
+        dtype = native_arithmetic(kernel.removeprefix("native_"))
     peak = compute_at(ceilings, dtype, threads) or compute_at(ceilings, "fp32", threads)
     bandwidth = bandwidth_at(ceilings, round(working_set_bytes), threads)
     return (flops / peak if peak else 0.0), weight_bytes / bandwidth
+
+
+def native_arithmetic(name: str) -> Dtype:
+    """The data type in which a native format multiplies fp32 activations."""
+    return _NATIVE_ARITHMETIC.get(name, "fp32")
 
 
 def linear_efficiency(rates: Rates, kernel: str, rows: int, working_set_bytes: float) -> float:

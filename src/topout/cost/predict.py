@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from topout.cost.measured_times import MeasuredTimes, mode_overhead
-from topout.cost.op_time import Load
+from topout.cost.measured_times import MeasuredTimes, mode_overhead, native_arithmetic
+from topout.cost.op_time import ELEMENT_BYTES, Load
 from topout.cost.ops import Op, moved_bytes
 from topout.cost.transformer import Habits, kv_elements, pass_ops
 from topout.models.architectures.decoder import architecture_of
-from topout.models.config import DTYPE_BYTES, ModelConfig
+from topout.models.config import ModelConfig
 from topout.records import (
     Bound,
     Ceilings,
@@ -29,7 +29,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str = "transformers_eager"
     dtype: Dtype = "fp32"
-    weight_dtype: Dtype | None = None  # of linear layers, where it differs from `dtype`
+    weight_dtype: str | None = None  # of linear layers, where it differs from `dtype`
+    native: str | None = None  # our own kernels' format, where they run the linear layers
     kv_copies: float = 0.0
     gelu_passes: int = 1
     reads_whole_cache: bool = False
@@ -38,6 +39,14 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     accepted_per_pass: float | None = None  # tokens that one verification pass yields
     draft: ModelConfig | None = None
     acceptance: dict[str, float] = {}  # rung → tokens per pass on the baseline's own output
+
+    @property
+    def arithmetic(self) -> Dtype:
+        """The data type that linear layers multiply in, which decides their ceiling."""
+        if self.native is not None:
+            return native_arithmetic(self.native)
+        # PyTorch's kernels for int8 weights multiply in bf16.
+        return "bf16" if self.weight_dtype == "int8" else self.dtype
 
     def replace(self, **changes: Any) -> "Expectation":
         """A copy with some fields changed."""
@@ -102,7 +111,7 @@ def predict_decode(
     verify = _decode_pass(config, expectation, context, expectation.proposed_tokens + 1)
     passes = [verify]
     if expectation.draft is not None:
-        plain = expectation.replace(weight_dtype=None)  # a draft is not quantized
+        plain = expectation.replace(weight_dtype=None, native=None)  # a draft keeps its own layers
         draft = _decode_pass(expectation.draft, plain, context, 1)
         passes += [draft] * expectation.proposed_tokens
     whole = passes[0]
@@ -150,6 +159,7 @@ def _phase(
         context.workload.threads,
         expectation.mode,
         expectation.generated_gemv_rows,
+        expectation.native,
     )
     load = _load(ops, config, expectation, context)
     compute_s = memory_s = 0.0
@@ -180,7 +190,7 @@ def _load(ops: list[Op], config: ModelConfig, expectation: Expectation, context:
         dtype=dtype,
         weight_dtype=weight_dtype,
         kv_dtype=dtype,
-        working_set_bytes=weights * DTYPE_BYTES[weight_dtype] + cached * DTYPE_BYTES[dtype],
+        working_set_bytes=weights * ELEMENT_BYTES[weight_dtype] + cached * ELEMENT_BYTES[dtype],
     )
 
 

@@ -4,17 +4,15 @@ None is measured on the model that is predicted: linear layers over three workin
 at one shape, and for each execution mode a model so narrow that its time is all overhead.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from topout.cost.measured_times import roofline_time
 from topout.models.config import DTYPE_BYTES, ModelConfig
 from topout.models.load import ModelSource
 from topout.records import (
@@ -27,21 +25,13 @@ from topout.records import (
     WorkloadSummary,
 )
 from topout.rungs.build_session import build_session
+from topout.rungs.calibrate_native import native_rates
 from topout.rungs.generate_gemv import MOST_ROWS, few_rows_product
 from topout.rungs.quantization import quantize_per_channel
 from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear
+from topout.rungs.rate_trials import MatrixSet, rate_of, time_of
 from topout.rungs.rung import TORCH_DTYPES, Build
-from topout.rungs.session import Session, wait_for
-
-
-class MatrixSet(NamedTuple):
-    """`number` different matrices [N, K] that are run in turn, with so many rows of x."""
-
-    n: int
-    k: int
-    number: int
-    rows: tuple[int, ...]
-
+from topout.rungs.session import Session
 
 # In fp32 they are 16, 64 and 270 MB together: within a last-level cache, about its size, and far
 # beyond it. With many rows the weights' place matters little, and one set will do.
@@ -58,12 +48,13 @@ MODES = {
     "transformers_eager": [],
     "decoder_eager": ["static_cache"],
     "decoder_compiled": ["static_cache", "compile"],
+    "native_eager": ["static_cache", "native_linear_fp32"],
+    "native_compiled": ["static_cache", "compile", "native_linear_fp32"],
 }
 TINY_LAYERS = (2, 5)
 TINY_LAYERS_COMPILED = (4,)  # one depth, taken as all per layer: a second one costs 6 s to compile
 TINY_PROMPT_LEN = 8
 TINY_NEW_TOKENS = 48
-_LEAST_TRIAL_S = 0.06
 _WEIGHT_STD = 30.0  # random weights that are not all zero in int8
 
 
@@ -77,8 +68,9 @@ def measure_rates(
     architecture: str,
     ceilings: dict[str, Any],
     with_compile: bool,
+    with_native: bool,
 ) -> Rates:
-    """Measure all rates on `threads` threads; takes 10 to 40 seconds."""
+    """Measure all rates on `threads` threads; takes 10 to 60 seconds."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     where = torch.device(device)
@@ -97,12 +89,17 @@ def measure_rates(
                 for kernel in KERNELS
                 for rate in _gemv_rates(kernel, matrices, where, found, threads)
             ]
+        if with_native:
+            linear += native_rates(found, threads)
         attention = [_attention_rate(dtype, where) for dtype in ("fp32", "bf16")]
         elementwise = _elementwise_rate(where)
     modes, reasons = [], {}
     for mode, stack in MODES.items():
-        if mode == "decoder_compiled" and not with_compile:
+        if "compile" in stack and not with_compile:
             reasons[mode] = "torch.compile is not available here"
+            continue
+        if mode.startswith("native") and not with_native:
+            reasons[mode] = "the native kernels are not available here"
             continue
         modes.append(_mode_overhead(mode, stack, config_json, architecture, device, threads))
     return Rates(
@@ -118,25 +115,6 @@ def measure_rates(
         speculation_pass_s=_speculation_pass_time(config_json, architecture, device, threads),
         reasons=reasons,
     )
-
-
-def time_of(action: Callable[[], object], device: torch.device, trials: int = 3) -> float:
-    """Seconds that one `action` takes: the median of some trials of many repetitions each."""
-    action()
-    wait_for(device)
-    began = time.perf_counter()
-    action()
-    wait_for(device)
-    once = time.perf_counter() - began
-    repetitions = max(1, min(10_000, round(_LEAST_TRIAL_S / max(once, 1e-7))))
-    times = []
-    for _ in range(trials if once < 0.2 else 2):
-        began = time.perf_counter()
-        for _ in range(repetitions):
-            action()
-        wait_for(device)
-        times.append((time.perf_counter() - began) / repetitions)
-    return sorted(times)[len(times) // 2]
 
 
 def _linear_rates(
@@ -162,7 +140,17 @@ def _linear_rates(
         # The call itself is part of the mode's overhead, and is not counted twice.
         calls = count * time_of(lambda small=small: tiny(small), device)  # type: ignore[misc]
         took = max(time_of(run_all, device) - calls, 1e-9)
-        rates.append(_rate("linear", kernel, (rows, n, k), count, took, ceilings, threads))
+        rates.append(
+            rate_of(
+                f"linear_{kernel}",
+                (rows, n, k),
+                count,
+                DTYPE_BYTES[kernel],
+                took,
+                ceilings,
+                threads,
+            )
+        )
     return rates
 
 
@@ -191,7 +179,11 @@ def _gemv_rates(
         # One graph over all matrices, as in a compiled model: no call from Python per matrix.
         run_all = torch.compile(_chain, fullgraph=True, dynamic=False)
         took = time_of(lambda x=x, run_all=run_all: run_all(x, weights), device)  # type: ignore[misc]
-        rates.append(_rate("gemv", kernel, (rows, n, k), count, took, ceilings, threads))
+        rates.append(
+            rate_of(
+                f"gemv_{kernel}", (rows, n, k), count, DTYPE_BYTES[kernel], took, ceilings, threads
+            )
+        )
     return rates
 
 
@@ -200,33 +192,6 @@ def _chain(x: Tensor, weights: list[Tensor]) -> Tensor:
         scale = 1 / (_WEIGHT_STD * weight.shape[1] ** 0.5)  # keeps the size of x
         x = (few_rows_product(x, weight) * scale).to(x.dtype)
     return x
-
-
-def _rate(
-    family: str,
-    kernel: Dtype,
-    shape: tuple[int, int, int],
-    count: int,
-    took_s: float,
-    ceilings: Ceilings,
-    threads: int,
-) -> LinearRate:
-    """The efficiency of `count` products of one shape (M, N, K) that took `took_s` together."""
-    m, n, k = shape
-    weight_bytes = n * k * count * DTYPE_BYTES[kernel]
-    flops = 2.0 * m * n * k * count
-    name = f"{family}_{kernel}"
-    compute, memory = roofline_time(flops, weight_bytes, name, weight_bytes, ceilings, threads)
-    return LinearRate(
-        kernel=name,
-        rows=m,
-        matrix_elements=n * k,
-        working_set_bytes=weight_bytes,
-        # A trial that was disturbed while the calls taken off it were timed can seem faster than
-        # the roofline; no kernel is.
-        efficiency=min(1.0, max(compute, memory) / took_s),
-        flops_per_s=flops / took_s,
-    )
 
 
 def _linear(kernel: Dtype, n: int, k: int, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -6,13 +6,14 @@ from statistics import fmean
 import msgspec
 
 from topout.cost.ceiling_lookup import bandwidth_at, compute_at
+from topout.cost.op_time import ELEMENT_BYTES
 from topout.cost.ops import product_flops
 from topout.cost.predict import Context, Expectation
 from topout.cost.transformer import kv_elements, pass_ops
 from topout.measure.runner import Duel
 from topout.measure.stats import estimate, inverse, paired_ratio
 from topout.models.architectures.decoder import architecture_of
-from topout.models.config import DTYPE_BYTES, ModelConfig
+from topout.models.config import ModelConfig
 from topout.records import (
     Bound,
     Dtype,
@@ -72,7 +73,7 @@ def decode_work(
     verified = expectation.proposed_tokens + 1
     passes = [_work(config, expectation, workload, verified, filled + verified, verified)]
     if expectation.draft is not None:
-        plain = expectation.replace(weight_dtype=None)  # a draft is not quantized
+        plain = expectation.replace(weight_dtype=None, native=None)  # a draft keeps its own layers
         one = _work(expectation.draft, plain, workload, 1, filled + 1, 1)
         passes += [one] * expectation.proposed_tokens
     return Work(
@@ -90,8 +91,8 @@ def _work(
     context_len: int,
     logits_rows: int,
 ) -> Work:
-    size = DTYPE_BYTES[expectation.dtype]
-    weight_size = DTYPE_BYTES[expectation.weight_dtype or expectation.dtype]
+    size = ELEMENT_BYTES[expectation.dtype]
+    weight_size = ELEMENT_BYTES[expectation.weight_dtype or expectation.dtype]
     architecture = architecture_of(config)
     ops = pass_ops(
         architecture,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from topout.errors import OutputError, RecordError, UnsupportedError
+from topout.kernels.build import SOURCE_FOLDER, included_files
 from topout.kernels.cache import writable_cache_folder
 from topout.measure.worker import Worker, WorkerFailure
 from topout.models.known import known_config_json
@@ -22,7 +23,8 @@ class RatesRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What rates are wanted: how models of an architecture run on so many threads of a device.
 
     `config_json` is any config of the architecture, from which narrow models are made;
-    `with_compile` measures compiled modes too, which takes most of the time.
+    `with_compile` measures compiled modes too, which takes most of the time; `with_native` our own
+    kernels.
     """
 
     architecture: str
@@ -30,6 +32,7 @@ class RatesRequest(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     threads: int
     with_compile: bool
+    with_native: bool = True
 
     @classmethod
     def like(cls, known_model: str, threads: int) -> "RatesRequest":
@@ -84,6 +87,7 @@ def load_or_measure_rates(
                 architecture=request.architecture,
                 ceilings=msgspec.to_builtins(ceilings),
                 with_compile=request.with_compile,
+                with_native=request.with_native,
             )
         except WorkerFailure as failure:
             raise UnsupportedError(
@@ -98,9 +102,13 @@ def load_or_measure_rates(
 
 
 def _possible(machine: Machine, request: RatesRequest) -> RatesRequest:
-    """Without a compiler nothing is compiled for a CPU."""
-    able = machine.compiler is not None or request.device != "cpu"
-    return msgspec.structs.replace(request, with_compile=request.with_compile and able)
+    """Without a compiler nothing is compiled for a CPU, and native kernels are for CPUs."""
+    has_compiler, on_cpu = machine.compiler is not None, request.device == "cpu"
+    return msgspec.structs.replace(
+        request,
+        with_compile=request.with_compile and (has_compiler or not on_cpu),
+        with_native=request.with_native and has_compiler and on_cpu,
+    )
 
 
 def _versions() -> str:
@@ -108,19 +116,30 @@ def _versions() -> str:
     return " ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
 
 
+def _measured_sources() -> list[Path]:
+    """The files whose change makes the rates those of other code."""
+    names = (
+        "calibrate.py",
+        "calibrate_native.py",
+        "rate_trials.py",
+        "generate_gemv.py",
+        "quantize_weights_int8.py",
+        "native_layers.py",
+    )
+    native = included_files(SOURCE_FOLDER / "linear.cpp")
+    return [*(Path(__file__).with_name(name) for name in names), *native]
+
+
 def _path(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Path:
     """Efficiencies are relative to ceilings, so fresh ceilings ask for fresh rates."""
     parts = (
         machine.host_key,
-        f"{_versions()} {request.with_compile}",
+        f"{_versions()} {request.with_compile} {request.with_native}",
         ceilings.measured_at,
         request.device,
         str(request.threads),
         request.architecture,
-        *(
-            hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest()
-            for name in ("calibrate.py", "generate_gemv.py", "quantize_weights_int8.py")
-        ),
+        *(hashlib.sha256(file.read_bytes()).hexdigest() for file in _measured_sources()),
     )
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     return writable_cache_folder("rates") / f"{key}.json"

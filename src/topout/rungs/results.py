@@ -134,8 +134,7 @@ class Results:
             [sample.ttft_s for sample in samples],
             workload.batch_size * workload.prompt_len,
             prefill_work(config, expectation, workload),
-            # PyTorch's kernels for int8 weights multiply in bf16.
-            "bf16" if expectation.weight_dtype == "int8" else expectation.dtype,
+            expectation.arithmetic,
             context,
             speedup=ratios.prefill if ratios else None,
             predicted_time_s=result.prediction.prefill.time_s,
@@ -144,7 +143,7 @@ class Results:
             [decode_s(sample) for sample in samples],
             workload.batch_size,
             decode_work(config, expectation, workload, per_pass),
-            expectation.dtype,
+            expectation.arithmetic,
             context,
             speedup=ratios.decode if ratios else None,
             predicted_time_s=result.prediction.decode.time_s,
