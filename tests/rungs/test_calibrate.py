@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,53 +17,12 @@ from topout.rungs.calibrate import (
     MatrixSet,
     fixed_and_per_layer,
     measure_rates,
-    time_of,
     tiny_config,
 )
 
 CPU = torch.device("cpu")
 ROWS = (1, 5, 256)
 NAMES = ["gpt2", "llama-2-7b", "llama-3.2-1b", "qwen2-0.5b", "qwen3-0.6b", "mistral-7b"]
-
-
-# --- the clock --------------------------------------------------------------------------------
-
-
-class Work:
-    """An action that takes as long as it is told, on a clock of its own."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, durations: Callable[[int], float]) -> None:
-        self.calls = 0
-        self._durations = durations
-        self._now = 100.0
-        monkeypatch.setattr(calibrate, "time", SimpleNamespace(perf_counter=lambda: self._now))
-
-    def __call__(self) -> None:
-        self._now += self._durations(self.calls)
-        self.calls += 1
-
-
-def test_a_short_action_is_repeated_within_each_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = Work(monkeypatch, lambda call: 0.01)
-    assert time_of(work, CPU) == pytest.approx(0.01)
-    assert work.calls == 2 + 3 * 6  # a warm-up, an estimate, three trials of 0.06 s
-
-
-def test_a_long_action_runs_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = Work(monkeypatch, lambda call: 0.5)
-    assert time_of(work, CPU) == pytest.approx(0.5)
-    assert work.calls == 2 + 2
-
-
-def test_neither_the_warm_up_nor_a_disturbed_trial_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = Work(monkeypatch, lambda call: {0: 9.0, 3: 0.7}.get(call, 0.01))
-    assert time_of(work, CPU) == pytest.approx(0.01)
-
-
-def test_an_action_that_takes_no_time_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = Work(monkeypatch, lambda call: 0.0)
-    assert time_of(work, CPU, trials=2) == 0.0
-    assert work.calls == 2 + 2 * 10_000
 
 
 # --- rates by hand ----------------------------------------------------------------------------
@@ -199,6 +157,7 @@ def test_all_rates_can_be_recorded(clock: list[Any], monkeypatch: pytest.MonkeyP
         architecture="gpt2",
         ceilings=msgspec.to_builtins(CEILINGS),
         with_compile=False,
+        with_native=False,
     )
     kernels = ("fp32", "bf16", "int8")
     assert {(rate.kernel, rate.matrix_elements, rate.rows) for rate in found.linear} == {
@@ -207,7 +166,7 @@ def test_all_rates_can_be_recorded(clock: list[Any], monkeypatch: pytest.MonkeyP
     assert len(found.linear) == 2 * 3 * 3
     assert [rate.dtype for rate in found.attention] == ["fp32", "bf16"]
     assert [mode.mode for mode in found.modes] == ["transformers_eager", "decoder_eager"]
-    assert "decoder_compiled" in found.reasons
+    assert set(found.reasons) == {"decoder_compiled", "native_eager", "native_compiled"}
     assert found.speculation_pass_s == 0.0
     assert decode(encode(found), Rates) == found
 

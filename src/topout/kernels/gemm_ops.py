@@ -2,20 +2,14 @@
 
 import ctypes
 import functools
-import importlib.util
 import re
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from topout.errors import CompilerError, UnsupportedError
-from topout.kernels.build import (
-    SOURCE_FOLDER,
-    RefusedSourceError,
-    build_library,
-    find_compiler,
-    links_with,
-)
+from topout.kernels.build import SOURCE_FOLDER
+from topout.kernels.openmp import OpenmpBuild, build_with_openmp, load_openmp_library
 
 GemmDtype = Literal["fp32", "bf16", "int8"]
 GEMM_FOLDER = Path(__file__).parent / "gemm"
@@ -28,8 +22,6 @@ _DTYPE_FLAGS: dict[GemmDtype, tuple[str, ...]] = {
 }
 _DECLARATION = re.compile(r"^[ \t]*#[ \t]*define[ \t]+TOPOUT_GEMM_(BF16|INT8)\b", re.MULTILINE)
 _DECLARED: dict[str, GemmDtype] = {"BF16": "bf16", "INT8": "int8"}
-_OPENMP = "-fopenmp"
-_MAPS = Path("/proc/self/maps")
 
 _int, _long, _pointer = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 # name: (result, arguments), as in gemm/gemm.h
@@ -94,15 +86,7 @@ class GemmLibrary:
 
     def __init__(self, build: GemmBuild) -> None:
         self.path, self.dtype, self.openmp = build
-        if self.openmp:
-            share_openmp()
-        try:
-            self._library = ctypes.CDLL(str(self.path))
-        except OSError as error:
-            raise CompilerError(
-                f"the compiled matrix product {self.path} cannot be loaded ({error}).",
-                "Set TOPOUT_CACHE to a folder on a file system that allows execution.",
-            ) from None
+        self._library = load_openmp_library(OpenmpBuild(self.path, self.openmp))
         if not hasattr(self._library, "gemm"):
             raise CompilerError(
                 f"the compiled matrix product {self.path} has no function `gemm`.",
@@ -167,29 +151,14 @@ def build_gemm(source: Path, dtype: GemmDtype, name: str) -> GemmBuild:
     """
     # A file that declares its data type itself must not be told it again: a macro redefined.
     flags = _DTYPE_FLAGS[dtype] if declared_dtype(source) is None else ()
-    library = f"gemm-{name}-{dtype}"
-    try:
-        path = build_library(library, [source], (_OPENMP, *flags), include_folders=_INCLUDE_FOLDERS)
-        return GemmBuild(path, dtype, True)
-    except RefusedSourceError:
-        if links_with(find_compiler(), _OPENMP):
-            raise
-    # Its pragmas are comments then, and a warning about each would hide the others.
-    serial = ("-Wno-unknown-pragmas", "-Wno-source-uses-openmp", *flags)
-    path = build_library(library, [source], _known_flags(serial), include_folders=_INCLUDE_FOLDERS)
-    return GemmBuild(path, dtype, False)
+    built = build_with_openmp(f"gemm-{name}-{dtype}", source, flags, _INCLUDE_FOLDERS)
+    return GemmBuild(built.path, dtype, built.openmp)
 
 
 def declared_dtype(source: Path) -> GemmDtype | None:
     """What a file's own `#define TOPOUT_GEMM_BF16` (or INT8) says; None where it has none."""
     found = _DECLARATION.search(source.read_text(errors="replace"))
     return _DECLARED[found[1]] if found else None
-
-
-def _known_flags(flags: tuple[str, ...]) -> tuple[str, ...]:
-    """Without the flag that clang alone knows, where the compiler is another."""
-    is_clang = "clang" in find_compiler().version.lower()
-    return flags if is_clang else tuple(flag for flag in flags if "source-uses" not in flag)
 
 
 @functools.cache
@@ -215,29 +184,3 @@ def version_source(name: str) -> Path:
     if not source.is_file():
         raise UnsupportedError(f"there is no source of the version {name!r}.", "Install again.")
     return source
-
-
-def share_openmp() -> None:
-    """Load PyTorch's OpenMP runtime, unless this process has one already.
-
-    Two runtimes have two pools of threads, which fight for the cores. PyTorch ships a libgomp of
-    its own; its symbols are made visible to all, so that ours resolve to it whatever its name.
-    """
-    if any("libgomp" in Path(file).name for file in openmp_runtimes()):
-        return
-    torch = importlib.util.find_spec("torch")  # finds it without importing it
-    for place in (torch.submodule_search_locations if torch else None) or []:
-        for runtime in sorted(Path(place).glob("lib/libgomp*.so*")):
-            ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
-            return
-
-
-def openmp_runtimes() -> list[str]:
-    """Files of the OpenMP runtimes in this process; none where the system does not show them."""
-    try:
-        lines = _MAPS.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-    files = {line.split(maxsplit=5)[5] for line in lines if len(line.split(maxsplit=5)) == 6}
-    names = ("libgomp", "libomp", "libiomp")
-    return sorted(file for file in files if Path(file).name.startswith(names))

@@ -1,10 +1,7 @@
 """One OpenMP runtime for PyTorch and our kernels, and kernels without it where there is none."""
 
 import ctypes
-import functools
 import importlib.util
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +9,13 @@ from typing import NamedTuple
 from topout.errors import CompilerError
 from topout.kernels.build import (
     RefusedSourceError,
-    Toolchain,
     build_library,
     find_compiler,
+    links_with,
 )
 
 _FLAG = "-fopenmp"
 _MAPS = Path("/proc/self/maps")
-_TIMEOUT_S = 60.0
 
 
 class OpenmpBuild(NamedTuple):
@@ -53,21 +49,6 @@ def build_with_openmp(
         quiet.append("-Wno-source-uses-openmp")
     path = build_library(name, [source], (*quiet, *extra_flags), include_folders=include_folders)
     return OpenmpBuild(path, False)
-
-
-@functools.cache
-def links_with(toolchain: Toolchain, flag: str) -> bool:
-    """Whether a shared library can be linked with `flag`, such as -fopenmp, here."""
-    with tempfile.TemporaryDirectory(prefix="topout-") as scratch:
-        source = Path(scratch) / "empty.cpp"
-        source.write_text("void nothing() {}\n")
-        output = str(Path(scratch) / "empty.so")
-        command = [*toolchain.command, flag, "-shared", "-fPIC", str(source), "-o", output]
-        try:
-            finished = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return finished.returncode == 0
 
 
 def load_openmp_library(build: OpenmpBuild) -> ctypes.CDLL:

@@ -198,7 +198,7 @@ class Attention(nn.Module):
         span: Span,
         cache: StaticCache | None,
     ) -> Tensor:
-        """x [B, S, C] → what the heads found, side by side, before the output layer: [B, S, H·D]."""
+        """x [B, S, C] → what the heads found, side by side: [B, S, H·D]."""
         B, S, _ = x.shape
         q, k, v = self.qkv(x).split(self.split_sizes, dim=-1)
         q = q.view(B, S, self.heads, self.head_size).transpose(1, 2)  # [B, H, S, D]

@@ -66,9 +66,12 @@ inline Vector splat(Scalar scalar) {
   else
     return bits_as<Vector>(_mm512_set1_epi32(static_cast<int>(scalar)));
 #else
+  using Lane = std::remove_reference_t<decltype(Vector{}[0])>;
+  // Of integers g++ makes one broadcast of this, and of the loop below an insertion per lane.
+  if constexpr (std::is_integral_v<Lane>) return static_cast<Lane>(scalar) + Vector{};
   Vector vector;
   TOPOUT_UNROLLED for (int lane = 0; lane < kLanes; ++lane)
-    vector[lane] = static_cast<std::remove_reference_t<decltype(vector[0])>>(scalar);
+    vector[lane] = static_cast<Lane>(scalar);
   return vector;
 #endif
 }

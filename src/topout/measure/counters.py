@@ -1,0 +1,248 @@
+"""Hardware events counted around just the region that matters, by Linux's perf_event_open."""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from topout.measure.perf_system import NoCounters, PerfSystem, linux_perf
+
+_HARDWARE, _CACHE = 0, 3  # perf_type_id
+_ATTRIBUTE = struct.Struct("<IIQQQQQIIQQQQ")
+_ATTRIBUTE_BYTES = 112  # PERF_ATTR_SIZE_VER5; what is not packed here stays zero
+# Counted with each value: how long the event was wanted, and how long a counter was free for it.
+_READ_TIMES = 1 | 2
+_DISABLED, _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HYPERVISOR = 1 << 0, 1 << 1, 1 << 5, 1 << 6
+_READING = struct.Struct("<QQQ")
+
+
+class Event(NamedTuple):
+    """A generic event of the kernel, which maps it to what the CPU calls it."""
+
+    name: str
+    type: int
+    config: int
+
+
+def _cached(name: str, cache: int, operation: int, result: int) -> Event:
+    return Event(name, _CACHE, cache | operation << 8 | result << 16)
+
+
+_L1D, _LLC, _NODE = 0, 2, 6
+_READ, _WRITE = 0, 1
+_ACCESS, _MISS = 0, 1
+
+# Events of one group are counted at the same times, so that their ratios hold even when there are
+# fewer counters than events; four general counters is what every CPU of the last decade has.
+GROUPS: tuple[tuple[Event, ...], ...] = (
+    (
+        Event("cycles", _HARDWARE, 0),
+        Event("instructions", _HARDWARE, 1),
+        Event("branches", _HARDWARE, 4),
+        Event("branch_misses", _HARDWARE, 5),
+    ),
+    (Event("cache_references", _HARDWARE, 2), Event("cache_misses", _HARDWARE, 3)),
+    (
+        Event("stalled_cycles_frontend", _HARDWARE, 7),
+        Event("stalled_cycles_backend", _HARDWARE, 8),
+    ),
+    (
+        _cached("l1d_loads", _L1D, _READ, _ACCESS),
+        _cached("l1d_load_misses", _L1D, _READ, _MISS),
+    ),
+    (
+        _cached("l1d_stores", _L1D, _WRITE, _ACCESS),
+        _cached("l1d_store_misses", _L1D, _WRITE, _MISS),
+    ),
+    (
+        _cached("llc_loads", _LLC, _READ, _ACCESS),
+        _cached("llc_load_misses", _LLC, _READ, _MISS),
+    ),
+    (
+        _cached("llc_stores", _LLC, _WRITE, _ACCESS),
+        _cached("llc_store_misses", _LLC, _WRITE, _MISS),
+    ),
+    (
+        _cached("node_loads", _NODE, _READ, _ACCESS),
+        _cached("node_load_misses", _NODE, _READ, _MISS),
+    ),
+)
+
+
+class EventCounts(NamedTuple):
+    """Events of all threads, in user code alone; what could not be counted has its reason."""
+
+    events: dict[str, float]
+    reasons: dict[str, str]
+
+
+def count_events(
+    action: Callable[[], object],
+    *,
+    groups: Sequence[Sequence[Event]] = GROUPS,
+    system: PerfSystem | None = None,
+) -> EventCounts:
+    """Run `action` once and count the hardware events of all threads of this process meanwhile.
+
+    Threads that exist already, such as OpenMP's, are counted, and those that `action` starts as
+    well. Where the machine offers no events the action is run all the same, and the reason stands
+    under "events". Raises what `action` raises.
+    """
+    counts = EventCounts({}, {})
+    with counting(counts, groups=groups, system=system):
+        action()
+    return counts
+
+
+@contextmanager
+def counting(
+    counts: EventCounts,
+    *,
+    groups: Sequence[Sequence[Event]] = GROUPS,
+    system: PerfSystem | None = None,
+) -> Iterator[None]:
+    """Count the events of the `with` block into `counts`, as `count_events` does."""
+    try:
+        system = linux_perf() if system is None else system
+    except NoCounters as refusal:
+        counts.reasons["events"] = refusal.reason
+        yield
+        return
+    handles = _open_all(system, groups, counts.reasons)
+    try:
+        for leader in {handle.leader for handle in handles}:
+            system.enable(leader)
+        try:
+            yield
+        finally:
+            for leader in {handle.leader for handle in handles}:
+                system.disable(leader)
+        _read_all(system, handles, counts)
+    finally:
+        for handle in handles:
+            system.close(handle.descriptor)
+
+
+class _Handle(NamedTuple):
+    event: str
+    descriptor: int
+    leader: int  # of its group on the same thread
+
+
+def _open_all(
+    system: PerfSystem, groups: Sequence[Sequence[Event]], reasons: dict[str, str]
+) -> list[_Handle]:
+    """Every event on every thread; an event that one thread refuses is counted on none."""
+    threads = system.threads()
+    handles: list[_Handle] = []
+    for group in groups:
+        refused: set[str] = set()
+        opened: list[_Handle] = []
+        for thread in threads:
+            leader = -1
+            for event in group:
+                if event.name in refused:
+                    continue
+                try:
+                    descriptor = system.open(_attribute(event), thread, leader)
+                except ProcessLookupError:  # the thread has ended
+                    break
+                except OSError as error:
+                    refused.add(event.name)
+                    reasons[event.name] = system.explain(error)
+                    continue
+                leader = descriptor if leader < 0 else leader
+                opened.append(_Handle(event.name, descriptor, leader))
+        for handle in opened:
+            if handle.event in refused:
+                system.close(handle.descriptor)
+            else:
+                handles.append(handle)
+    if not handles and len(set(reasons.values())) == 1:
+        # Nothing can be counted, for one reason: said once.
+        reason = next(iter(reasons.values()))
+        reasons.clear()
+        reasons["events"] = reason
+    return handles
+
+
+def _attribute(event: Event) -> bytes:
+    """A struct perf_event_attr: off at first, of threads started later too, user code alone."""
+    flags = _DISABLED | _INHERIT | _EXCLUDE_KERNEL | _EXCLUDE_HYPERVISOR
+    packed = _ATTRIBUTE.pack(
+        event.type, _ATTRIBUTE_BYTES, event.config, 0, 0, _READ_TIMES, flags, 0, 0, 0, 0, 0, 0
+    )
+    return packed.ljust(_ATTRIBUTE_BYTES, b"\0")
+
+
+def _read_all(system: PerfSystem, handles: Sequence[_Handle], counts: EventCounts) -> None:
+    for handle in handles:
+        try:
+            scaled = scaled_count(system.read(handle.descriptor))
+        except OSError as error:
+            counts.reasons[handle.event] = f"its counter could not be read ({error.strerror})"
+            continue
+        if scaled is None:
+            counts.reasons.setdefault(handle.event, "no counter was free for it on some thread")
+        else:
+            counts.events[handle.event] = counts.events.get(handle.event, 0.0) + scaled
+    for name in counts.reasons:
+        counts.events.pop(name, None)
+
+
+def scaled_count(reading: bytes) -> float | None:
+    """What an event would have counted had it had a counter all the time.
+
+    `reading`: value, time enabled, time running (perf_event_open(2)). Zero for a thread that did
+    not run; None for one that ran without a counter, or for a short reading.
+    """
+    if len(reading) < _READING.size:
+        return None
+    value, enabled, running = _READING.unpack_from(reading)
+    if enabled == 0:
+        return 0.0
+    return value * (enabled / running) if running else None
+
+
+class ServedLoads(NamedTuple):
+    """Shares of all loads (or stores), 0 to 1, by the level that served them; what is missing."""
+
+    loads: dict[str, float]
+    stores: dict[str, float]
+    reasons: dict[str, str]
+
+
+_SAMPLING = (
+    "sampling tells it: `perf mem record` on Intel, and on AMD with IBS, on a machine with "
+    "hardware counters"
+)
+
+
+def where_served(events: dict[str, float]) -> ServedLoads:
+    """Where memory accesses were served, as far as generic events by cache level tell.
+
+    Loads that missed L1 and did not reach the last cache were served by L2; lines fetched ahead
+    count as served where they lay, so a load that waits for one counts as a hit.
+    """
+    reasons: dict[str, str] = {}
+    loads = _shares(events, "load", reasons)
+    return ServedLoads(loads, _shares(events, "store", reasons), reasons)
+
+
+def _shares(events: dict[str, float], kind: str, reasons: dict[str, str]) -> dict[str, float]:
+    total, missed = events.get(f"l1d_{kind}s"), events.get(f"l1d_{kind}_misses")
+    if not total or missed is None:
+        wanting = [n for n in (f"l1d_{kind}s", f"l1d_{kind}_misses") if n not in events]
+        lacking = f"not counted here: {', '.join(wanting)}" if wanting else "none were counted"
+        reasons[f"{kind}s"] = f"{lacking}; {_SAMPLING}"
+        return {}
+    beyond = min(1.0, missed / total)
+    shares = {"L1": 1.0 - beyond}
+    last, memory = events.get(f"llc_{kind}s"), events.get(f"llc_{kind}_misses")
+    if last is None or memory is None:
+        shares["beyond L1"] = beyond
+        reasons[f"{kind}s.beyond_l1"] = f"the last cache's {kind}s are not counted; {_SAMPLING}"
+        return shares
+    at_last = min(beyond, last / total)
+    in_memory = min(at_last, memory / total)
+    return {**shares, "L2": beyond - at_last, "L3": at_last - in_memory, "memory": in_memory}

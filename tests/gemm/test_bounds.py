@@ -1,0 +1,89 @@
+"""The error bounds hold for honest arithmetic, and what lies beyond them is named."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from topout.gemm.bounds import (
+    UNIT_BF16,
+    UNIT_FP32,
+    Mismatch,
+    allowed_after_bf16_output,
+    allowed_error,
+    compare,
+    gamma,
+)
+from topout.gemm.inputs import as_doubles, from_bf16, to_bf16
+
+
+def test_gamma_by_hand() -> None:
+    assert gamma(1) == pytest.approx(UNIT_FP32, rel=1e-6)
+    assert gamma(0) == 0
+    with pytest.raises(ValueError, match="no bound"):
+        gamma(2**24)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 300))
+def test_a_sum_in_fp32_stays_within_its_bound(seed: int, k: int) -> None:
+    random = np.random.default_rng(seed)
+    a, b = (random.standard_normal(k).astype(np.float32) for _ in range(2))
+    found = np.float32(0)
+    for x, y in zip(a, b, strict=True):
+        found += x * y
+    exact = float(as_doubles(a) @ as_doubles(b))
+    magnitude = np.array([float(np.abs(as_doubles(a)) @ np.abs(as_doubles(b)))])
+    assert abs(float(found) - exact) <= allowed_error(magnitude, k, "fp32")[0]
+
+
+def test_a_result_rounded_to_bf16_stays_within_its_bound() -> None:
+    exact = np.random.default_rng(0).standard_normal(1000)
+    rounded = from_bf16(to_bf16(exact.astype(np.float32)))
+    allowed = allowed_after_bf16_output(exact, np.abs(exact) * UNIT_FP32)
+    assert (np.abs(rounded - exact) <= allowed).all()
+    assert allowed.max() < 2 * UNIT_BF16 * np.abs(exact).max()
+
+
+def test_int8_is_exact() -> None:
+    assert (allowed_error(np.full(3, 1e9), 100, "int8") == 0).all()
+
+
+def test_the_first_wrong_element_is_named() -> None:
+    exact = np.arange(12.0).reshape(3, 4)
+    found = exact.copy()
+    found[1, 2], found[2, 0] = 7.0, np.nan
+    comparison = compare(found, exact, np.full((3, 4), 0.5), np.array([10, 20, 30]))
+    mismatch = comparison.mismatch
+    assert mismatch == Mismatch(20, 2, 7.0, 6.0, 0.5, 2, 12)
+    assert str(mismatch) == (
+        "2 of 12 elements are wrong, first C[20][2] = 7 where 6 ± 0.5 is right"
+    )
+    assert comparison.error_of_bound == np.inf
+
+
+def test_within_the_bound_nothing_is_wrong() -> None:
+    exact = np.ones((2, 2))
+    comparison = compare(exact + 0.25, exact, np.full((2, 2), 0.5), np.arange(2))
+    assert comparison.mismatch is None and comparison.error_of_bound == 0.5
+
+
+def test_nan_and_infinities_must_be_where_they_belong() -> None:
+    exact = np.array([[np.nan, np.inf, -np.inf, 1.0]])
+    rows = np.arange(1)
+    assert compare(exact.copy(), exact, None, rows).mismatch is None
+    for column, wrong in ((0, 1.0), (1, -np.inf), (2, np.nan), (3, np.inf)):
+        found = exact.copy()
+        found[0, column] = wrong
+        mismatch = compare(found, exact, np.full((1, 4), 9.0), rows).mismatch
+        assert mismatch is not None and mismatch.column == column
+
+
+def test_one_element_reads_as_one() -> None:
+    mismatch = compare(np.array([[2.0]]), np.array([[1.0]]), None, np.arange(1)).mismatch
+    assert str(mismatch) == "the only element is wrong, first C[0][0] = 2 where 1 is right"
+
+
+def test_nothing_compares_as_right() -> None:
+    comparison = compare(np.zeros((0, 3)), np.zeros((0, 3)), None, np.arange(0))
+    assert comparison == (0.0, None)

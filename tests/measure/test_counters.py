@@ -1,0 +1,227 @@
+"""Counting hardware events, on a kernel that is played, and on the one that is here."""
+
+import errno
+import struct
+import threading
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topout.measure import counters
+from topout.measure.counters import (
+    GROUPS,
+    Event,
+    count_events,
+    scaled_count,
+    where_served,
+)
+from topout.measure.perf_system import NoCounters
+
+ONE = ((Event("cycles", 0, 0), Event("instructions", 0, 1)),)
+_INHERIT, _EXCLUDE_KERNEL = 1 << 1, 1 << 5
+
+
+class Played:
+    """A kernel on which each thread counts `value` of each event."""
+
+    def __init__(self, threads: int = 1, value: int = 100) -> None:
+        self.thread_list = list(range(10, 10 + threads))
+        self.value = value
+        self.opened: dict[int, tuple[int, int, int, int]] = {}  # type, config, thread, leader
+        self.flags: set[int] = set()
+        self.on: set[int] = set()
+        self.closed: list[int] = []
+        self.refuse: Callable[[int, int, int], int | None] = lambda type_, config, thread: None
+        self.times = (1000, 1000)
+
+    def threads(self) -> list[int]:
+        return self.thread_list
+
+    def open(self, attribute: bytes, thread: int, leader: int) -> int:
+        type_, size, config = struct.unpack_from("<IIQ", attribute)
+        assert size == len(attribute) == 112
+        if code := self.refuse(type_, config, thread):
+            raise OSError(code, "refused")
+        self.flags.add(struct.unpack_from("<Q", attribute, 40)[0])
+        descriptor = 100 + len(self.opened)
+        self.opened[descriptor] = (type_, config, thread, leader)
+        return descriptor
+
+    def enable(self, leader: int) -> None:
+        self.on.add(leader)
+
+    def disable(self, leader: int) -> None:
+        self.on.discard(leader)
+
+    def read(self, descriptor: int) -> bytes:
+        return struct.pack("<QQQ", self.value, *self.times)
+
+    def close(self, descriptor: int) -> None:
+        self.closed.append(descriptor)
+
+    def explain(self, error: OSError) -> str:
+        return f"because of {error.errno}"
+
+
+def test_every_thread_is_counted_and_every_descriptor_closed() -> None:
+    system = Played(threads=3)
+    seen: list[int] = []
+    counts = count_events(lambda: seen.append(len(system.on)), groups=ONE, system=system)
+    assert counts.events == {"cycles": 300.0, "instructions": 300.0}
+    assert counts.reasons == {}
+    assert seen == [3]  # one group on each thread was on meanwhile
+    assert system.on == set()
+    assert sorted(system.closed) == sorted(system.opened)
+
+
+def test_threads_that_start_later_are_inherited_and_the_kernel_left_out() -> None:
+    system = Played()
+    count_events(lambda: None, groups=ONE, system=system)
+    assert all(flags & _INHERIT and flags & _EXCLUDE_KERNEL for flags in system.flags)
+
+
+def test_events_of_a_group_follow_one_leader_on_each_thread() -> None:
+    system = Played(threads=2)
+    count_events(lambda: None, groups=ONE, system=system)
+    leaders = [leader for *_, leader in system.opened.values()]
+    assert leaders == [-1, 100, -1, 102]
+
+
+def test_an_event_that_one_thread_refuses_is_counted_on_none() -> None:
+    system = Played(threads=2)
+    system.refuse = lambda type_, config, thread: errno.ENOENT if (config, thread) == (1, 11) else 0
+    counts = count_events(lambda: None, groups=ONE, system=system)
+    assert counts.events == {"cycles": 200.0}
+    assert counts.reasons == {"instructions": f"because of {errno.ENOENT}"}
+    assert sorted(system.closed) == sorted(system.opened)
+
+
+def test_one_reason_for_all_is_said_once() -> None:
+    system = Played()
+    system.refuse = lambda *_: errno.EACCES
+    counts = count_events(lambda: None, groups=GROUPS, system=system)
+    assert counts.events == {}
+    assert counts.reasons == {"events": f"because of {errno.EACCES}"}
+
+
+def test_a_thread_that_has_ended_is_passed_over() -> None:
+    class Gone(Played):
+        def open(self, attribute: bytes, thread: int, leader: int) -> int:
+            if thread == 11:
+                raise ProcessLookupError(errno.ESRCH, "gone")
+            return super().open(attribute, thread, leader)
+
+    counts = count_events(lambda: None, groups=ONE, system=Gone(threads=3))
+    assert counts.events == {"cycles": 200.0, "instructions": 200.0}
+
+
+def test_what_the_action_raises_passes_and_all_is_closed() -> None:
+    system = Played()
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        count_events(fail, groups=ONE, system=system)
+    assert system.on == set()
+    assert sorted(system.closed) == sorted(system.opened)
+
+
+def test_without_perf_the_action_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise NoCounters("another system")
+
+    monkeypatch.setattr(counters, "linux_perf", refuse)
+    ran: list[int] = []
+    counts = count_events(lambda: ran.append(1))
+    assert (ran, counts.events, counts.reasons) == ([1], {}, {"events": "another system"})
+
+
+def test_a_counter_that_was_shared_is_scaled() -> None:
+    system = Played(value=50)
+    system.times = (1000, 250)
+    counts = count_events(lambda: None, groups=ONE, system=system)
+    assert counts.events["cycles"] == 200.0
+
+
+def test_a_counter_that_never_ran_is_a_reason() -> None:
+    system = Played()
+    system.times = (1000, 0)
+    counts = count_events(lambda: None, groups=ONE, system=system)
+    assert counts.events == {}
+    assert "no counter was free" in counts.reasons["cycles"]
+
+
+@pytest.mark.parametrize(
+    ("reading", "scaled"),
+    [
+        (struct.pack("<QQQ", 7, 100, 100), 7.0),
+        (struct.pack("<QQQ", 7, 100, 50), 14.0),
+        (struct.pack("<QQQ", 0, 0, 0), 0.0),
+        (struct.pack("<QQQ", 7, 100, 0), None),
+        (b"short", None),
+    ],
+)
+def test_scaling(reading: bytes, scaled: float | None) -> None:
+    assert scaled_count(reading) == scaled
+
+
+@given(st.binary(max_size=40))
+def test_no_reading_makes_it_fail(reading: bytes) -> None:
+    scaled = scaled_count(reading)
+    assert scaled is None or scaled >= 0
+
+
+def test_where_loads_were_served() -> None:
+    """100 loads: 10 missed the first cache, 4 came to the last, 1 missed it."""
+    events = {
+        "l1d_loads": 100.0,
+        "l1d_load_misses": 10.0,
+        "llc_loads": 4.0,
+        "llc_load_misses": 1.0,
+    }
+    served = where_served(events)
+    assert served.loads == pytest.approx({"L1": 0.90, "L2": 0.06, "L3": 0.03, "memory": 0.01})
+    assert "stores" in served.reasons
+    assert where_served({"l1d_loads": 100.0, "l1d_load_misses": 10.0}).loads == pytest.approx(
+        {"L1": 0.9, "beyond L1": 0.1}
+    )
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.floats(0, 1e12)
+            for name in ("l1d_loads", "l1d_load_misses", "llc_loads", "llc_load_misses")
+        },
+    )
+)
+def test_shares_are_shares(events: dict[str, float]) -> None:
+    served = where_served(events)
+    assert all(-1e-9 <= share <= 1 + 1e-9 for share in served.loads.values())
+    if served.loads:
+        assert sum(served.loads.values()) == pytest.approx(1.0)
+    else:
+        assert served.reasons["loads"]
+
+
+def test_this_machine_counts_or_says_why() -> None:
+    """Where it counts, a second thread's work is in the figures."""
+
+    def spin() -> None:
+        sum(range(200_000))
+
+    def both() -> None:
+        other = threading.Thread(target=spin)
+        other.start()
+        spin()
+        other.join()
+
+    counts = count_events(both)
+    assert counts.events or counts.reasons
+    if "instructions" in counts.events:
+        one = count_events(spin).events["instructions"]
+        assert counts.events["instructions"] > 1.5 * one
