@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from topout import Climb, ClimbRequest, climb, read, write
-from topout.rungs.run_folder import RUN_FILE
+from topout.run_folder import RUN_FILE
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = {

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from topout.errors import TopoutError
+    from topout.gemm.request import GemmRequest
     from topout.machine.report import report_machine
     from topout.models.load import load_decoder, resolve_model
     from topout.records import (
         Ceilings,
         Climb,
         CostReport,
+        GemmReport,
         Hardware,
         Machine,
         MachineReport,
+        RunReport,
         read,
         write,
     )
@@ -25,9 +28,12 @@ if TYPE_CHECKING:
     from topout.rungs.request import ClimbRequest
     from topout.rungs.rung import Rung
     from topout.verbs.check_count import check_count
+    from topout.verbs.compare_gemms import compare_gemms
     from topout.verbs.cost_request import CostRequest
     from topout.verbs.list_layers import list_layers
     from topout.verbs.report_cost import report_cost
+    from topout.verbs.run_model import run_model
+    from topout.verbs.run_request import RunRequest
     from topout.verbs.save_machine import save_machine
     from topout.verbs.work_example import work_example
 
@@ -37,13 +43,18 @@ __all__ = [
     "ClimbRequest",
     "CostReport",
     "CostRequest",
+    "GemmReport",
+    "GemmRequest",
     "Hardware",
     "Machine",
     "MachineReport",
+    "RunReport",
+    "RunRequest",
     "Rung",
     "TopoutError",
     "check_count",
     "climb",
+    "compare_gemms",
     "list_layers",
     "load_decoder",
     "read",
@@ -51,6 +62,7 @@ __all__ = [
     "report_machine",
     "resolve_model",
     "resume",
+    "run_model",
     "save_machine",
     "work_example",
     "write",
@@ -66,9 +78,13 @@ _HOMES = {
     "ClimbRequest": "topout.rungs.request",
     "Rung": "topout.rungs.rung",
     "check_count": "topout.verbs.check_count",
+    "GemmRequest": "topout.gemm.request",
+    "compare_gemms": "topout.verbs.compare_gemms",
     "CostRequest": "topout.verbs.cost_request",
     "list_layers": "topout.verbs.list_layers",
     "report_cost": "topout.verbs.report_cost",
+    "RunRequest": "topout.verbs.run_request",
+    "run_model": "topout.verbs.run_model",
     "save_machine": "topout.verbs.save_machine",
     "work_example": "topout.verbs.work_example",
 }

@@ -11,10 +11,10 @@ from tests.rungs.small_models import write_model
 from topout.errors import InputError, OutputError
 from topout.models.load import resolve_model
 from topout.records import RungResult, Status, Verification
+from topout.run_folder import RunFolder
 from topout.rungs.climb import UnsavedError, _continued, climb
 from topout.rungs.registry import class_of, find_rung, reason_to_skip
 from topout.rungs.request import ClimbRequest
-from topout.rungs.run_folder import RunFolder
 from topout.rungs.rung import Build
 
 TEXT = str(Path(__file__).parent.parent.parent / "LICENSE")

@@ -86,7 +86,7 @@ def test_a_phase_bound_by_memory() -> None:
     # fp32: 1e6 FLOP/s, 1e4 B/s. 2e4 B take 2 s, 5e5 FLOPs 0.5 s; 2.5 s were measured.
     work = Work(flops=5e5, bytes=2e4, working_set_bytes=1e4)
     found = place_phase(
-        [2.4, 2.5, 2.6], 10, work, "fp32", CONTEXT, speedup=None, predicted_time_s=2.2
+        [2.4, 2.5, 2.6], 10, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted_time_s=2.2
     )
     assert found.time_s.median == 2.5
     assert found.tokens_per_s.median == pytest.approx(4.0)
@@ -110,7 +110,9 @@ def test_a_phase_bound_by_memory() -> None:
 )
 def test_the_largest_part_is_the_bound(flops: float, measured_s: float, bound: str) -> None:
     work = Work(flops=flops, bytes=2e4, working_set_bytes=1e4)
-    found = place_phase([measured_s], 1, work, "fp32", CONTEXT, speedup=None, predicted_time_s=None)
+    found = place_phase(
+        [measured_s], 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted_time_s=None
+    )
     assert found.bound == bound
 
 
@@ -121,7 +123,9 @@ def test_the_ceilings_are_those_of_the_type_and_the_working_set() -> None:
     context = msgspec.structs.replace(CONTEXT, ceilings=levels)
     for size, rate in ((10**4, 1e5), (10**6, 1e3), (10**5, 1e4)):
         work = Work(flops=1.0, bytes=1.0, working_set_bytes=size)
-        found = place_phase([1.0], 1, work, "bf16", context, speedup=None, predicted_time_s=None)
+        found = place_phase(
+            [1.0], 1, work, "bf16", context.ceilings, 1, speedup=None, predicted_time_s=None
+        )
         assert found.ceiling_bytes_per_s == pytest.approx(rate)
         assert found.ceiling_flops_per_s == 4e6
 
@@ -131,7 +135,9 @@ def test_without_a_compute_ceiling_there_is_no_mfu() -> None:
         CONTEXT, ceilings=msgspec.structs.replace(CEILINGS, compute=[])
     )
     work = Work(flops=5e5, bytes=2e4, working_set_bytes=1e4)
-    found = place_phase([2.5], 1, work, "fp32", context, speedup=None, predicted_time_s=None)
+    found = place_phase(
+        [2.5], 1, work, "fp32", context.ceilings, 1, speedup=None, predicted_time_s=None
+    )
     assert found.mfu_of_ceiling is None and found.ceiling_flops_per_s is None
     assert found.bound == "memory"
 
@@ -178,7 +184,9 @@ def test_utilization_is_time_at_the_ceiling_over_time(
     times_s: list[float], flops: float, moved: float
 ) -> None:
     work = Work(flops=flops, bytes=moved, working_set_bytes=1e6)
-    found = place_phase(times_s, 1, work, "fp32", CONTEXT, speedup=None, predicted_time_s=None)
+    found = place_phase(
+        times_s, 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted_time_s=None
+    )
     assert found.mfu_of_ceiling == pytest.approx(flops / 1e6 / found.time_s.median)
     assert found.mbu_of_ceiling == pytest.approx(moved / 1e4 / found.time_s.median)
 

@@ -6,7 +6,9 @@ import typer
 
 from topout.cli.climb import climb
 from topout.cli.cost import cost
+from topout.cli.gemm import gemm
 from topout.cli.machine import machine
+from topout.cli.run import run
 from topout.errors import TopoutError
 
 __all__ = ["app", "main"]
@@ -31,7 +33,9 @@ def topout() -> None:
 
 app.command()(machine)
 app.command()(cost)
+app.command()(run)
 app.command()(climb)
+app.command()(gemm)
 
 
 def main() -> None:

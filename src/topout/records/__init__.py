@@ -123,6 +123,12 @@ from topout.records.record import (
     read,
     write,
 )
+from topout.records.run import (
+    GemmSwap,
+    ProductCounts,
+    RunReport,
+    RunResult,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -165,6 +171,7 @@ __all__ = [
     "GemmResult",
     "GemmShape",
     "GemmStatus",
+    "GemmSwap",
     "Gpu",
     "GraphNode",
     "GraphPort",
@@ -202,8 +209,11 @@ __all__ = [
     "PhasePrediction",
     "PhaseResult",
     "Prediction",
+    "ProductCounts",
     "Rates",
     "Record",
+    "RunReport",
+    "RunResult",
     "RunSample",
     "RungResult",
     "Status",

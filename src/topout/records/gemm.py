@@ -85,6 +85,8 @@ class GemmReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="gemm"
     """What `topout gemm` writes."""
 
     schema_version: int = SCHEMA_VERSION
+    topout_version: str
+    created_at: str  # ISO 8601, UTC
     machine: Machine
     ceilings: Ceilings | None = None
     threads: int  # the most that were asked for

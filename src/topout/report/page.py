@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from topout import records
-from topout.records import Climb, CostReport, ExampleReport, LayersReport
+from topout.records import Climb, CostReport, ExampleReport, GemmReport, LayersReport, RunReport
 from topout.report.chart_theme import VEGA_LITE, Chart, chart_svg
 
-PageRecord = Climb | CostReport | ExampleReport | LayersReport
+PageRecord = Climb | CostReport | ExampleReport | GemmReport | LayersReport | RunReport
 
 
 @dataclass(frozen=True, slots=True)

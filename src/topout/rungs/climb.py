@@ -16,12 +16,12 @@ from topout.measure.runner import StoppingRule
 from topout.models.known import DRAFTS, bundled_folder
 from topout.models.load import ModelSource, resolve_model
 from topout.records import Climb, Machine, ModelSummary, WorkloadSummary
+from topout.rungs.climb_folder import ClimbFolder
 from topout.rungs.compile import Compile
 from topout.rungs.ladder import Ladder, LadderSetup, Notify
 from topout.rungs.rates import RatesRequest, load_or_measure_rates
 from topout.rungs.registry import select_rungs
 from topout.rungs.request import ClimbRequest
-from topout.rungs.run_folder import RunFolder
 from topout.rungs.rung import Rung
 from topout.rungs.texts import Texts, cut_texts
 from topout.rungs.worker import ModelChoice, Preparation
@@ -32,7 +32,7 @@ SCORED_TOKENS = 64  # of a window, at most: each is a pass of the model
 class Interrupted(KeyboardInterrupt):
     """A climb was interrupted; what was finished is in `climb` and `folder`."""
 
-    def __init__(self, climb: Climb | None, folder: RunFolder) -> None:
+    def __init__(self, climb: Climb | None, folder: ClimbFolder) -> None:
         self.climb = climb
         self.folder = folder
         super().__init__()
@@ -57,8 +57,8 @@ class _Subject(msgspec.Struct, frozen=True):
 
 
 def climb(
-    request: ClimbRequest, *, folder: RunFolder | None = None, notify: Notify | None = None
-) -> tuple[Climb, RunFolder]:
+    request: ClimbRequest, *, folder: ClimbFolder | None = None, notify: Notify | None = None
+) -> tuple[Climb, ClimbFolder]:
     """Climb the ladder with a model; returns the record and the folder that it lies in.
 
     `folder` of an earlier climb resumes it. Raises a TopoutError for bad input before anything is
@@ -70,7 +70,7 @@ def climb(
     subject = _resolve(request)
     earlier = folder.load() if folder is not None else None
     is_resumed = folder is not None
-    folder = folder or RunFolder.create(subject.source.name)
+    folder = folder or ClimbFolder.create("climb", subject.source.name)
     folder.prepare()
     folder.save_request(request)
     ladder: Ladder | None = None
@@ -91,9 +91,9 @@ def climb(
     return record, folder
 
 
-def resume(path: Path, *, notify: Notify | None = None) -> tuple[Climb, RunFolder]:
+def resume(path: Path, *, notify: Notify | None = None) -> tuple[Climb, ClimbFolder]:
     """Go on with an interrupted climb in its folder; finished rungs are not measured again."""
-    folder = RunFolder(path)
+    folder = ClimbFolder(path)
     return climb(folder.load_request(), folder=folder, notify=notify)
 
 
@@ -151,7 +151,9 @@ def _resolve_draft(request: ClimbRequest, source: ModelSource) -> ModelSource | 
     return draft
 
 
-def _set_up(subject: _Subject, rungs: list[Rung], folder: RunFolder, notify: Notify) -> LadderSetup:
+def _set_up(
+    subject: _Subject, rungs: list[Rung], folder: ClimbFolder, notify: Notify
+) -> LadderSetup:
     """Measure what predictions need, and cut the text."""
     request, source, workload = subject.request, subject.source, subject.workload
     scored = min(SCORED_TOKENS, workload.new_tokens)
@@ -181,7 +183,7 @@ def _set_up(subject: _Subject, rungs: list[Rung], folder: RunFolder, notify: Not
         elapsed_s=0.0,
         machine=subject.machine,
         ceilings=ceilings,
-        model=_summary(source, subject.draft),
+        model=model_summary(source, subject.draft),
         workload=workload,
         max_loss=request.max_loss,
         doubts=doubts,
@@ -203,15 +205,15 @@ def _set_up(subject: _Subject, rungs: list[Rung], folder: RunFolder, notify: Not
 def _preparation(subject: _Subject, workload: WorkloadSummary, texts: Texts) -> Preparation:
     return Preparation(
         stack=[],
-        model=_choice(subject.source),
-        draft=_choice(subject.draft) if subject.draft is not None else None,
+        model=model_choice(subject.source),
+        draft=model_choice(subject.draft) if subject.draft is not None else None,
         workload=workload,
         texts=str(texts.path.absolute()),
         quantized_folder=str(writable_cache_folder("quantized")),
     )
 
 
-def _choice(source: ModelSource) -> ModelChoice:
+def model_choice(source: ModelSource) -> ModelChoice:
     """How a worker finds the same model: by its folder, or by name and seed."""
     return ModelChoice(
         name_or_path=str(source.folder.absolute()) if source.folder is not None else source.name,
@@ -226,7 +228,8 @@ def _stopping_rule(request: ClimbRequest) -> StoppingRule:
     return StoppingRule(time_budget_s=request.time_per_rung_s)
 
 
-def _summary(source: ModelSource, draft: ModelSource | None) -> ModelSummary:
+def model_summary(source: ModelSource, draft: ModelSource | None) -> ModelSummary:
+    """What a record says of a model, and of the draft beside it."""
     config = source.config
     return ModelSummary(
         name=source.name,

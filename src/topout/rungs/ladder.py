@@ -23,12 +23,12 @@ from topout.records import (
     Verification,
 )
 from topout.records import Duel as DuelResult
+from topout.run_folder import RunFolder
 from topout.rungs.candidate import Candidate, label_of
 from topout.rungs.findings import climb_findings
 from topout.rungs.placement import mean_run, prediction_error
 from topout.rungs.registry import BASELINE, class_of, reason_to_skip, stack_with
 from topout.rungs.results import Outcome, Results, duel_result
-from topout.rungs.run_folder import RunFolder
 from topout.rungs.rung import Build, Rung
 from topout.rungs.texts import Texts
 from topout.rungs.worker import Preparation, make_build

@@ -8,7 +8,7 @@ import msgspec
 from topout.cost.ceiling_lookup import bandwidth_at, compute_at
 from topout.cost.op_time import ELEMENT_BYTES
 from topout.cost.ops import product_flops
-from topout.cost.predict import Context, Expectation
+from topout.cost.predict import Expectation
 from topout.cost.transformer import kv_elements, pass_ops
 from topout.measure.runner import Duel
 from topout.measure.stats import estimate, inverse, paired_ratio
@@ -16,6 +16,7 @@ from topout.models.architectures.decoder import architecture_of
 from topout.models.config import ModelConfig
 from topout.records import (
     Bound,
+    Ceilings,
     Dtype,
     PairedRatio,
     PhaseResult,
@@ -117,16 +118,16 @@ def place_phase(
     tokens: int,
     work: Work,
     dtype: Dtype,
-    context: Context,
+    ceilings: Ceilings,
+    threads: int,
     *,
     speedup: PairedRatio | None,
     predicted_time_s: float | None,
 ) -> PhaseResult:
     """A phase against the ceilings; `tokens` come out of (or go into) one `times_s`."""
     time_s = estimate(times_s)
-    threads = context.workload.threads
-    peak = compute_at(context.ceilings, dtype, threads)
-    bandwidth = bandwidth_at(context.ceilings, work.working_set_bytes, threads)
+    peak = compute_at(ceilings, dtype, threads)
+    bandwidth = bandwidth_at(ceilings, work.working_set_bytes, threads)
     compute_s = work.flops / peak if peak else 0.0
     memory_s = work.bytes / bandwidth
     rest_s = time_s.median - max(compute_s, memory_s)

@@ -135,7 +135,8 @@ class Results:
             workload.batch_size * workload.prompt_len,
             prefill_work(config, expectation, workload),
             expectation.arithmetic,
-            context,
+            context.ceilings,
+            workload.threads,
             speedup=ratios.prefill if ratios else None,
             predicted_time_s=result.prediction.prefill.time_s,
         )
@@ -144,7 +145,8 @@ class Results:
             workload.batch_size,
             decode_work(config, expectation, workload, per_pass),
             expectation.arithmetic,
-            context,
+            context.ceilings,
+            workload.threads,
             speedup=ratios.decode if ratios else None,
             predicted_time_s=result.prediction.decode.time_s,
         )

@@ -11,7 +11,7 @@
 // - A vector multiply-add comes with a load of B, a load of C and a store of C. The core could do
 //   two multiply-adds a cycle, but stores only one vector a cycle: half of the peak at the best.
 // - All of B goes by for each row of C: m · n · k · 4 bytes = 4 GiB, out of the cache that holds
-//   B's 4 MiB, here the third-level one (2 bytes moved for each 1 FLOP).
+//   B's 4 MiB, here the third-level one (2 bytes moved for each FLOP).
 //
 // To run it: topout gemm --shape 1024x1024x1024
 // Reached, on a Zen 5 virtual machine, 2 threads: @loop_order2@ GFLOP/s (1 thread: @loop_order1@).

@@ -11,7 +11,7 @@
 // - One sum at a time. Floating-point addition is not associative, and without -ffast-math (which
 //   none of the versions is given) the compiler may not split the sum over the lanes of a vector.
 //   Each addition waits for the one before, 2 to 4 cycles: at 4 GHz at most 2 to 4 GFLOP/s, of
-//   the 262 that one core here can do.
+//   the 265 that one core here can do.
 //
 // To run it: topout gemm --shape 1024x1024x1024
 // Reached, on a Zen 5 virtual machine, 2 threads: @naive2@ GFLOP/s (1 thread: @naive1@).

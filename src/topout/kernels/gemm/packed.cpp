@@ -13,13 +13,14 @@
 //
 // The sizes: width is 8 vectors, because a core that starts two multiply-adds a cycle, each of
 // which takes 4 cycles, is busy with 8 independent sums, and not with fewer. At 8 · 16 = 128
-// columns (AVX-512), block_k = 64 makes a panel of 128 · 64 · 4 = 32 KiB: it stays in the
-// first-level cache while the block_i rows of A go over it. The block of A, 64 · 64 · 4 = 16 KiB,
-// stays in the second-level one. block_j bounds the memory of the packed panels: 1 MiB.
+// columns (AVX-512), block_k = 64 makes a panel of 128 · 64 · 4 = 32 KiB (AVX2: 16 KiB): it
+// stays in a first-level cache of 48 KiB while the block_i rows of A go over it. The block of A,
+// 64 · 64 · 4 = 16 KiB, stays in the second-level one. block_j bounds the memory of the packed
+// panels: 1 MiB.
 //
-// What holds it back: a load of B for each multiply-add, and A's elements besides. A core that loads
-// two vectors a cycle could just keep up with two multiply-adds a cycle, if each panel were in
-// the first-level cache whenever it is wanted. Several rows at once would use each load several
+// What holds it back: a load of B for each multiply-add, and A's elements besides. A core that
+// loads two vectors a cycle could just keep up with two multiply-adds a cycle, if each panel were
+// in the first-level cache whenever it is wanted. Several rows at once would use each load several
 // times: the next step.
 //
 // To run it: topout gemm --shape 1024x1024x1024

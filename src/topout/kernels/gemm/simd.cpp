@@ -16,15 +16,16 @@
 // + and * work by lanes, and which become whatever instructions the target has.
 //
 // g++ 12 holds an array in registers for certain only when every loop over it is unrolled before it
-// decides where the array lives: hence TOPOUT_UNROLL on each of them. Without it, -O3 sends all 24
-// sums through the stack between the loops, 120 references instead of @stack@, and 5 % of the speed
-// is gone; small changes of the source decide whether the innermost loop has them as well. A test
-// disassembles this file and looks for them there.
+// decides where the array lives: hence TOPOUT_UNROLL on each of them. Without it -O3 sends all 24
+// sums through the stack before and after the innermost loop, with 144 references to it where there
+// are 24 (store_part's), and small changes of the source decide whether it does so in that loop as
+// well. A test disassembles this file and looks for them there.
 //
 // The blocks, of AVX-512: a panel of B, block_k · 64 · 4 = 64 KiB, comes from the second-level
-// cache at 256 bytes per 12 cycles, which is well below the 32 to 64 bytes a cycle that it gives; so
-// it need not fit the first level, where the tile's rows of A are, 6 · 256 · 4 = 6 KiB. A block of
-// A, 48 · 256 · 4 = 48 KiB, is in the second level as well. block_j bounds the packed panels: 4 MiB.
+// cache at 256 bytes per 12 cycles, which is well below the 32 to 64 bytes a cycle that it gives;
+// so it need not fit the first level, where the tile's rows of A are, 6 · 256 · 4 = 6 KiB. A block
+// of A, 48 · 256 · 4 = 48 KiB, is in the second level as well. block_j bounds the packed panels:
+// 4 MiB.
 //
 // What holds it back: rows are dealt out to the threads 48 at a time, so that 64 rows occupy two
 // threads badly and 8 rows only one; all threads wait for each other twice per block; and the
@@ -152,7 +153,8 @@ template <int Rows>
   for (std::int64_t p = 0; p < depth; ++p, a += Rows, panel += width) {
     Vector b[tile_vectors];
     TOPOUT_UNROLL
-    for (int v = 0; v < tile_vectors; ++v) b[v] = *reinterpret_cast<const Vector*>(panel + v * lanes);
+    for (int v = 0; v < tile_vectors; ++v)
+      b[v] = *reinterpret_cast<const Vector*>(panel + v * lanes);
     TOPOUT_UNROLL
     for (int r = 0; r < Rows; ++r) {
       TOPOUT_UNROLL

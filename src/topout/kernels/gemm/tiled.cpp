@@ -4,8 +4,8 @@
 // The sizes, from the caches outwards:
 // - block_j = 1024 columns: a piece of a row of C is 1024 · 4 = 4 KiB, and stays in the first-level
 //   cache (32 to 48 KiB) with the piece of B's row that is read beside it, while block_k rows of B
-//   go by. Shorter pieces cost more: at 512 columns the innermost loop has 32 turns, and entering
-//   and leaving it weighs as much as 10 of them (57 instead of 73 GFLOP/s on one thread).
+//   go by. Shorter pieces enter and leave the innermost loop more often, and read B in shorter
+//   runs: with 512 columns, 32 turns of AVX-512, one thread did 58 instead of 73 GFLOP/s here.
 // - block_k = 64 rows: a block of B is 64 · 4 KiB = 256 KiB, and fits the second-level cache of one
 //   core (1 MiB here, 512 KiB and more elsewhere) with room for A and C.
 // - block_i = 64 rows: each block of B serves 64 rows of C before the next one comes. It is also
@@ -13,7 +13,8 @@
 //
 // From the third-level cache or memory come now, at 1024 × 1024 × 1024:
 //   B  m/block_i · k · n · 4  = 16 · 4 MiB = 64 MiB  (`loop_order`: 4 GiB)
-//   C  k/block_k · m · n · 8  = 16 · 8 MiB = 128 MiB (read and written once per block of k)
+//   C  m · n · 8              = 8 MiB; but 16 · 8 MiB = 128 MiB, once per block of k, where the
+//                               second-level cache cannot keep 64 rows of C (256 KiB) beside B
 //   A  n/block_j · m · k · 4  = 4 MiB
 // What stays as it was is the innermost loop: two loads and a store per multiply-add.
 //

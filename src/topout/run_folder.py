@@ -1,4 +1,4 @@
-"""The folder of one climb: its request, its result rung by rung, logs and scratch files."""
+"""The folder of one run of a verb: its record, its page, logs and scratch files."""
 
 import contextlib
 import os
@@ -6,21 +6,19 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Self
 
-import msgspec
-
-from topout.errors import InputError, OutputError, RecordError
-from topout.records import Climb, read, write
-from topout.rungs.request import ClimbRequest
+from topout.errors import OutputError
+from topout.records.record import Record, write
 
 RUN_FILE = "run.json"
-REQUEST_FILE = "request.json"
 REPORT_FILE = "report.html"
 HOME_VARIABLE = "TOPOUT_HOME"
+_MOST_IN_A_SECOND = 100
 
 
 class RunFolder:
-    """`run.json` (the record so far), `request.json`, `report.html`, `logs/`, `scratch/`."""
+    """`run.json` (the record so far), `report.html`, `logs/`, `scratch/`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,14 +26,14 @@ class RunFolder:
         self.scratch = path / "scratch"
 
     @classmethod
-    def create(cls, model: str) -> "RunFolder":
+    def create(cls, verb: str, subject: str) -> Self:
         """A new folder under $TOPOUT_HOME, or `topout-runs` here; raises OutputError."""
         home = Path(os.environ.get(HOME_VARIABLE) or "topout-runs")
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")[-60:] or "model"
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", subject).strip("-.")[-60:] or "unnamed"
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        for attempt in range(100):
+        for attempt in range(_MOST_IN_A_SECOND):
             suffix = f"-{attempt}" if attempt else ""
-            folder = cls(home / f"{stamp}-climb-{name}{suffix}")
+            folder = cls(home / f"{stamp}-{verb}-{name}{suffix}")
             try:
                 folder.path.mkdir(parents=True, exist_ok=False)
             except FileExistsError:
@@ -54,39 +52,9 @@ class RunFolder:
             except OSError as error:
                 raise _not_created(folder, error) from None
 
-    def save_request(self, request: ClimbRequest) -> None:
-        """Remember the request, so that the climb can be resumed."""
-        text = msgspec.json.format(msgspec.json.encode(request), indent=1) + b"\n"
-        try:
-            (self.path / REQUEST_FILE).write_bytes(text)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self.path / REQUEST_FILE}: {error.strerror}.",
-                f"Set {HOME_VARIABLE} to a folder with room.",
-            ) from None
-
-    def load_request(self) -> ClimbRequest:
-        """The request of an earlier climb; raises InputError or RecordError."""
-        path = self.path / REQUEST_FILE
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=ClimbRequest)
-        except OSError as error:
-            raise InputError(
-                f"cannot resume {self.path}: {error.strerror} ({REQUEST_FILE}).",
-                "Give the folder of an earlier climb.",
-            ) from None
-        except msgspec.DecodeError as error:
-            raise RecordError(f"{path} is damaged ({error}).", "Climb anew.") from None
-
-    def save(self, climb: Climb) -> None:
+    def save(self, record: Record) -> None:
         """Write the record so far; raises OutputError."""
-        write(climb, self.path / RUN_FILE)
-
-    def load(self) -> Climb | None:
-        """The record of an earlier climb; None before its first rung was finished."""
-        if not (self.path / RUN_FILE).exists():
-            return None
-        return read(self.path / RUN_FILE, Climb)
+        write(record, self.path / RUN_FILE)
 
     def save_report(self, page: str) -> Path:
         """Write the page and return its path; raises OutputError."""
@@ -101,13 +69,13 @@ class RunFolder:
 
     def discard_if_empty(self) -> None:
         """Remove a folder in which nothing was recorded or logged; others stay."""
-        has_logs = self.logs.is_dir() and any(self.logs.iterdir())
+        has_logs = any(file.stat().st_size for file in self.logs.glob("*"))
         if not has_logs and not (self.path / RUN_FILE).exists():
             with contextlib.suppress(OSError):
                 shutil.rmtree(self.path)
 
     def clean(self) -> None:
-        """Remove what only a running climb needs."""
+        """Remove what only a run in progress needs."""
         with contextlib.suppress(OSError):
             shutil.rmtree(self.scratch)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.report.example_climb import example_climb
 from topout.errors import InputError, OutputError, RecordError
+from topout.rungs.climb_folder import ClimbFolder
 from topout.rungs.request import ClimbRequest
-from topout.rungs.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("../../etc/passwd", "etc-passwd"),
         ("my model (v2)", "my-model-v2"),
         ("größe", "gr-e"),
-        ("...", "model"),
-        ("", "model"),
+        ("...", "unnamed"),
+        ("", "unnamed"),
         ("x" * 100, "x" * 60),
     ],
 )
 def test_the_models_name_is_made_fit_for_a_folder(model: str, name: str, home: Path) -> None:
-    folder = RunFolder.create(model)
+    folder = ClimbFolder.create("climb", model)
     assert folder.path.parent == home
     stamp, rest = folder.path.name[:15], folder.path.name[15:]
     time.strptime(stamp, "%Y%m%d-%H%M%S")
@@ -49,7 +49,7 @@ def test_the_models_name_is_made_fit_for_a_folder(model: str, name: str, home: P
 )
 @given(st.text(max_size=80))
 def test_any_name_stays_within_the_home(home: Path, model: str) -> None:
-    folder = RunFolder.create(model)
+    folder = ClimbFolder.create("climb", model)
     assert folder.path.parent == home
     assert folder.path.resolve().parent == home.resolve()
     assert folder.path.is_dir()
@@ -59,14 +59,14 @@ def test_two_climbs_of_one_second_have_folders_of_their_own(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
-    paths = [RunFolder.create("gpt2").path.name for _ in range(3)]
+    paths = [ClimbFolder.create("climb", "gpt2").path.name for _ in range(3)]
     assert paths == [f"20260101-000000-climb-gpt2{suffix}" for suffix in ("", "-1", "-2")]
 
 
 def test_without_a_home_runs_lie_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOPOUT_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert RunFolder.create("gpt2").path.resolve().parent == tmp_path / "topout-runs"
+    assert ClimbFolder.create("climb", "gpt2").path.resolve().parent == tmp_path / "topout-runs"
 
 
 # --- what cannot be written -------------------------------------------------------------------
@@ -79,17 +79,17 @@ def test_a_home_that_cannot_be_made_is_named(
     for home in (tmp_path / "file", tmp_path / "file" / "runs"):
         monkeypatch.setenv("TOPOUT_HOME", str(home))
         with pytest.raises(OutputError, match=r"cannot create .*file.*Set TOPOUT_HOME"):
-            RunFolder.create("gpt2")
+            ClimbFolder.create("climb", "gpt2")
 
 
 def test_what_stands_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("in the way")
     with pytest.raises(OutputError, match=r"cannot create .*logs: File exists"):
-        RunFolder(tmp_path).prepare()
+        ClimbFolder(tmp_path).prepare()
 
 
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
-    gone = RunFolder(tmp_path / "gone")
+    gone = ClimbFolder(tmp_path / "gone")
     with pytest.raises(OutputError, match=r"cannot write .*request\.json"):
         gone.save_request(ClimbRequest(model="gpt2"))
     with pytest.raises(OutputError, match=r"cannot write .*run\.json"):
@@ -102,12 +102,12 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_a_climb_and_its_request_are_read_back(home: Path) -> None:
-    folder = RunFolder.create("gpt2")
+    folder = ClimbFolder.create("climb", "gpt2")
     assert folder.load() is None
     request, climb = ClimbRequest(model="gpt2", top_k=7), example_climb()
     folder.save_request(request)
     folder.save(climb)
-    again = RunFolder(folder.path)
+    again = ClimbFolder(folder.path)
     assert again.load_request() == request
     assert again.load() == climb
 
@@ -115,24 +115,24 @@ def test_a_climb_and_its_request_are_read_back(home: Path) -> None:
 def test_a_folder_without_a_request_cannot_be_resumed(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(InputError, match=r"cannot resume .*request\.json"):
-            RunFolder(path).load_request()
+            ClimbFolder(path).load_request()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"model": 3}', '{"model": "a", "dtype": "x"}'])
 def test_a_damaged_request_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text(text)
     with pytest.raises(RecordError, match=r"request\.json is damaged"):
-        RunFolder(tmp_path).load_request()
+        ClimbFolder(tmp_path).load_request()
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"schema_version": 1')
     with pytest.raises(RecordError, match=r"run\.json"):
-        RunFolder(tmp_path).load()
+        ClimbFolder(tmp_path).load()
 
 
 def test_the_page_is_saved(home: Path) -> None:
-    path = RunFolder.create("gpt2").save_report("<html>größer</html>")
+    path = ClimbFolder.create("climb", "gpt2").save_report("<html>größer</html>")
     assert path.read_text(encoding="utf-8") == "<html>größer</html>"
 
 
@@ -140,7 +140,7 @@ def test_the_page_is_saved(home: Path) -> None:
 
 
 def test_scratch_files_are_removed_and_the_rest_stays(home: Path) -> None:
-    folder = RunFolder.create("gpt2")
+    folder = ClimbFolder.create("climb", "gpt2")
     (folder.scratch / "texts.safetensors").write_text("x")
     (folder.logs / "a.log").write_text("x")
     folder.clean()
@@ -150,14 +150,14 @@ def test_scratch_files_are_removed_and_the_rest_stays(home: Path) -> None:
 
 
 def test_a_folder_in_which_nothing_happened_is_discarded(home: Path) -> None:
-    folder = RunFolder.create("gpt2")
+    folder = ClimbFolder.create("climb", "gpt2")
     folder.save_request(ClimbRequest(model="gpt2"))
     folder.discard_if_empty()
     assert not folder.path.exists()
 
 
 def test_a_folder_with_a_record_or_a_log_is_not_discarded(home: Path) -> None:
-    recorded, logged = RunFolder.create("gpt2"), RunFolder.create("gpt2")
+    recorded, logged = ClimbFolder.create("climb", "gpt2"), ClimbFolder.create("climb", "gpt2")
     recorded.save(example_climb())
     (logged.logs / "a.log").write_text("x")
     for folder in (recorded, logged):
