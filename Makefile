@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: climb test check lint install clean figures
+.PHONY: climb test kernels-test check lint install clean figures
 
 climb: install
 	$(BIN)/topout climb
 
 test: install lint
 	$(BIN)/python -m pytest
+
+# The native kernels alone, under sanitizers.
+kernels-test: install
+	$(BIN)/python -m pytest tests/kernels
 
 lint: install
 	$(BIN)/ruff check .

@@ -65,7 +65,7 @@ class Scratch {
  public:
   // nullptr when there is no memory.
   char* of(std::int64_t bytes) {
-    if (bytes <= bytes_) return memory_.get();
+    if (memory_ != nullptr && bytes <= bytes_) return memory_.get();
     memory_.reset();
     memory_ = allocate(bytes);
     bytes_ = memory_ == nullptr ? 0 : bytes;

@@ -86,15 +86,15 @@ inline float quantize_s8(const float* x, std::int64_t k, std::int64_t group, cha
   const float step = quantization_step(x, k), inverse = inverse_step(step);
   auto* bytes = reinterpret_cast<std::int8_t*>(out);
   for (std::int64_t first = 0; first < k; first += group) {
-    std::int32_t sum = 0;
+    std::uint32_t sum = 0;
     for (std::int64_t eight = first; eight < first + group; eight += 8) {
       TOPOUT_UNROLLED for (int byte = 0; byte < 8; ++byte) {
         const std::int32_t value = quantized(x[eight + int4_activation_place(byte)], inverse);
         bytes[eight + byte] = static_cast<std::int8_t>(value);
-        sum += value;
+        sum += static_cast<std::uint32_t>(value);
       }
     }
-    sums[first / group] = static_cast<float>(sum);
+    sums[first / group] = static_cast<float>(static_cast<std::int32_t>(sum));
   }
   return step;
 }

@@ -8,11 +8,12 @@ namespace topout {
 
 enum class Activation : int { kNone = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kSilu = 4 };
 
-// e^x within 2 units in the last place for x in [−87, 88], clamped beyond; NaN stays.
+// e^x within 2 units in the last place for x in [−87, 88]; below it is e^−87, above 88.4 infinite;
+// NaN stays.
 // x = n·ln 2 + r with |r| ≤ ln 2 / 2, and e^r by its Taylor polynomial of degree 6 with the last
 // coefficients adjusted to the interval.
 inline Floats exponential(Floats x) {
-  const Floats most = splat<Floats>(88.0f), least = splat<Floats>(-87.0f);
+  const Floats most = splat<Floats>(89.0f), least = splat<Floats>(-87.0f);
   x = x > most ? most : x;
   x = x < least ? least : x;
   const Floats rounded = x * 1.44269504f + kRounder;
@@ -47,7 +48,7 @@ inline Floats activate(const Floats& x, Activation activation) {
     case Activation::kGeluTanh:
       // 0.5·(1 + tanh u) = 1 / (1 + e^(−2u))
       return x / (1.0f + exponential(x * (-1.59576912f - 0.07135481f * x * x)));
-    case Activation::kRelu: return x < 0.0f ? x * 0.0f : x;
+    case Activation::kRelu: return x < 0.0f ? Floats{} : x;
     case Activation::kSilu: return x / (1.0f + exponential(-x));
     case Activation::kNone: break;
   }

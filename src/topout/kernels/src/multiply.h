@@ -77,9 +77,9 @@ class Scratch {
   ~Scratch() { std::free(data_); }
 
   char* of(std::size_t bytes) {
-    if (bytes <= bytes_) return data_;
+    if (data_ != nullptr && bytes <= bytes_) return data_;
     std::free(data_);
-    bytes_ = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    bytes_ = (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
     data_ = static_cast<char*>(std::aligned_alloc(kAlignment, bytes_));
     if (data_ == nullptr) std::abort();  // some MiB: the process is at its end
     return data_;

@@ -49,6 +49,9 @@ inline void unfold_panel(const PackedWeights& weights, std::int64_t panel, std::
         put_unfolded<4>(values, as_bf16, columns,
                         out + (step * 4 - first) / 2 * value_rows * row + c * 4);
       }
+    // The end of K: x is zero there, and what it meets must be a number.
+    const std::int64_t filled = (last * 4 - first) / 2 * value_rows * row;
+    std::memset(out + filled, 0, static_cast<std::size_t>(count / 2 * value_rows * row - filled));
     return;
   }
   const std::int64_t group_steps = weights.group / 8;
