@@ -1,0 +1,1 @@
+"""Where the time went: traces of PyTorch, nvprof and Nsight Systems, read and explained."""
