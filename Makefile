@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: climb test kernels-test check lint install clean figures
+.PHONY: climb test kernels-test kernels-bench check lint install clean figures
 
 climb: install
 	$(BIN)/topout climb
@@ -15,6 +15,10 @@ test: install lint
 # The native kernels alone, under sanitizers.
 kernels-test: install
 	$(BIN)/python -m pytest tests/kernels
+
+# The native kernels alone, against their rivals and this machine's ceilings, in turns.
+kernels-bench: install
+	$(BIN)/python benchmarks/linear_kernels.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -9,7 +9,9 @@ All are ratios within one run: candidates, rivals and the machine's own ceilings
 """
 
 import argparse
+import ctypes
 import datetime
+import functools
 import importlib.metadata
 import json
 import math
@@ -26,6 +28,7 @@ import torch
 from topout.gemm.case import Case
 from topout.gemm.laboratory import Laboratory
 from topout.gemm.versions import version_names
+from topout.kernels.build import build_library
 from topout.kernels.linear_ops import (
     Int4Weight,
     Int8Weight,
@@ -168,7 +171,7 @@ def _vectors(threads: int, quick: bool) -> Iterator[Row]:
         for form in FORMATS:
             shares = {}
             for name, (n, k) in shapes.items():
-                shares[name] = _share_of_bandwidth(form, n, k, probe, rounds)
+                shares[name] = _share_of_bandwidth(form, n, k, probe, threads, rounds)
                 print(f"  {form} {name}: {shares[name]:.1%}", file=sys.stderr)
             mean = statistics.geometric_mean(shares.values())
             least = min(shares, key=lambda name: shares[name])
@@ -181,26 +184,43 @@ def _vectors(threads: int, quick: bool) -> Iterator[Row]:
             )
 
 
-def _share_of_bandwidth(form: str, n: int, k: int, probe: BandwidthProbe, rounds: int) -> float:
+def _share_of_bandwidth(
+    form: str, n: int, k: int, probe: BandwidthProbe, threads: int, rounds: int
+) -> float:
     """The median over rounds of bytes of weights per second over bytes read per second."""
     one = _packed(form, n, k)
     count = max(2, math.ceil(BEYOND_CACHES_BYTES / one.bytes))
     layers = [one, *(_packed(form, n, k) for _ in range(count - 1))]
-    x = torch.randn(1, k)
-    dynamic = form.endswith("dynamic")
-
-    def run_all() -> None:
-        for layer in layers:
-            layer.multiply(x, dynamic=dynamic)
-
-    run_all()
+    x, y = torch.randn(1, k), torch.empty(1, n)
+    handles = (ctypes.c_void_p * count)(*(layer.handle for layer in layers))
+    linear = ctypes.cast(one.library.multiply, ctypes.c_void_p)
+    moved = sum(layer.bytes for layer in layers)
+    run = _layer_loop()
     shares = []
-    for _ in range(rounds):
+    for _ in range(rounds + 1):
         before = probe.read_bandwidth()
-        took = _seconds(run_all)
+        took = run(
+            linear,
+            handles,
+            count,
+            form.endswith("dynamic"),
+            *(x.data_ptr(), 1, k, y.data_ptr(), n, threads),
+        )
         after = probe.read_bandwidth()
-        shares.append(sum(layer.bytes for layer in layers) / took / ((before + after) / 2))
-    return statistics.median(shares)
+        shares.append(moved / took / ((before + after) / 2))
+    return statistics.median(shares[1:])
+
+
+@functools.cache
+def _layer_loop() -> Callable[..., float]:
+    """`run_layers` of linear_loop.cpp: what the kernels reach without Python between them."""
+    source = Path(__file__).with_name("linear_loop.cpp")
+    function = ctypes.CDLL(str(build_library("linear-loop", [source]))).run_layers
+    whole, pointer = ctypes.c_int64, ctypes.c_void_p
+    function.restype = ctypes.c_double
+    function.argtypes = [pointer, pointer, whole, ctypes.c_int, pointer, whole, whole]
+    function.argtypes += [pointer, whole, ctypes.c_int]
+    return function
 
 
 def _packed(form: str, n: int, k: int) -> PackedLinear:
