@@ -19,6 +19,7 @@ from topout.records import Climb, Machine, ModelSummary, WorkloadSummary
 from topout.rungs.climb_folder import ClimbFolder
 from topout.rungs.compile import Compile
 from topout.rungs.ladder import Ladder, LadderSetup, Notify
+from topout.rungs.native_linear import NativeLinearRung
 from topout.rungs.rates import RatesRequest, load_or_measure_rates
 from topout.rungs.registry import select_rungs
 from topout.rungs.request import ClimbRequest
@@ -171,6 +172,7 @@ def _set_up(
             device=workload.device,
             threads=workload.threads,
             with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
+            with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
         ),
         folder.logs / "rates.log",
         keep=not doubts,

@@ -32,7 +32,7 @@ class RatesRequest(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     threads: int
     with_compile: bool
-    with_native: bool = True
+    with_native: bool = False
 
     @classmethod
     def like(cls, known_model: str, threads: int) -> "RatesRequest":
@@ -48,11 +48,12 @@ class RatesRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cached_rates(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Rates | None:
-    """The rates of this machine, if they were measured before."""
-    try:
-        return read(_path(machine, ceilings, _possible(machine, request)), Rates)
-    except RecordError:
-        return None
+    """The rates of this machine, if they were measured before; those with more hold for less."""
+    wider = msgspec.structs.replace(request, with_native=True)
+    for each in (request, wider):
+        with contextlib.suppress(RecordError):
+            return read(_path(machine, ceilings, _possible(machine, each)), Rates)
+    return None
 
 
 def load_or_measure_rates(
