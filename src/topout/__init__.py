@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from topout.rungs.climb import climb, resume
     from topout.rungs.request import ClimbRequest
     from topout.rungs.rung import Rung
+    from topout.rungs.swap_linears import swap_linears
     from topout.verbs.check_count import check_count
     from topout.verbs.compare_gemms import compare_gemms
     from topout.verbs.cost_request import CostRequest
@@ -64,6 +65,7 @@ __all__ = [
     "resume",
     "run_model",
     "save_machine",
+    "swap_linears",
     "work_example",
     "write",
 ]
@@ -86,6 +88,7 @@ _HOMES = {
     "RunRequest": "topout.verbs.run_request",
     "run_model": "topout.verbs.run_model",
     "save_machine": "topout.verbs.save_machine",
+    "swap_linears": "topout.rungs.swap_linears",
     "work_example": "topout.verbs.work_example",
 }
 
