@@ -11,7 +11,8 @@ from topout.kernels.linear_ops import GROUP_SIZES, Int4Weight, Int8Weight
 _LARGEST_INT8 = 127
 _LARGEST_INT4 = 15
 # A narrower range rounds its outermost values further and all others less.
-_RANGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+_NARROWER = (0.95, 0.9, 0.85, 0.8, 0.75)
+_FITS = 3  # of scale and offset to the values, and of the values to those
 _ROWS_AT_ONCE = 1 << 22  # values
 
 
@@ -31,8 +32,8 @@ def quantize_per_channel(weight: Tensor) -> Int8Weight:
 def quantize_in_groups(weight: Tensor, group: int = 64) -> Int4Weight:
     """Weight [N, K] → 4 bits per value, with a bf16 scale and offset per `group` values along K.
 
-    W ≈ scale · q + offset with q from 0 to 15. Of some ranges for each group, the full one and
-    narrower ones, the one with the least squared error is taken. K is a multiple of `group`.
+    W ≈ scale · q + offset with q from 0 to 15. The least squared error counts: of some ranges for
+    each group, then of lines fitted to what was rounded. K is a multiple of `group`.
     """
     n, k = weight.shape
     rows = max(1, _ROWS_AT_ONCE // max(1, k))
@@ -47,24 +48,50 @@ def _quantize_rows(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
     grouped = weight.reshape(n, k // group, group)
     low, high = grouped.amin(-1), grouped.amax(-1)
     middle, half = (low + high) / 2, (high - low) / 2
-    best: list[Tensor] = []
-    least = torch.full_like(low, float("inf"))
-    for part in _RANGES:
-        scale = (2 * part * half / _LARGEST_INT4).to(torch.bfloat16)
-        offset = (middle - part * half).to(torch.bfloat16)
-        step = torch.where(scale > 0, scale, torch.ones_like(scale)).float()[..., None]
-        shifted = grouped - offset.float()[..., None]
-        values = (shifted / step).round().clamp(0, _LARGEST_INT4)
-        error = (shifted - values * scale.float()[..., None]).square().sum(-1)
-        better = error < least
-        found = [values.to(torch.uint8), scale, offset]
-        if best:
-            found = [
-                torch.where(better[..., None] if new.dim() == 3 else better, new, old)
-                for new, old in zip(found, best, strict=True)
-            ]
-        best, least = found, torch.minimum(error, least)
-    return best[0].reshape(n, k), best[1], best[2]
+    best = _rounded(grouped, 2 * half / _LARGEST_INT4, low)
+    for part in _NARROWER:
+        best = _better(
+            best, _rounded(grouped, 2 * part * half / _LARGEST_INT4, middle - part * half)
+        )
+    for _ in range(_FITS):
+        best = _better(best, _rounded(grouped, *_fitted(grouped, best.values)))
+    return best.values.to(torch.uint8).reshape(n, k), best.scale, best.offset
+
+
+class _Rounding(NamedTuple):
+    """Groups [N, K / group, group] rounded: values from 0 to 15, scale, offset, squared error."""
+
+    values: Tensor
+    scale: Tensor
+    offset: Tensor
+    error: Tensor
+
+
+def _rounded(grouped: Tensor, scale: Tensor, offset: Tensor) -> _Rounding:
+    """To the nearest values that a scale and an offset, themselves rounded to bf16, allow."""
+    scale, offset = scale.to(torch.bfloat16), offset.to(torch.bfloat16)
+    step = torch.where(scale > 0, scale, torch.ones_like(scale)).float()[..., None]
+    shifted = grouped - offset.float()[..., None]
+    values = (shifted / step).round().clamp(0, _LARGEST_INT4)
+    error = (shifted - values * scale.float()[..., None]).square().sum(-1)
+    return _Rounding(values, scale, offset, error)
+
+
+def _better(one: _Rounding, other: _Rounding) -> _Rounding:
+    """Of each group the rounding with the smaller error."""
+    takes_other = other.error < one.error
+    values = torch.where(takes_other[..., None], other.values, one.values)
+    rest = (torch.where(takes_other, b, a) for a, b in zip(one[1:], other[1:], strict=True))
+    return _Rounding(values, *rest)
+
+
+def _fitted(grouped: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and offset of the least squared error for given values: a straight line."""
+    mean_value, mean = values.mean(-1), grouped.mean(-1)
+    spread = (values - mean_value[..., None]).square().sum(-1)
+    common = ((values - mean_value[..., None]) * (grouped - mean[..., None])).sum(-1)
+    scale = torch.where(spread > 0, common / spread.clamp_min(1e-30), torch.zeros_like(spread))
+    return scale, mean - scale * mean_value
 
 
 def restore_int4(weight: Int4Weight) -> Tensor:
