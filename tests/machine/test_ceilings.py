@@ -295,5 +295,5 @@ def test_an_interrupt_ends_the_measurement_within_a_second() -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert "KeyboardInterrupt" in errors
-    assert time.monotonic() - start < 5  # 1 s, and room for a busy machine
+    assert time.monotonic() - start < 15  # 1 s, and room for a machine that is busy elsewhere
     assert list((cache_folder() / "ceilings").glob("*.json")) == []
