@@ -143,8 +143,15 @@ def test_acceptance_is_foretold_for_each_way_of_speculating(
         "timed_tokens": SCORED,
         "preparation": msgspec.to_builtins(preparation),
     }
-    found = RungWorker().acceptance(params)
+    worker = RungWorker()
+    found = worker.acceptance(params)
     assert set(found) == {"speculate_lookup", "speculate_draft"}
+    assert all(1 <= tokens <= 5 for tokens in found.values())
+    # What it generated counts where there is some, over the tokens that all runs have.
+    worker.prepare(params["preparation"])
+    for prompt, timed_tokens in ((0, SCORED), (1, SCORED // 2)):
+        worker.generate({"prompt": prompt, "timed_tokens": timed_tokens})
+    found = worker.acceptance(params)
     assert all(1 <= tokens <= 5 for tokens in found.values())
 
 

@@ -148,7 +148,9 @@ class RungWorker:
         torch.set_num_threads(preparation.workload.threads)
         if self._generated:
             prompts = torch.cat([self._texts["prompts"][number] for number in self._generated])
-            continuations = torch.cat(list(self._generated.values()))
+            # The first run may have been timed over more tokens than those after it.
+            shortest = min(tokens.shape[1] for tokens in self._generated.values())
+            continuations = torch.cat([each[:, :shortest] for each in self._generated.values()])
         else:
             reference = Reference.load(Path(params["path"]))
             prompts = reference.texts[:, : reference.prompt_len]
