@@ -80,19 +80,61 @@ inline float quantize_u8(const float* x, std::int64_t k, char* out) {
   return step;
 }
 
+// A vector of x / step rounded, as 32-bit values; of what is not a number it is any.
+inline Words quantized(const Floats& x, float inverse) {
+  const Words bits = bits_as<Words>(x * inverse + kRounder);
+  return bits - bits_as<std::uint32_t>(kRounder);
+}
+
+// Bytes of a group in the order of x, and their sum.
+inline std::uint32_t quantize_group(const float* x, std::int64_t count, float inverse,
+                                   std::int8_t* bytes) {
+  using Bytes = std::int8_t __attribute__((vector_size(kLanes)));
+  Words sums = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Words values = quantized(load<Floats>(x + i), inverse);
+    store(bytes + i, __builtin_convertvector(bits_as<Ints>(values), Bytes));
+    sums += values;
+  }
+  std::uint32_t sum = 0;
+  TOPOUT_UNROLLED for (int lane = 0; lane < kLanes; ++lane) sum += sums[lane];
+  for (; i < count; ++i) {
+    const std::int32_t value = quantized(x[i], inverse);
+    bytes[i] = static_cast<std::int8_t>(value);
+    sum += static_cast<std::uint32_t>(value);
+  }
+  return sum;
+}
+
+// Eights of bytes from the order of x to that in which Int4 products read them.
+inline void order_for_int4(const std::int8_t* bytes, std::int64_t count, std::int8_t* out) {
+  std::int64_t i = 0;
+#if !defined(__clang__)  // which has no shuffle of this kind
+  using Sixteen = std::int8_t __attribute__((vector_size(16)));
+  constexpr auto at = [](int byte) {
+    return static_cast<std::int8_t>(byte / 8 * 8 + int4_activation_place(byte % 8));
+  };
+  const Sixteen places = {at(0), at(1), at(2),  at(3),  at(4),  at(5),  at(6),  at(7),
+                          at(8), at(9), at(10), at(11), at(12), at(13), at(14), at(15)};
+  for (; i + 16 <= count; i += 16)
+    store(out + i, __builtin_shuffle(load<Sixteen>(bytes + i), places));
+#endif
+  for (; i < count; ++i) out[i] = bytes[i / 8 * 8 + int4_activation_place(static_cast<int>(i % 8))];
+}
+
 // Also Σx of each group, in steps.
 inline float quantize_s8(const float* x, std::int64_t k, std::int64_t group, char* out,
                          float* sums) {
   const float step = quantization_step(x, k), inverse = inverse_step(step);
-  auto* bytes = reinterpret_cast<std::int8_t*>(out);
+  constexpr std::int64_t most = 256;  // of a group in one piece
+  alignas(64) std::int8_t bytes[most];
   for (std::int64_t first = 0; first < k; first += group) {
-    std::uint32_t sum = 0;
-    for (std::int64_t eight = first; eight < first + group; eight += 8) {
-      TOPOUT_UNROLLED for (int byte = 0; byte < 8; ++byte) {
-        const std::int32_t value = quantized(x[eight + int4_activation_place(byte)], inverse);
-        bytes[eight + byte] = static_cast<std::int8_t>(value);
-        sum += static_cast<std::uint32_t>(value);
-      }
+    std::uint32_t sum = 0;  // of what is not a number it may wrap
+    for (std::int64_t i = first; i < first + group; i += most) {
+      const std::int64_t count = std::min(most, first + group - i);
+      sum += quantize_group(x + i, count, inverse, bytes);
+      order_for_int4(bytes, count, reinterpret_cast<std::int8_t*>(out) + i);
     }
     sums[first / group] = static_cast<float>(static_cast<std::int32_t>(sum));
   }

@@ -1,0 +1,214 @@
+"""The seam between Python and the scanner of traces in C++, with the functions of trace_scan.cpp.
+
+Calls release the interpreter's lock, so that files are scanned side by side in threads.
+"""
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topout.errors import UnsupportedError
+from topout.kernels.build import load_library
+
+Form = Literal["number", "text", "json", "lane"]
+Stage = Literal[
+    "start", "members", "member_value", "events", "entry", "done", "foreign", "broken"
+]
+Counted = Literal["entries", "unreadable", "untimed", "paired", "unphased", "too_long"]
+FIXED_FIELDS = ("phase", "category", "start", "duration", "name")
+
+# All in the order of the enumerations in trace_fields.h and trace_scan.cpp
+_FORMS: tuple[Form, ...] = ("number", "text", "json", "lane")
+_STAGES: tuple[Stage, ...] = (
+    "start",
+    "members",
+    "member_value",
+    "events",
+    "entry",
+    "done",
+    "foreign",
+    "broken",
+)
+_COUNTED: tuple[Counted, ...] = (
+    "entries",
+    "unreadable",
+    "untimed",
+    "paired",
+    "unphased",
+    "too_long",
+)
+
+_int, _size, _long, _pointer = ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p
+_size_out = ctypes.POINTER(ctypes.c_size_t)
+# name: (result, arguments), as in src/trace_scan.cpp
+_ABI: dict[str, tuple[type | None, list[type]]] = {
+    "topout_trace_create": (_pointer, []),
+    "topout_trace_destroy": (None, [_pointer]),
+    "topout_trace_field": (_int, [_pointer, ctypes.c_char_p, *[_int] * 4]),
+    "topout_trace_feed": (_int, [_pointer, ctypes.c_char_p, _size]),
+    "topout_trace_finish": (_int, [_pointer]),
+    "topout_trace_stage": (_int, [_pointer]),
+    "topout_trace_has_events": (_int, [_pointer]),
+    "topout_trace_count": (_long, [_pointer, _int]),
+    "topout_trace_read_bytes": (ctypes.c_uint64, [_pointer]),
+    "topout_trace_rows": (_long, [_pointer]),
+    "topout_trace_present": (_long, [_pointer, _int]),
+    "topout_trace_take": (_int, [_pointer, _int, _pointer, _pointer]),
+    "topout_trace_strings": (_long, [_pointer]),
+    "topout_trace_string": (_pointer, [_pointer, _long, _size_out]),
+    "topout_trace_members": (_long, [_pointer]),
+    "topout_trace_member": (_pointer, [_pointer, _long, _int, _size_out]),
+}
+
+
+class Field(NamedTuple):
+    """A column of a scan: under which keys it stands, of the event or of its "args"."""
+
+    name: str
+    keys: tuple[str, ...]
+    in_arguments: bool
+    form: Form
+    shift: int = 0  # numbers are kept times 10^shift
+
+
+class Column(NamedTuple):
+    """Of a field, in the order of time: numbers, or numbers of strings; where there are any."""
+
+    values: NDArray[np.int64]
+    present: NDArray[np.bool_]
+
+
+@functools.cache
+def scan_library() -> ctypes.CDLL:
+    """The scanner, compiled at first use; raises CompilerError."""
+    library = load_library("trace_scan", "trace_scan.cpp")
+    for name, (result, arguments) in _ABI.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class NativeScan:
+    """A scan of one trace; close it, or use it in a `with` block.
+
+    `fields` begin with FIXED_FIELDS. Raises CompilerError, UnsupportedError without memory.
+    """
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._library = scan_library()
+        self._numbers = {field.name: number for number, field in enumerate(fields)}
+        self._handle: int | None = self._library.topout_trace_create()
+        self._check(0 if self._handle else 1)
+        for number, field in enumerate(fields):
+            place, form = int(field.in_arguments), _FORMS.index(field.form)
+            for key in field.keys:
+                self._check(
+                    self._library.topout_trace_field(
+                        self._handle, key.encode(), place, number, form, field.shift
+                    )
+                )
+
+    def feed(self, piece: bytes) -> None:
+        """The next bytes of the file, as many as there are."""
+        self._check(self._library.topout_trace_feed(self._open(), piece, len(piece)))
+
+    def finish(self) -> None:
+        """No more will come."""
+        self._check(self._library.topout_trace_finish(self._open()))
+
+    @property
+    def stage(self) -> Stage:
+        """How far it came in the structure of the file; "done" at its end."""
+        return _STAGES[self._library.topout_trace_stage(self._open())]
+
+    @property
+    def has_events(self) -> bool:
+        """Whether an array of events was begun."""
+        return bool(self._library.topout_trace_has_events(self._open()))
+
+    @property
+    def counts(self) -> dict[Counted, int]:
+        """How many entries the array of events has, and what was left out of them and why."""
+        count = self._library.topout_trace_count
+        return {name: count(self._open(), at) for at, name in enumerate(_COUNTED)}
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes up to the last entry that was whole."""
+        return int(self._library.topout_trace_read_bytes(self._open()))
+
+    @property
+    def rows(self) -> int:
+        """Events that were kept."""
+        return int(self._library.topout_trace_rows(self._open()))
+
+    def take(self, name: str) -> Column | None:
+        """A column, given up here; None where no event has it."""
+        field = self._numbers[name]
+        if not self._library.topout_trace_present(self._open(), field):
+            return None
+        values = np.zeros(self.rows, np.int64)
+        present = np.zeros(self.rows, np.bool_)
+        self._check(
+            self._library.topout_trace_take(
+                self._open(), field, values.ctypes.data, present.ctypes.data
+            )
+        )
+        return Column(values, present)
+
+    def strings(self) -> list[bytes]:
+        """What the numbers in columns of text stand for, escapes and all."""
+        library, size = self._library, ctypes.c_size_t()
+        found = []
+        for number in range(library.topout_trace_strings(self._open())):
+            address = library.topout_trace_string(self._open(), number, ctypes.byref(size))
+            found.append(ctypes.string_at(address, size.value) if size.value else b"")
+        return found
+
+    def members(self) -> list[tuple[bytes, bytes]]:
+        """Keys and values, as they stand, of the object around the events."""
+        library, size = self._library, ctypes.c_size_t()
+        found = []
+        for number in range(library.topout_trace_members(self._open())):
+            parts = []
+            for part in (0, 1):
+                address = library.topout_trace_member(
+                    self._open(), number, part, ctypes.byref(size)
+                )
+                parts.append(ctypes.string_at(address, size.value))
+            found.append((parts[0], parts[1]))
+        return found
+
+    def close(self) -> None:
+        """Give the memory back; safe to call again."""
+        if self._handle:
+            self._library.topout_trace_destroy(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> int:
+        if not self._handle:
+            raise ValueError("the scan is closed")
+        return self._handle
+
+    @staticmethod
+    def _check(status: int) -> None:
+        if status != 0:
+            raise UnsupportedError(
+                "there is not enough memory to read the trace.", "Read fewer ranks at once."
+            )
