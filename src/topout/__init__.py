@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from topout.errors import TopoutError
     from topout.gemm.request import GemmRequest
     from topout.machine.report import report_machine
-    from topout.models.load import load_decoder, resolve_model
+    from topout.models.load import (
+        load_decoder,
+        load_encoder,
+        resolve_encoder,
+        resolve_model,
+        resolve_source,
+    )
+    from topout.models.trainable import load_trainable
     from topout.records import (
         Ceilings,
         Climb,
@@ -20,7 +27,11 @@ if TYPE_CHECKING:
         Hardware,
         Machine,
         MachineReport,
+        ProfileReport,
         RunReport,
+        TraceDiff,
+        TraceReport,
+        TrainReport,
         read,
         write,
     )
@@ -28,14 +39,20 @@ if TYPE_CHECKING:
     from topout.rungs.request import ClimbRequest
     from topout.rungs.rung import Rung
     from topout.rungs.swap_linears import swap_linears
+    from topout.train.request import TrainRequest
     from topout.verbs.check_count import check_count
     from topout.verbs.compare_gemms import compare_gemms
     from topout.verbs.cost_request import CostRequest
     from topout.verbs.list_layers import list_layers
+    from topout.verbs.profile_callable import profile
+    from topout.verbs.profile_model import profile_model
+    from topout.verbs.profile_request import ProfileRequest
+    from topout.verbs.read_traces import diff_traces, report_trace
     from topout.verbs.report_cost import report_cost
     from topout.verbs.run_model import run_model
     from topout.verbs.run_request import RunRequest
     from topout.verbs.save_machine import save_machine
+    from topout.verbs.train_model import train_model
     from topout.verbs.work_example import work_example
 
 __all__ = [
@@ -49,23 +66,38 @@ __all__ = [
     "Hardware",
     "Machine",
     "MachineReport",
+    "ProfileReport",
+    "ProfileRequest",
     "RunReport",
     "RunRequest",
     "Rung",
     "TopoutError",
+    "TraceDiff",
+    "TraceReport",
+    "TrainReport",
+    "TrainRequest",
     "check_count",
     "climb",
     "compare_gemms",
+    "diff_traces",
     "list_layers",
     "load_decoder",
+    "load_encoder",
+    "load_trainable",
+    "profile",
+    "profile_model",
     "read",
     "report_cost",
     "report_machine",
+    "report_trace",
+    "resolve_encoder",
     "resolve_model",
+    "resolve_source",
     "resume",
     "run_model",
     "save_machine",
     "swap_linears",
+    "train_model",
     "work_example",
     "write",
 ]
@@ -74,7 +106,11 @@ _HOMES = {
     "TopoutError": "topout.errors",
     "report_machine": "topout.machine.report",
     "load_decoder": "topout.models.load",
+    "load_encoder": "topout.models.load",
+    "resolve_encoder": "topout.models.load",
     "resolve_model": "topout.models.load",
+    "resolve_source": "topout.models.load",
+    "load_trainable": "topout.models.trainable",
     "climb": "topout.rungs.climb",
     "resume": "topout.rungs.climb",
     "ClimbRequest": "topout.rungs.request",
@@ -84,11 +120,18 @@ _HOMES = {
     "compare_gemms": "topout.verbs.compare_gemms",
     "CostRequest": "topout.verbs.cost_request",
     "list_layers": "topout.verbs.list_layers",
+    "diff_traces": "topout.verbs.read_traces",
+    "report_trace": "topout.verbs.read_traces",
+    "ProfileRequest": "topout.verbs.profile_request",
+    "profile": "topout.verbs.profile_callable",
+    "profile_model": "topout.verbs.profile_model",
     "report_cost": "topout.verbs.report_cost",
     "RunRequest": "topout.verbs.run_request",
     "run_model": "topout.verbs.run_model",
     "save_machine": "topout.verbs.save_machine",
     "swap_linears": "topout.rungs.swap_linears",
+    "TrainRequest": "topout.train.request",
+    "train_model": "topout.verbs.train_model",
     "work_example": "topout.verbs.work_example",
 }
 

@@ -8,7 +8,10 @@ from topout.cli.climb import climb
 from topout.cli.cost import cost
 from topout.cli.gemm import gemm
 from topout.cli.machine import machine
+from topout.cli.profile import profile
 from topout.cli.run import run
+from topout.cli.trace import trace
+from topout.cli.train import train
 from topout.errors import TopoutError
 
 __all__ = ["app", "main"]
@@ -34,8 +37,11 @@ def topout() -> None:
 app.command()(machine)
 app.command()(cost)
 app.command()(run)
+app.command()(profile)
 app.command()(climb)
 app.command()(gemm)
+app.command()(trace)
+app.command()(train)
 
 
 def main() -> None:

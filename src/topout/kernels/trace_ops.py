@@ -16,9 +16,7 @@ from topout.errors import UnsupportedError
 from topout.kernels.build import load_library
 
 Form = Literal["number", "text", "json", "lane"]
-Stage = Literal[
-    "start", "members", "member_value", "events", "entry", "done", "foreign", "broken"
-]
+Stage = Literal["start", "members", "member_value", "events", "entry", "done", "foreign", "broken"]
 Counted = Literal["entries", "unreadable", "untimed", "paired", "unphased", "too_long"]
 FIXED_FIELDS = ("phase", "category", "start", "duration", "name")
 
@@ -124,7 +122,7 @@ class NativeScan:
     @property
     def stage(self) -> Stage:
         """How far it came in the structure of the file; "done" at its end."""
-        return _STAGES[self._library.topout_trace_stage(self._open())]
+        return _STAGES[int(self._library.topout_trace_stage(self._open()))]
 
     @property
     def has_events(self) -> bool:

@@ -66,8 +66,8 @@ def refuse_pickle(path: Path) -> None:
     if path.suffix in PICKLE_SUFFIXES:
         raise WeightsError(
             f"{path} is a pickle, and reading a pickle can run code.",
-            "Where you trust it, convert it: transformers' AutoModelForCausalLM"
-            ".from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) writes safetensors.",
+            "Where you trust it, convert it with its class of transformers: "
+            "CLASS.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) writes safetensors.",
         )
 
 

@@ -317,6 +317,16 @@ def read_sliding_layers(fields: Fields, default: list[bool]) -> list[bool]:
     return [kind == _LAYER_KINDS[True] for kind in kinds]
 
 
+def read_rate(fields: Fields, key: str, default: float) -> float:
+    """A dropout rate: from 0 to below 1; raises InputError for another value."""
+    if not fields.has(key):
+        return default
+    rate = fields.raw[key]
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        raise fields.wrong(key, rate, "a number from 0 to below 1")
+    return float(rate)
+
+
 def read_weights_dtype(fields: Fields) -> str | None:
     """The dtype that a config states for the weights; None when it states none, or another."""
     stated = fields.text("dtype", fields.text("torch_dtype", "")).removeprefix("torch.")

@@ -4,7 +4,13 @@ from pathlib import Path
 
 from topout.errors import InputError, TopoutError, UnknownNameError, WeightsError
 from topout.models.checkpoint import find_weight_files
-from topout.models.known import countable_names, hub_id, known_names, short_name
+from topout.models.known import (
+    countable_names,
+    hub_id,
+    known_encoder_names,
+    known_names,
+    short_name,
+)
 
 _CONFIG = "config.json"
 _WANTED = [
@@ -14,6 +20,7 @@ _WANTED = [
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.json",
+    "vocab.txt",
     "merges.txt",
 ]
 _TIMEOUT_S = 5.0
@@ -29,7 +36,8 @@ def fetch(name: str, revision: str | None = None) -> Path:
     if cached is not None and _has_weights(cached):
         return cached
     random_remedy = ", or take --random-weights" if short_name(name) else ""
-    return _download(name, revision, _WANTED, known_names(), random_remedy)
+    known = [*known_names(), *known_encoder_names()]
+    return _download(name, revision, _WANTED, known, random_remedy)
 
 
 def fetch_config(name: str, revision: str | None = None) -> Path:

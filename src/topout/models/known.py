@@ -8,6 +8,7 @@ from pathlib import Path
 
 from topout.errors import UnknownNameError
 from topout.models.config import ARCHITECTURES, ModelConfig, read_config_json
+from topout.models.encoder_config import ENCODER_ARCHITECTURES
 from topout.models.known_shapes.decoders import DECODERS
 from topout.models.known_shapes.encoders import ENCODERS
 from topout.models.known_shapes.gemma import GEMMA
@@ -37,9 +38,15 @@ _ALIASES = {
 
 
 def known_names() -> list[str]:
-    """Every name of a model that topout can run, the bundled ones first."""
+    """Every name of a decoder that topout can run, the bundled ones first."""
     runs = [name for name, (_, fields) in _KNOWN.items() if fields["model_type"] in ARCHITECTURES]
     return [*_BUNDLED, *runs]
+
+
+def known_encoder_names() -> list[str]:
+    """Every name of an encoder that topout can run."""
+    types = {name: fields["model_type"] for name, (_, fields) in _KNOWN.items()}
+    return [name for name, kind in types.items() if kind in ENCODER_ARCHITECTURES]
 
 
 def countable_names() -> list[str]:

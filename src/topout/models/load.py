@@ -1,29 +1,46 @@
-"""Weights into memory: as Hugging Face tensors, as our decoder, or as transformers' model.
+"""Weights into memory: as Hugging Face tensors, as our model, or as transformers' model.
 
 Importing this imports no torch; the functions that load do.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from topout.errors import WeightsError
-from topout.models.source import ModelSource, resolve_model
-from topout.models.tensors import Recipe, decoder_recipes, expected_tensors
+from topout.models.encoder_checkpoint import holds_part, stored_labels
+from topout.models.encoder_tensors import PARTS, part_recipes, part_shapes
+from topout.models.source import (
+    AnySource,
+    EncoderSource,
+    ModelSource,
+    resolve_encoder,
+    resolve_model,
+    resolve_source,
+)
+from topout.models.tensors import Recipe, Shape, decoder_recipes, expected_tensors
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from topout.models.decoder import Decoder
+    from topout.models.encoder import Encoder
+
+    Read = Callable[[str], Tensor]
 
 __all__ = [
+    "AnySource",
+    "EncoderSource",
     "ModelSource",
     "expected_tensors",
     "hugging_face_tensors",
     "load_decoder",
+    "load_encoder",
     "load_transformers",
+    "resolve_encoder",
     "resolve_model",
+    "resolve_source",
 ]
 
 RANDOM_STD = 0.02  # of random matrices, as transformers initializes them
@@ -42,21 +59,71 @@ def load_decoder(
     the weights. Raises WeightsError when a file cannot be read.
     """
     import torch
-    from torch import nn
 
     from topout.models.decoder import Decoder
 
     with torch.device("meta"):
         decoder = Decoder(source.config, max_len=max_len)
-    read = _reader(source, dtype or torch.float32)
-    for name, recipe in decoder_recipes(source.config).items():
-        module_name, _, attribute = name.rpartition(".")
-        tensor = _prepare(recipe, read).to(device)
-        parameter = nn.Parameter(tensor, requires_grad=False)
-        setattr(decoder.get_submodule(module_name), attribute, parameter)
+    read = decoder_reader(source, dtype or torch.float32)
+    fill(decoder, decoder_recipes(source.config), read, device)
     if source.config.tied_head:
         decoder.head.weight = decoder.token_embedding.weight
     return decoder.to(device).eval()
+
+
+def load_encoder(
+    source: EncoderSource,
+    *,
+    dtype: "torch.dtype | None" = None,
+    device: "torch.device | str" = "cpu",
+    pooler: bool | None = None,
+) -> "Encoder":
+    """Our encoder with the weights of `source`, in `dtype` (default fp32), ready for inference.
+
+    `pooler`: whether it ends in one; by default where the architecture has one and the checkpoint
+    holds it. Raises WeightsError when a file cannot be read, or holds no pooler that is asked for.
+    """
+    import torch
+
+    from topout.models.encoder import Encoder
+
+    config = source.config
+    has_pooler = config.pools and (
+        source.origin == "random" or holds_part(source.tensors, config, "pooler")
+    )
+    if pooler and not has_pooler:
+        raise WeightsError(
+            f"{source.name} has no pooler.", "Leave the pooler out, or give another checkpoint."
+        )
+    with torch.device("meta"):
+        encoder = Encoder(config, pooler=has_pooler if pooler is None else pooler)
+    read = encoder_reader(source, dtype or torch.float32, seed=source.seed)
+    fill(encoder, encoder_recipes(source, encoder), read, device)
+    return encoder.to(device).eval()
+
+
+def fill(
+    module: "nn.Module",
+    recipes: Mapping[str, Recipe],
+    read: "Read",
+    device: "torch.device | str",
+    *,
+    trains: bool = False,
+) -> None:
+    """Set the parameters that `recipes` name, one by one; `trains`: they take gradients."""
+    from torch import nn
+
+    for name, recipe in recipes.items():
+        module_name, _, attribute = name.rpartition(".")
+        tensor = _prepare(recipe, read).to(device)
+        parameter = nn.Parameter(tensor, requires_grad=trains)
+        setattr(module.get_submodule(module_name), attribute, parameter)
+
+
+def encoder_recipes(source: EncoderSource, encoder: "Encoder") -> dict[str, Recipe]:
+    """How each parameter of `encoder` is made, its pooler included where it has one."""
+    recipes = part_recipes(source.config, "encoder")
+    return recipes if encoder.pooler is None else recipes | part_recipes(source.config, "pooler")
 
 
 def load_transformers(
@@ -90,12 +157,12 @@ def load_transformers(
 
 def hugging_face_tensors(source: ModelSource, dtype: "torch.dtype") -> "dict[str, Tensor]":
     """Every tensor under its Hugging Face name, in `dtype`, on the CPU, in memory of its own."""
-    read = _reader(source, dtype)
+    read = decoder_reader(source, dtype)
     return {name: read(name) for name in expected_tensors(source.config)}
 
 
-def _prepare(recipe: Recipe, read: "Callable[[str], Tensor]") -> "Tensor":
-    """The tensor of the decoder that a recipe makes."""
+def _prepare(recipe: Recipe, read: "Read") -> "Tensor":
+    """The tensor of ours that a recipe makes."""
     import torch
 
     pieces = [read(name) for name in recipe.sources]
@@ -104,15 +171,40 @@ def _prepare(recipe: Recipe, read: "Callable[[str], Tensor]") -> "Tensor":
     return torch.cat(pieces) if len(pieces) > 1 else pieces[0].contiguous()
 
 
-def _reader(source: ModelSource, dtype: "torch.dtype") -> "Callable[[str], Tensor]":
+def decoder_reader(source: ModelSource, dtype: "torch.dtype") -> "Read":
     """A function from a tensor's canonical name to the tensor, read or made on each call."""
     if source.origin == "trained":
         return _file_reader(source, dtype)
     shapes = expected_tensors(source.config)
-    return lambda name: _random_tensor(name, shapes[name], source.seed, dtype)
+    return lambda name: random_tensor(name, shapes[name], source.seed, dtype)
 
 
-def _file_reader(source: ModelSource, dtype: "torch.dtype") -> "Callable[[str], Tensor]":
+def encoder_reader(
+    source: EncoderSource, dtype: "torch.dtype", *, seed: int, labels: int | None = None
+) -> "Read":
+    """The same for an encoder: what the checkpoint does not hold is made from `seed`.
+
+    `labels` are those of a classifier, by default as the config states them; a stored one of
+    another number of labels is left out.
+    """
+    labels = source.config.labels if labels is None else labels
+    shapes: dict[str, Shape] = {}
+    for part in PARTS:
+        shapes |= part_shapes(source.config, part, labels)
+    stored = set(source.tensors)
+    if stored_labels(source.tensors, source.config) != labels:
+        stored -= part_shapes(source.config, "classifier", labels).keys()
+    read_stored = _file_reader(source, dtype)
+
+    def read(name: str) -> "Tensor":
+        if name in stored:
+            return read_stored(name)
+        return random_tensor(name, shapes[name], seed, dtype)
+
+    return read
+
+
+def _file_reader(source: AnySource, dtype: "torch.dtype") -> "Read":
     from safetensors import SafetensorError, safe_open
 
     def read(name: str) -> "Tensor":
@@ -132,7 +224,7 @@ def _file_reader(source: ModelSource, dtype: "torch.dtype") -> "Callable[[str], 
     return read
 
 
-def _random_tensor(name: str, shape: tuple[int, ...], seed: int, dtype: "torch.dtype") -> "Tensor":
+def random_tensor(name: str, shape: tuple[int, ...], seed: int, dtype: "torch.dtype") -> "Tensor":
     """Norm weights 1, biases 0, matrices N(0, 0.02²); the same in every process."""
     import torch
 

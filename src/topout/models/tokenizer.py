@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from topout.errors import InputError
-from topout.models.source import ModelSource
+from topout.models.source import AnySource
 
 
 class Tokenizer(Protocol):
@@ -15,6 +15,13 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, without special tokens around it."""
 
+    def encode_sequence(self, text: str, max_len: int) -> list[int]:
+        """Token ids of `text` as the model was trained to see a whole sequence.
+
+        The special tokens that belong around it are there, and the text between them is cut so
+        that there are `max_len` tokens at most. Raises InputError when not even they fit.
+        """
+
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`, special tokens left out."""
 
@@ -22,7 +29,7 @@ class Tokenizer(Protocol):
 class TrainedTokenizer:
     """The tokenizer that belongs to a model, run by the `tokenizers` library."""
 
-    def __init__(self, tokenizer: Any, source: ModelSource) -> None:
+    def __init__(self, tokenizer: Any, source: AnySource) -> None:
         self._tokenizer = tokenizer
         self._vocab_size = source.config.vocab_size
         self._file = source.tokenizer_path
@@ -32,18 +39,31 @@ class TrainedTokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`; raises InputError when the model has no row for one of them."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        if ids and max(ids) >= self._vocab_size:
-            raise InputError(
-                f"{self._file} gives the token {max(ids)}, and the model's vocabulary ends at "
-                f"{self._vocab_size - 1}.",
-                "Give the tokenizer that belongs to the model.",
-            )
+        self._check(ids)
+        return ids
+
+    def encode_sequence(self, text: str, max_len: int) -> list[int]:
+        """Token ids of `text` with special tokens around it; raises InputError as `encode`."""
+        specials = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        _check_room(max_len, specials + 1)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding.truncate(max_len - specials)
+        ids: list[int] = self._tokenizer.post_process(encoding, add_special_tokens=True).ids
+        self._check(ids)
         return ids
 
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`, special tokens left out."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
+
+    def _check(self, ids: list[int]) -> None:
+        if ids and max(ids) >= self._vocab_size:
+            raise InputError(
+                f"{self._file} gives the token {max(ids)}, and the model's vocabulary ends at "
+                f"{self._vocab_size - 1}.",
+                "Give the tokenizer that belongs to the model.",
+            )
 
 
 class ByteTokenizer:
@@ -64,12 +84,17 @@ class ByteTokenizer:
         """One token id per byte."""
         return [byte * self._stride % self._vocab_size for byte in text.encode()]
 
+    def encode_sequence(self, text: str, max_len: int) -> list[int]:
+        """The first `max_len` bytes; there are no special tokens."""
+        _check_room(max_len, 1)
+        return self.encode(text)[:max_len]
+
     def decode(self, ids: list[int]) -> str:
         """The text whose bytes lie at or below `ids`; bytes that are no UTF-8 show as �."""
         return bytes(min(i // self._stride, 255) for i in ids).decode(errors="replace")
 
 
-def load_tokenizer(source: ModelSource) -> Tokenizer:
+def load_tokenizer(source: AnySource) -> Tokenizer:
     """The tokenizer of a model, or `ByteTokenizer` when it has none (its `description` says so).
 
     Reads tokenizer.json, or GPT-2's vocab.json and merges.txt. Raises InputError for a file that
@@ -92,17 +117,18 @@ def load_tokenizer(source: ModelSource) -> Tokenizer:
     return TrainedTokenizer(backend, source)
 
 
-def _gpt2_backend(source: ModelSource) -> Any:
+def _gpt2_backend(source: AnySource) -> Any:
     """GPT-2's byte-level BPE from vocab.json and merges.txt."""
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers
 
     assert source.tokenizer_path is not None
     folder = source.tokenizer_path.parent
-    if source.config.architecture != "gpt2":
+    model_type = source.config_json.get("model_type")
+    if model_type != "gpt2" or source.tokenizer_path.name != "vocab.json":
         raise InputError(
-            f"{folder} has no tokenizer.json, and its vocab.json alone does not say how "
-            f"{source.config.architecture} splits text.",
+            f"{folder} has no tokenizer.json, and its {source.tokenizer_path.name} alone does not "
+            f"say how {model_type} splits text.",
             "Add tokenizer.json.",
         )
     merges = folder / "merges.txt"
@@ -112,7 +138,14 @@ def _gpt2_backend(source: ModelSource) -> Any:
     return backend
 
 
-def _bos_id(source: ModelSource) -> int | None:
+def _check_room(max_len: int, least: int) -> None:
+    if max_len < least:
+        raise InputError(
+            f"a length of {max_len} tokens leaves no room for text.", f"Give at least {least}."
+        )
+
+
+def _bos_id(source: AnySource) -> int | None:
     stated = source.config_json.get("bos_token_id")
     is_token = type(stated) is int and 0 <= stated < source.config.vocab_size
     return stated if is_token else None

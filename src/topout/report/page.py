@@ -12,10 +12,30 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from topout import records
-from topout.records import Climb, CostReport, ExampleReport, GemmReport, LayersReport, RunReport
+from topout.records import (
+    Climb,
+    CostReport,
+    ExampleReport,
+    GemmReport,
+    LayersReport,
+    RunReport,
+    TraceDiff,
+    TraceReport,
+    TrainReport,
+)
 from topout.report.chart_theme import VEGA_LITE, Chart, chart_svg
 
-PageRecord = Climb | CostReport | ExampleReport | GemmReport | LayersReport | RunReport
+PageRecord = (
+    Climb
+    | CostReport
+    | ExampleReport
+    | GemmReport
+    | LayersReport
+    | RunReport
+    | TraceDiff
+    | TraceReport
+    | TrainReport
+)
 
 
 @dataclass(frozen=True, slots=True)

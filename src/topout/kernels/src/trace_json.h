@@ -164,7 +164,7 @@ inline bool unescape_ascii(std::string_view text, char* out, std::size_t room, s
         c = which == std::string_view::npos ? -1 : meanings[which];
       }
     }
-    if (c < 0) return false;
+    if (c < 0 || c > 127) return false;
     out[size++] = static_cast<char>(c);
   }
   return true;

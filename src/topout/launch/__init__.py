@@ -1,0 +1,1 @@
+"""Ranks as local processes, started by torchrun: none outlives the others or the program."""

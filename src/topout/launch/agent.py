@@ -1,0 +1,42 @@
+"""`python -m topout.launch.agent FAILURE.json ARGUMENTS…`: torchrun, watched over.
+
+It ends with the process that started it, and writes down which rank was the first to fail. The
+ranks' own output goes where ARGUMENTS say; this process's own says what torchrun did.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from topout.launch.lifetime import end_with_parent
+
+
+class FirstFailure(msgspec.Struct, frozen=True):
+    """The rank that failed first, and how its process ended."""
+
+    rank: int
+    exit_status: int  # negative: the number of the signal
+
+
+def main(arguments: list[str]) -> int:
+    """Run torchrun to its end; 0 when every rank ended well, else 1."""
+    end_with_parent(signal.SIGTERM)  # torchrun answers it by ending the ranks
+    # Imported here, since it imports torch: a parent that dies meanwhile is noticed.
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    failure_file, *torchrun_arguments = arguments
+    try:
+        run(parse_args(torchrun_arguments))  # type: ignore[no-untyped-call]
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        record = FirstFailure(rank=rank, exit_status=failure.exitcode)
+        Path(failure_file).write_bytes(msgspec.json.encode(record))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,118 @@
+"""n ranks of a module on this machine: started by torchrun, ended together, their logs kept."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from topout.launch.agent import FirstFailure
+from topout.launch.rank_failure import failure_of
+
+_POLL_S = 0.05
+_GRACE_S = 5.0  # for torchrun to end its ranks before they are ended from here
+_LOOPBACK = "127.0.0.1"
+
+
+def run_ranks(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    ranks: int,
+    logs: Path,
+    environment: Mapping[str, str],
+    watch: Callable[[], None] = lambda: None,
+) -> None:
+    """Run `python -m MODULE ARGUMENTS…` as `ranks` processes and wait for all of them.
+
+    They find RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in their environment, as
+    under any torchrun; the port is one that the system gave out as free. `logs` gets a file per
+    rank. `watch` is called often meanwhile. Raises RankFailure when a rank fails: the others have
+    ended by then. Whatever is raised here or by `watch`, Ctrl-C included, no rank is left running.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    failure_file = logs / "failure.json"
+    command = [
+        *(sys.executable, "-m", "topout.launch.agent", str(failure_file)),
+        *("--standalone", "--local-addr", _LOOPBACK, "--nproc-per-node", str(ranks)),
+        *("--redirects", "3", "--log-dir", str(logs), "--monitor-interval", "0.1"),
+        *("--module", module, *arguments),
+    ]
+    with (logs / "torchrun.log").open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "TORCHELASTIC_ERROR_FILE": "", **environment},
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the ranks
+        )
+    try:
+        while process.poll() is None:
+            watch()
+            time.sleep(_POLL_S)
+        watch()
+    finally:
+        end_process_tree(process)
+    log_of_rank = gather_logs(logs)
+    if process.returncode != 0:
+        raise failure_of(_first_failure(failure_file), log_of_rank, logs / "torchrun.log")
+
+
+def end_process_tree(process: "subprocess.Popen[bytes]") -> None:
+    """End torchrun and its ranks, gently first; returns when none of them runs."""
+    started = _descendants(process.pid)
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_S)
+    # Ranks are in sessions of their own, so that ending a process group would not reach them.
+    started += [each for each in _descendants(process.pid) if each not in started]
+    for each in started:
+        with contextlib.suppress(psutil.Error):
+            each.kill()
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    psutil.wait_procs(started, timeout=_GRACE_S)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+    return children
+
+
+def gather_logs(logs: Path) -> dict[int, Path]:
+    """The ranks' logs as `rank-N.log` in `logs`, out of the folders that torchrun makes."""
+    found, run_folders = {}, set()
+    for error_log in sorted(logs.glob("*/attempt_0/*/stderr.log")):
+        rank = int(error_log.parent.name)
+        log = logs / f"rank-{rank}.log"
+        parts = [error_log.with_name("stdout.log"), error_log]
+        log.write_bytes(b"".join(part.read_bytes() for part in parts if part.is_file()))
+        found[rank] = log
+        run_folders.add(error_log.parents[2])
+    for folder in run_folders:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+    return found
+
+
+def _first_failure(file: Path) -> FirstFailure | None:
+    """What torchrun said; None when it did not live to say it."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=FirstFailure)
+    except (OSError, msgspec.DecodeError):
+        return None
+    finally:
+        with contextlib.suppress(OSError):
+            file.unlink()

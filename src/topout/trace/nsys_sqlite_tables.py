@@ -1,0 +1,93 @@
+"""Tables of an SQLite file as columns, whatever columns this version of it has."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+_CHUNK_ROWS = 1 << 16  # what exists as Python objects at any one time
+
+
+class Database:
+    """An open SQLite file; what could not be read of it is told in `doubts`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.doubts: list[str] = []
+        self._connection = connection
+        # A byte that is no UTF-8 must not cost the table it stands in.
+        connection.text_factory = lambda data: data.decode(errors="replace")
+        # Without it SQLite refuses a file that was cut off even for the pages that are there;
+        # nothing can be written, since the file is open for reading alone.
+        connection.execute("PRAGMA writable_schema = ON")
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self.tables = frozenset(str(name) for (name,) in found)
+        self._texts: pl.DataFrame | None = None
+
+    def read(self, table: str, numbers: Sequence[str], text: str = "") -> pl.DataFrame | None:
+        """Columns `numbers` (Int64) and `text` (String) of `table`; None where it is missing.
+
+        A column that the table lacks is null. Rows without a start are left out, and what follows
+        a damaged page is lost; both are told in `doubts`.
+        """
+        if table not in self.tables:
+            return None
+        schema: dict[str, pl.DataType | type[pl.DataType]] = dict.fromkeys(numbers, pl.Int64)
+        if text:
+            schema[text] = pl.String
+        parts = [pl.DataFrame(schema=schema)]
+        parts.extend(
+            pl.DataFrame(chunk, schema=schema, orient="row", strict=False)
+            for chunk in self._chunks(table, list(schema))
+        )
+        rows = pl.concat(parts)
+        if "start" in schema and (missing := rows["start"].null_count()):
+            self.doubts.append(f"{missing} rows of {table} without a start were left out")
+            rows = rows.drop_nulls("start")
+        return rows
+
+    def with_text(self, rows: pl.DataFrame, ids: Sequence[str], name: str) -> pl.DataFrame:
+        """`rows` with the text of the first of `ids` that is known, instead of the ids."""
+        texts = self._all_texts()
+        result: pl.DataFrame = rows
+        for number, column in enumerate(ids):
+            used = texts.join(rows.select(id=pl.col(column).unique()), on="id", how="semi")
+            result = result.join(
+                used.select(pl.col("id").alias(column), pl.col("value").alias(f"text{number}")),
+                on=column,
+                how="left",
+                maintain_order="left",
+            )
+        found = [f"text{number}" for number in range(len(ids))]
+        best = pl.coalesce(*found, pl.lit("(name not in the file)")).cast(pl.Categorical)
+        return result.with_columns(best.alias(name)).drop(*found, *(set(ids) - {name}))
+
+    def pairs(self, table: str, key: str, value: str) -> dict[str, str]:
+        """A small table of names and values; empty where it or a column is missing."""
+        if table not in self.tables or not {key, value} <= self._columns(table):
+            return {}
+        rows = self._connection.execute(f'SELECT "{key}", "{value}" FROM "{table}"')  # noqa: S608
+        return {str(name): str(text) for name, text in rows if text is not None}
+
+    def _all_texts(self) -> pl.DataFrame:
+        if self._texts is None:
+            texts = self.read("StringIds", ("id",), "value")
+            schema = {"id": pl.Int64, "value": pl.String}
+            texts = pl.DataFrame(schema=schema) if texts is None else texts
+            self._texts = texts.unique("id", keep="first")
+        return self._texts
+
+    def _columns(self, table: str) -> set[str]:
+        return {str(row[1]) for row in self._connection.execute(f'PRAGMA table_info("{table}")')}
+
+    def _chunks(self, table: str, columns: Sequence[str]) -> Iterator[list[tuple[object, ...]]]:
+        there = self._columns(table)
+        # The names are constants of this program; a table that lacks one gets nulls.
+        wanted = ", ".join(f'"{name}"' if name in there else "NULL" for name in columns)
+        try:
+            cursor = self._connection.execute(f'SELECT {wanted} FROM "{table}"')  # noqa: S608
+            while chunk := cursor.fetchmany(_CHUNK_ROWS):
+                yield chunk
+        except sqlite3.DatabaseError as error:
+            self.doubts.append(f"{table} is damaged: only what precedes that was used ({error})")

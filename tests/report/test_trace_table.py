@@ -1,0 +1,132 @@
+"""A trace, and two traces compared, on the terminal."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+from rich.console import Console, RenderableType
+
+from tests.trace.example_trace_report import (
+    MARKUP,
+    device,
+    devices_report,
+    diff_report,
+    empty_report,
+    gpus_report,
+    host_report,
+    marked_up_report,
+)
+from topout.records import TraceReport
+from topout.report.trace_diff_table import trace_diff_table
+from topout.report.trace_table import trace_table
+
+REPORTS: list[Callable[[], TraceReport]] = [
+    host_report,
+    devices_report,
+    gpus_report,
+    lambda: gpus_report(64),
+    marked_up_report,
+    empty_report,
+]
+
+
+def shown(table: RenderableType, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(table)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+def words(table: RenderableType) -> str:
+    return " ".join(shown(table).split())
+
+
+@pytest.mark.parametrize("make", REPORTS)
+@pytest.mark.parametrize("width", [80, 120])
+def test_every_report_fits_the_terminal(make: Callable[[], TraceReport], width: int) -> None:
+    lines = shown(trace_table(make()), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line and "::" not in line for line in lines)  # no figure is cut
+
+
+def test_all_sections_stand_in_the_order_of_reading() -> None:
+    text = shown(trace_table(gpus_report()))
+    titles = [
+        "Where the time goes",
+        "Groups of kernels",
+        "Longest kernels, rank 0",
+        "Collectives",
+        "Sent, from the row",
+        "Idle: why",
+        "Critical path",
+        "Findings",
+        "Doubts",
+    ]
+    places = [text.index(title) for title in titles]
+    assert places == sorted(places)
+
+
+def test_figures_of_four_gpus() -> None:
+    text = words(trace_table(gpus_report()))
+    for figure in (
+        "Busy 770 (77 %) 770 (77 %) 770 (77 %) 670 (67 %)",
+        "Overlap 100 (10 %)",
+        "matrix-mul 450 (52 %)",
+        "ampere_sgemm_128x64_tn matrix-mul 480 450 51.7 % 938 µs",
+        "all_reduce 12 500 MB 5.00 GB/s 225 150 (67 %) 75.0 (33 %)",
+        "for rank 3",
+        "750 MB",
+        "the host was late 138 (60 %)",
+        "clocks: The clocks of the hosts differ by 312 µs.",
+    ):
+        assert figure in text
+
+
+def test_of_many_devices_extremes_are_named_and_kernels_summed() -> None:
+    text = words(trace_table(gpus_report(64), top=3))
+    assert "Mean Least Most" in text and "rank 63" in text
+    assert "Longest kernels, all devices" in text and "Longest kernels, rank 0" not in text
+    assert "Largest transfers" in text and "61 more in --json." in text
+
+
+def test_top_limits_the_kernels() -> None:
+    text = shown(trace_table(host_report(), top=1))
+    assert "aten::addmm" in text
+    assert "odd_kernel" not in shown(trace_table(devices_report(), top=2))
+    assert "3 more in --json." in shown(trace_table(devices_report(), top=2))
+
+
+def test_names_are_text_and_no_terminal_obeys_them() -> None:
+    assert MARKUP in shown(trace_table(marked_up_report()), 200)
+    evil = replace(
+        gpus_report(1), ranks=[device(0, name="\x1b]0;owned\x07\x9b2J")], findings=["\x1b[2J"]
+    )
+    text = shown(trace_table(evil))
+    assert "\x1b" not in text and "\x07" not in text and "\x9b" not in text
+    assert "owned" in text
+
+
+def test_nothing_found() -> None:
+    text = words(trace_table(empty_report()))
+    assert "Nothing was found that took time." in text
+    assert "ranks: the trace has no events with a duration" in text
+
+
+def test_a_comparison() -> None:
+    text = words(trace_diff_table(diff_report()))
+    for figure in (
+        "A step takes 90.0 ms, where it took 100 ms: 10.0 % shorter.",
+        "matrix-mul 60.0 40.0 −20.0 0.667× 10",
+        "memory 10.0 20.0 +10.0 2.00× 10 → 40",
+        "ampere_sgemm_128x64_tn 60.0 0 −60.0 gone 48 → 0",
+        "sm90_xmma_gemm_bf16 0 40.0 +40.0 new 0 → 48",
+        "steps: Only 2 steps. Record more.",
+    ):
+        assert figure in text
+    assert max(map(len, shown(trace_diff_table(diff_report())).splitlines())) <= 80
+
+
+def test_a_comparison_shows_the_kernels_that_changed_most() -> None:
+    text = shown(trace_diff_table(diff_report(), top=1))
+    assert "ampere_sgemm" in text and "sm90" not in text and "3 more in --json." in text

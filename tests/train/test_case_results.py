@@ -1,0 +1,139 @@
+"""The ranks' lines put together, golden values counted by hand; and when a speedup is claimed."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.train.test_plan import a_plan, a_step
+from topout.records import Estimate, TrainCase
+from topout.train.case_results import (
+    exposed_communication_s,
+    finished_case,
+    mean_loss,
+    slowest,
+    unfinished_case,
+)
+from topout.train.plan import Line, RankDone, StepDone, SumComparison
+from topout.train.speedup import with_speedups
+from topout.train.work import different_work
+
+
+def rank_end(digest: str = "same") -> RankDone:
+    return RankDone(
+        host="here",
+        device="cpu",
+        backend="gloo",
+        parameters=100,
+        gradient_bytes=400,
+        processor_utilization=0.9,
+        peak_memory_bytes=1000,
+        peak_device_bytes=None,
+        weights_digest=digest,
+        trace="rank.json.gz",
+    )
+
+
+def rank_lines(total_s: float, loss: float, digest: str = "same") -> list[Line]:
+    warm = a_step(0, phase="warmup", total_s=99.0, loss=loss + 1)
+    timed = [StepDone(a_step(n, total_s=total_s, loss=loss)) for n in (1, 2, 3)]
+    sums = [SumComparison(0.4, 0.3), SumComparison(0.5, 0.3), SumComparison(0.9, 0.3)]
+    return [StepDone(warm), *timed, *sums, rank_end(digest)]
+
+
+def case_of(*lines: list[Line]) -> TrainCase:
+    plan = a_plan(batch_size=4, accumulation=2)
+    return finished_case(
+        plan, lines, sequence_len=10, flops_per_sample=5.0, trace_folder="traces/2-ranks"
+    )
+
+
+def test_the_slowest_rank_counts_and_warm_up_does_not() -> None:
+    case = case_of(rank_lines(1.0, 2.0), rank_lines(2.0, 4.0))
+    assert case.step_s == Estimate(median=2.0, low=2.0, high=2.0)
+    assert case.wall_s == 6.0
+    # 2 ranks × batch 4 × 2 accumulated = 16 samples in 2 s, 10 tokens and 5 FLOP each.
+    assert case.samples_per_s is not None and case.samples_per_s.median == 8.0
+    assert case.tokens_per_s is not None and case.tokens_per_s.median == 80.0
+    assert case.flops_per_s == 40.0
+    assert case.time_per_batch_s is not None and case.time_per_batch_s.median == 1.0
+    assert case.loss == [4.0, 3.0, 3.0, 3.0]
+    assert case.peak_memory_bytes == 2000 and case.gradient_bytes == 400
+
+
+def test_the_parts_of_a_step_sum_to_it() -> None:
+    (time,) = case_of(rank_lines(1.0, 2.0)).times
+    # 1.0 − (0.1 + 0.2 + 0.4 + 0.2)
+    assert time.other_s == pytest.approx(0.1)
+    parts = time.data_s + time.forward_s + time.backward_s + time.optimizer_s + time.other_s
+    assert parts == pytest.approx(time.step_s)
+    assert time.trace == "traces/2-ranks/rank.json.gz"
+
+
+def test_exposed_communication_is_the_median_of_the_pairs_and_never_negative() -> None:
+    assert exposed_communication_s(rank_lines(1.0, 2.0)) == pytest.approx(0.2)
+    assert exposed_communication_s([SumComparison(0.1, 0.3)]) == 0.0
+    assert exposed_communication_s([rank_end()]) is None
+
+
+def test_ranks_with_other_weights_are_noticed() -> None:
+    assert case_of(rank_lines(1, 1), rank_lines(1, 1)).weights_agree is True
+    assert case_of(rank_lines(1, 1), rank_lines(1, 1, digest="other")).weights_agree is False
+    assert case_of(rank_lines(1, 1)).weights_agree is None
+
+
+def test_a_case_that_failed_keeps_the_steps_that_were_done() -> None:
+    lines: list[list[Line]] = [[StepDone(a_step(0)), StepDone(a_step(1))], [StepDone(a_step(0))]]
+    case = unfinished_case(2, lines, "failed", "rank 1 crashed.", "logs/rank-1.log")
+    assert [len(steps) for steps in case.steps] == [2, 1] and case.loss == [1.5]
+    assert slowest([]) == [] and mean_loss([]) == []
+
+
+def figure(median: float) -> Estimate:
+    return Estimate(median=median, low=0.9 * median, high=1.1 * median)
+
+
+def done(ranks: int, samples_per_s: float, **changes: Any) -> TrainCase:
+    case = TrainCase(
+        ranks=ranks,
+        status="done",
+        samples_per_s=figure(samples_per_s),
+        tokens_per_s=figure(10 * samples_per_s),
+        flops_per_sample=1e9,
+    )
+    return replace(case, **changes)
+
+
+def test_speedup_and_efficiency_are_of_samples_per_second() -> None:
+    alone, two = with_speedups([done(1, 100.0), done(2, 150.0)])
+    assert alone.speedup is None and "speedup" not in alone.reasons
+    assert two.speedup is not None and two.speedup.median == pytest.approx(1.5)
+    assert two.speedup.low < 1.5 < two.speedup.high
+    assert two.parallel_efficiency == pytest.approx(0.75)
+
+
+def test_the_case_of_one_rank_may_come_last() -> None:
+    first = with_speedups([done(2, 150.0)])
+    assert "one rank" in first[0].reasons["speedup"]
+    two, _ = with_speedups([*first, done(1, 100.0)])
+    assert two.speedup is not None and "speedup" not in two.reasons
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"status": "failed"}, "The case with 2 ranks is not done."),
+        ({"flops_per_sample": 1.02e9}, "do not compute the same"),
+        ({"flops_per_sample": None}, "do not compute the same"),
+        ({"tokens_per_s": figure(1600.0)}, "not of the same length"),
+    ],
+)
+def test_no_speedup_where_the_work_is_not_the_same(changes: dict[str, Any], why: str) -> None:
+    other = done(2, 150.0, **changes)
+    assert why in (different_work(done(1, 100.0), other) or "")
+    _, two = with_speedups([done(1, 100.0), other])
+    assert two.speedup is None and two.parallel_efficiency is None
+
+
+def test_the_same_work_is_the_same() -> None:
+    assert different_work(done(1, 100.0), done(4, 390.0, flops_per_sample=1.001e9)) is None

@@ -1,0 +1,65 @@
+"""What a training run says: the published figures of scaling, and no more than was measured."""
+
+from msgspec.structs import replace
+
+from tests.report.example_train import done_case, example_train
+from topout.train.findings import train_findings
+
+
+def test_the_parts_are_named_from_the_largest() -> None:
+    first = train_findings(example_train())[0]
+    assert first == (
+        "On one rank a step takes 100 ms: 50 % backward, 30 % forward, 15 % the optimizer, "
+        "4 % waiting for data."
+    )
+
+
+def test_scaling_is_told_linear_or_not() -> None:
+    said = " ".join(train_findings(example_train()))
+    assert "parallel efficiency of 75 %: scaling is not linear" in said
+    report = example_train()
+    case = replace(report.cases[1], parallel_efficiency=0.97)
+    said = " ".join(train_findings(replace(report, cases=[report.cases[0], case])))
+    assert "97 %: scaling is linear" in said
+
+
+def test_no_speedup_is_claimed_without_a_reason_said() -> None:
+    report = example_train()
+    case = replace(
+        report.cases[1],
+        speedup=None,
+        parallel_efficiency=None,
+        reasons={"speedup": "The two do not compute the same for a sample."},
+    )
+    said = train_findings(replace(report, cases=[report.cases[0], case]))
+    assert "No speedup of 2 ranks is claimed. The two do not compute the same for a sample." in said
+    assert not any("as many samples" in sentence for sentence in said)
+
+
+def test_communication_is_named_with_its_share() -> None:
+    said = " ".join(train_findings(example_train()))
+    # 20 ms exposed of a step of 133 ms
+    assert "Summing 30.4 MB of gradients over 2 ranks adds 20.0 ms to a step, 15 % of it." in said
+
+
+def test_a_rank_that_is_late_is_named() -> None:
+    report = example_train()
+    slow = replace(report.cases[1].times[1], forward_s=0.045)
+    case = replace(report.cases[1], times=[report.cases[1].times[0], slow])
+    said = " ".join(train_findings(replace(report, cases=[report.cases[0], case])))
+    assert "rank 1 takes 50 % longer in forward" in said
+    assert "longer in forward" not in " ".join(train_findings(report))
+
+
+def test_ranks_that_drifted_apart_and_a_loss_that_stays_are_told() -> None:
+    report = example_train()
+    case = replace(report.cases[1], weights_agree=False, loss=[1.0, 1.0, 1.2, 1.3])
+    said = " ".join(train_findings(replace(report, cases=[report.cases[0], case])))
+    assert "did not train one model" in said and "The loss did not go down" in said
+
+
+def test_waiting_for_data_is_told_from_a_twentieth_on() -> None:
+    report = example_train()
+    time = replace(done_case(1).times[0], data_s=0.2, forward_s=0.1)
+    said = " ".join(train_findings(replace(report, cases=[replace(done_case(1), times=[time])])))
+    assert "One rank wait" not in said and "One rank waits 200 % of a step for data." in said
