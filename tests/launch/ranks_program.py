@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from topout.launch.lifetime import end_with_parent
 
@@ -11,15 +12,14 @@ from topout.launch.lifetime import end_with_parent
 def main(arguments: list[str]) -> None:
     end_with_parent()
     rank = int(os.environ["RANK"])
-    folder = arguments[1]
-    with open(os.path.join(folder, f"pid-{rank}"), "w") as file:
-        file.write(str(os.getpid()))
-    print(f"hello of rank {rank} of {os.environ['WORLD_SIZE']}", flush=True)
+    (Path(arguments[1]) / f"pid-{rank}").write_text(str(os.getpid()))
+    sys.stdout.write(f"hello of rank {rank} of {os.environ['WORLD_SIZE']}\n")
+    sys.stdout.flush()
     match arguments[0], rank:
         case "well", _:
             return
         case "die", 1:
-            print("the last words of rank 1", file=sys.stderr, flush=True)
+            sys.stderr.write("the last words of rank 1\n")
             sys.exit(7)
         case "crash", 1:
             os.kill(os.getpid(), signal.SIGSEGV)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from topout.launch.agent import FirstFailure
-from topout.launch.rank_failure import failure_of, how_ended, last_lines
+from topout.launch.agent import RankEnd
+from topout.launch.rank_failure import failure_of, first_failure, how_ended, last_lines
 
 
 @pytest.mark.parametrize(
@@ -39,5 +39,24 @@ def test_without_a_rank_torchrun_itself_failed(tmp_path: Path) -> None:
 def test_a_rank_without_a_log_is_told_by_torchruns(tmp_path: Path) -> None:
     log = tmp_path / "torchrun.log"
     log.write_text("nothing\n")
-    failure = failure_of(FirstFailure(rank=3, exit_status=1), {}, log)
+    failure = failure_of(RankEnd(rank=3, exit_status=1), {}, log)
     assert failure.rank == 3 and failure.log == log
+
+
+@pytest.mark.parametrize(
+    ("statuses", "noted_ns", "first"),
+    [
+        ({0: 1, 1: 1}, {0: 20, 1: 10}, 1),  # rank 0 failed because rank 1 was gone
+        ({0: 1, 1: -9}, {0: 20}, 1),  # a rank that is killed says nothing
+        ({0: -6, 1: 1}, {1: 10}, 1),  # the other's watchdog aborted it
+        ({0: -15, 1: 7}, {}, 1),  # torchrun ended rank 0
+        ({0: -15, 1: -6}, {}, 1),
+        ({}, {}, None),
+    ],
+)
+def test_the_first_failure_is_the_one_that_the_others_follow_from(
+    statuses: dict[int, int], noted_ns: dict[int, int], first: int | None
+) -> None:
+    ends = [RankEnd(rank, status) for rank, status in statuses.items()]
+    found = first_failure(ends, noted_ns)
+    assert (found.rank if found is not None else None) == first

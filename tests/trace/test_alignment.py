@@ -82,6 +82,15 @@ def test_runs_that_only_one_rank_recorded_are_left_out_at_either_edge() -> None:
     assert (found.ends[1] - found.ends[0]).tolist() == [77, 77]
 
 
+def test_messages_tell_which_run_is_which_where_times_do_not() -> None:
+    # One run each millisecond; the second rank recorded the last two, with sizes 2 and 3.
+    one = rank(0, *_runs([1000, 2000, 3000], [10] * 3, [1, 2, 3]))
+    other = rank(1, *_runs([2000, 3000], [10] * 2, [2, 3]))
+    found = _matched(one, other)
+    assert found is not None
+    assert found.ends.tolist() == [[2000, 3000], [2000, 3000]]
+
+
 def test_an_offset_passes_from_rank_to_rank() -> None:
     # 0 and 1 share the group "a", 1 and 2 the group "b".
     zero = rank(0, collective(0, 10, group_name="a"))

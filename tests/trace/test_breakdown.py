@@ -6,8 +6,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.trace.example_traces import (
-    ADD, ALL_REDUCE, GEMM, Row, collective, copy, kernel, mark, operator, trace,
-)  # fmt: skip
+    ADD,
+    ALL_REDUCE,
+    GEMM,
+    Row,
+    collective,
+    copy,
+    kernel,
+    mark,
+    operator,
+    trace,
+)
 from topout.records.trace import DeviceTime
 from topout.trace.breakdown import break_down
 from topout.trace.groups import load_rules
@@ -175,6 +184,8 @@ def test_nothing_to_break_down() -> None:
 def test_many_events_that_overlap_by_a_nanosecond() -> None:
     # Pairs of 10 ns that overlap by 1 ns, every 40 ns.
     rows = [
-        kernel(start + later, 10, stream=later) for start in range(0, 40_000, 40) for later in (0, 9)
+        kernel(start + later, 10, stream=later)
+        for start in range(0, 40_000, 40)
+        for later in (0, 9)
     ]
     assert round(_only(trace(*rows)).busy_s * 1e9) == 1000 * 19

@@ -5,8 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trace.example_traces import (
-    Row, collective, copy, kernel, mark, operator, rank, trace,
-)  # fmt: skip
+    Row,
+    collective,
+    copy,
+    kernel,
+    mark,
+    operator,
+    rank,
+    trace,
+)
 from topout.records.trace import Communication
 from topout.trace.collective_runs import collective_runs
 from topout.trace.communication import communication_of
@@ -61,16 +68,14 @@ def test_nobody_is_late_where_nobody_waits() -> None:
     st.integers(2, 4),
     st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 500)), min_size=1, max_size=5),
 )
-def test_transfer_and_waiting_make_up_the_time(
-    ranks: int, runs: list[tuple[int, int]]
-) -> None:
+def test_transfer_and_waiting_make_up_the_time(ranks: int, runs: list[tuple[int, int]]) -> None:
     traces = []
     for number in range(ranks):
         rows = [
-            collective(10_000 * place - duration - 7 * number * place, duration + 7 * number * place,
-                       elements, group_size=ranks)
+            collective(10_000 * place - spent, spent, elements, group_size=ranks)
             for place, (elements, duration) in enumerate(runs)
-        ]  # fmt: skip
+            for spent in [duration + 7 * number * place]
+        ]
         traces.append(rank(number, *rows, world_size=ranks))
     (found,) = communication_of(traces).collectives
     assert found.transfer_s is not None

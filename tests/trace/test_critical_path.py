@@ -5,8 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trace.example_traces import (
-    ADD, Row, call, collective, copy, kernel, mark, operator, trace,
-)  # fmt: skip
+    ADD,
+    Row,
+    call,
+    collective,
+    copy,
+    kernel,
+    mark,
+    operator,
+    trace,
+)
 from topout.trace.analyse import device_report
 from topout.trace.groups import load_rules
 from topout.trace.table import Trace
@@ -90,6 +98,18 @@ def test_the_path_crosses_to_the_stream_that_was_waited_for() -> None:
         )
     )
     assert found == {"communication": 40_000, "matrix-mul": 15_000, "between kernels": 500}
+
+
+def test_a_kernel_queued_right_behind_another_waited_for_that_one() -> None:
+    # An addition on stream 9 ends 1 µs before the second product, 2 µs after the first.
+    found = _path(
+        trace(
+            *_launched(0, 1_000, 10_000, 1),
+            *_launched(10, 9_000, 4_000, 2, stream=9, name=ADD),
+            *_launched(20, 14_000, 5_000, 3),
+        )
+    )
+    assert found == {"matrix-mul": 15_000, "between kernels": 3_000}
 
 
 def test_a_step_reaches_from_the_end_of_the_one_before_to_its_own() -> None:
@@ -180,9 +200,7 @@ def test_parts_sum_to_the_duration_of_the_step(
     if stepped:
         rows.append(mark(50, 100, "ProfilerStep#1"))
         launched = [
-            start + length
-            for start, length, _, delay in work
-            if 50 <= start - (delay or 0) < 150
+            start + length for start, length, _, delay in work if 50 <= start - (delay or 0) < 150
         ]
         begin, end = 50, max([150, *launched])
     assert sum(_path(trace(*rows)).values()) == end - begin

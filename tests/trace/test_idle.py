@@ -92,14 +92,14 @@ def test_without_launches_there_is_a_reason_and_no_cause() -> None:
 
 
 def test_correlations_of_two_processes_are_told_apart() -> None:
-    # Both processes have a call 1; that of process 11 came in time, that of process 10 late.
+    # Both processes have a call 1; that of process 10 came first, that of process 11 late.
     found = _causes(
         trace(
             call(0, 5, correlation=7, process=11),
             kernel(10, 100, correlation=7, process=11),
-            call(20, 5, correlation=1, process=11),
-            call(150, 5, correlation=1, process=10),
+            call(20, 5, correlation=1, process=10),
+            call(150, 5, correlation=1, process=11),
             kernel(160, 40, correlation=1, process=11),
         )
     )
-    assert found == {"other": (1, 50)}
+    assert found == {"host": (1, 50)}

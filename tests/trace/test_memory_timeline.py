@@ -1,6 +1,5 @@
 """Memory over time: peaks stay, points become few."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +60,9 @@ def test_thinning_keeps_peaks_ends_and_order(
     assert len(found) <= most or len(changes) <= most
     assert max(point.allocated_bytes for point in found) == max(total for _, total, _ in changes)
     assert max(point.reserved_bytes or 0 for point in found) == max(r for _, _, r in changes)
-    kept = [(round(p.at_s * 1e9) + changes[0][0], p.allocated_bytes, p.reserved_bytes) for p in found]
+    kept = [
+        (round(p.at_s * 1e9) + changes[0][0], p.allocated_bytes, p.reserved_bytes) for p in found
+    ]
     assert kept[0] == changes[0]
     assert kept[-1] == changes[-1]
     assert set(kept) <= set(changes)

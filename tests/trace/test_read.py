@@ -63,9 +63,9 @@ def test_a_file_that_is_named_must_be_a_trace(tmp_path: Path) -> None:
     folder = ranks(tmp_path / "run", range(2), 2)
     notes = folder / "notes.txt"
     notes.write_text("slow today")
-    with pytest.raises(InputError, match="notes.txt is not a trace"):
+    with pytest.raises(InputError, match=r"notes\.txt is not a trace"):
         read_traces([folder, notes])
-    with pytest.raises(InputError, match="notes.txt is not a trace"):
+    with pytest.raises(InputError, match=r"notes\.txt is not a trace"):
         read_traces([notes, folder])
 
 

@@ -1,5 +1,6 @@
-"""Samples from texts and from a seed: lengths, labels, what is cut, and that they can be learned."""
+"""Samples from texts and from a seed: lengths, labels, what is cut, what can be learned."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_generated_language_follows_a_table() -> None:
     samples = generated_language(100, 40, 50257, seed=0)
     pairs: dict[int, list[int]] = {}
     for row in samples.tokens.tolist():
-        for before, after in zip(row, row[1:], strict=False):
+        for before, after in itertools.pairwise(row):
             pairs.setdefault(before, []).append(after)
     follows = sum(max(map(after.count, set(after))) for after in pairs.values())
     assert follows / (100 * 39) == pytest.approx(0.9, abs=0.03)

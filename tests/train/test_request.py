@@ -39,6 +39,7 @@ def test_the_defaults_can_be_asked_for() -> None:
         ({"threads": 0}, "--threads"),
         ({"learning_rate": 0.0}, "--learning-rate"),
         ({"learning_rate": float("nan")}, "--learning-rate"),
+        ({"learning_rate": 1e38}, "--learning-rate"),
         ({"weight_decay": -1.0}, "--weight-decay"),
         ({"seed": -1}, "--seed"),
         ({"warmup_steps": 0}, "--warmup-steps"),

@@ -15,9 +15,9 @@ from topout.verbs.profile_costs import (
     shapes_of,
     why_uncounted,
 )
+from topout.verbs.profile_operators import WRAPPERS, group_times
 from topout.verbs.profile_parts import Parts
 from topout.verbs.profile_rates import operator_rates, uncounted_operators
-from topout.verbs.profile_operators import WRAPPERS, group_times
 from topout.verbs.profile_slices import cut
 from topout.verbs.profile_units import units_of
 
@@ -48,7 +48,7 @@ def machine() -> Hardware:
         device="cpu",
         vendor="nobody",
         memory_bytes=1 << 30,
-        levels=[MemoryLevel(name="DRAM", capacity_bytes=1 << 30, achievable_bytes_per_s=1e10)],
+        levels=[MemoryLevel(name="DRAM", capacity_bytes=1 << 30, achievable_bytes_per_s=4e9)],
         compute=[ComputePeak(dtype="fp32", unit="vector", achievable_flops_per_s=1e10)],
     )
 
@@ -64,7 +64,8 @@ def test_rates_are_work_over_whole_time() -> None:
     assert rate.flops_per_s == pytest.approx(2 * PRODUCT_FLOPS / (320 * NS))
     assert rate.arithmetic_intensity == pytest.approx(PRODUCT_FLOPS / PRODUCT_BYTES)
     assert rate.of_compute_ceiling == pytest.approx(rate.flops_per_s / 1e10)
-    assert rate.of_bandwidth_ceiling == pytest.approx(rate.bytes_per_s / 1e10)
+    assert rate.of_bandwidth_ceiling == pytest.approx(rate.bytes_per_s / 4e9)
+    # 832 bytes at 4 GB/s are 208 ns, more than half of the 320 ns.
     assert rate.level == "DRAM" and rate.bound == "memory"
 
 
@@ -132,6 +133,16 @@ def test_the_work_of_the_same_shapes_is_the_mean() -> None:
 )
 def test_what_is_free(name: str, free: bool) -> None:
     assert is_free(name) is free
+
+
+def test_an_elementwise_operator_has_the_same_work_in_place() -> None:
+    known = costs()
+    shapes = ((8, 6), (8, 6))
+    assert (
+        known.of(OperatorKey("aten::add_", shapes)) == known.work[OperatorKey("aten::add", shapes)]
+    )
+    assert known.of(OperatorKey("aten::mm_", ((8, 4), (4, 6)))) is None
+    assert known.of(OperatorKey("aten::sub_", shapes)) is None
 
 
 def test_a_counts_own_reason_is_told() -> None:

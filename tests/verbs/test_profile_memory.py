@@ -1,5 +1,6 @@
 """Memory over time, from a trace's allocations and the ends of passes."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ def test_host_and_device_have_tracks_of_their_own() -> None:
     marks = [PhaseMark("call 1", 5.0, 6.0, 1000, 3000)]
     host, gpu = memory_tracks(trace, marks, 1000)
     assert (host.name, host.peak_allocated_bytes, host.peak_reserved_bytes) == ("host", 64, None)
-    assert [point.at_s for point in host.points] == [0.0, 1e-06]
+    assert [point.at_s for point in host.points] == pytest.approx([0.0, 1e-06])
     assert [(p.at_s, p.allocated_bytes) for p in host.resident] == [(0.0, 1000), (1.0, 3000)]
     assert host.peak_resident_bytes == 3000
     assert (gpu.name, gpu.peak_allocated_bytes, gpu.peak_reserved_bytes) == ("A GPU", 512, 2048)

@@ -1,6 +1,6 @@
-"""`python -m topout.launch.agent FAILURE.json ARGUMENTS…`: torchrun, watched over.
+"""`python -m topout.launch.agent FAILURES.json ARGUMENTS…`: torchrun, watched over.
 
-It ends with the process that started it, and writes down which rank was the first to fail. The
+It ends with the process that started it, and writes down which ranks failed. The
 ranks' own output goes where ARGUMENTS say; this process's own says what torchrun did.
 """
 
@@ -13,8 +13,8 @@ import msgspec
 from topout.launch.lifetime import end_with_parent
 
 
-class FirstFailure(msgspec.Struct, frozen=True):
-    """The rank that failed first, and how its process ended."""
+class RankEnd(msgspec.Struct, frozen=True):
+    """A rank that failed, and how its process ended; ranks that torchrun ended are among them."""
 
     rank: int
     exit_status: int  # negative: the number of the signal
@@ -31,9 +31,8 @@ def main(arguments: list[str]) -> int:
     try:
         run(parse_args(torchrun_arguments))  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        record = FirstFailure(rank=rank, exit_status=failure.exitcode)
-        Path(failure_file).write_bytes(msgspec.json.encode(record))
+        ends = [RankEnd(rank, failure.exitcode) for rank, failure in error.failures.items()]
+        Path(failure_file).write_bytes(msgspec.json.encode(ends))
         return 1
     return 0
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from topout.launch.agent import FirstFailure
-from topout.launch.rank_failure import failure_of
+from topout.launch.agent import RankEnd
+from topout.launch.failure_notes import NOTES_VARIABLE, take_notes
+from topout.launch.rank_failure import failure_of, first_failure
 
 _POLL_S = 0.05
 _GRACE_S = 5.0  # for torchrun to end its ranks before they are ended from here
@@ -37,7 +38,7 @@ def run_ranks(
     ended by then. Whatever is raised here or by `watch`, Ctrl-C included, no rank is left running.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    failure_file = logs / "failure.json"
+    failure_file = logs / "failures.json"
     command = [
         *(sys.executable, "-m", "topout.launch.agent", str(failure_file)),
         *("--standalone", "--local-addr", _LOOPBACK, "--nproc-per-node", str(ranks)),
@@ -50,7 +51,7 @@ def run_ranks(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, "TORCHELASTIC_ERROR_FILE": "", **environment},
+            env={**os.environ, **environment, NOTES_VARIABLE: str(logs.absolute())},
             start_new_session=True,  # Ctrl-C reaches this process alone, which ends the ranks
         )
     try:
@@ -61,8 +62,9 @@ def run_ranks(
     finally:
         end_process_tree(process)
     log_of_rank = gather_logs(logs)
+    ends, noted = _ends(failure_file), take_notes(logs, ranks)
     if process.returncode != 0:
-        raise failure_of(_first_failure(failure_file), log_of_rank, logs / "torchrun.log")
+        raise failure_of(first_failure(ends, noted), log_of_rank, logs / "torchrun.log")
 
 
 def end_process_tree(process: "subprocess.Popen[bytes]") -> None:
@@ -107,12 +109,12 @@ def gather_logs(logs: Path) -> dict[int, Path]:
     return found
 
 
-def _first_failure(file: Path) -> FirstFailure | None:
-    """What torchrun said; None when it did not live to say it."""
+def _ends(file: Path) -> list[RankEnd]:
+    """What torchrun said; nothing when it did not live to say it."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=FirstFailure)
+        return msgspec.json.decode(file.read_bytes(), type=list[RankEnd])
     except (OSError, msgspec.DecodeError):
-        return None
+        return []
     finally:
         with contextlib.suppress(OSError):
             file.unlink()

@@ -1,10 +1,10 @@
 """What is known of a rank that failed: how its process ended, and the end of its log."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from topout.launch.agent import FirstFailure
+from topout.launch.agent import RankEnd
 
 LAST_LINES = 12
 _LONGEST_LINE = 300
@@ -22,9 +22,24 @@ class RankFailure(Exception):  # noqa: N818 - it is an event that the caller han
         super().__init__(reason)
 
 
-def failure_of(
-    first: FirstFailure | None, logs: Mapping[int, Path], agent_log: Path
-) -> RankFailure:
+def first_failure(ends: Sequence[RankEnd], noted_ns: Mapping[int, int]) -> RankEnd | None:
+    """The rank whose failure the others' follow from; `noted_ns` is when ranks said they failed.
+
+    A rank that was killed or crashed had no time to say so, and the others failed when it was
+    gone. One that aborted without a word most likely did so because another was gone. Those that
+    torchrun ended (SIGTERM) come last.
+    """
+
+    def order(end: RankEnd) -> tuple[int, int]:
+        if end.rank in noted_ns:
+            return 1, noted_ns[end.rank]
+        late = {-signal.SIGABRT: 2, -signal.SIGTERM: 3}
+        return late.get(end.exit_status, 0), end.rank
+
+    return min(ends, key=order, default=None)
+
+
+def failure_of(first: RankEnd | None, logs: Mapping[int, Path], agent_log: Path) -> RankFailure:
     """The failure of the rank that was first, in one sentence without its full stop."""
     if first is None:
         return RankFailure(

@@ -13,6 +13,7 @@ _COMMUNICATION_WORTH_A_SENTENCE = 0.02
 _GROUP_WORTH_COMPARING = 0.05  # of a device's time, on any device
 _UNLIKE = 1.3  # a device's time over the others' median, or the inverse
 _WAITING_WORTH_A_SENTENCE = 0.1  # of the time of a collective
+_IN_WORDS = 0.08  # how near a ratio is to "half" to be called so
 _SHORT_KERNEL_S = 5e-6  # about what a launch costs
 _MATRIX_MUL = "matrix-mul"
 # Parts of kernel names that say how matrix products were computed.
@@ -51,7 +52,7 @@ def findings_of(report: TraceReport) -> list[str]:
     found += unlike_devices(report.ranks)
     found += _load_balance(report.ranks)
     for collective in report.communication.collectives:
-        found += _waiting(collective)
+        found += _waiting(collective, report.communication.unit)
     return found
 
 
@@ -74,7 +75,7 @@ def has_several_ranks(ranks: Sequence[DeviceTime]) -> bool:
 
 def _telling(ranks: Sequence[DeviceTime]) -> list[DeviceTime]:
     """Of many devices that are alike the one that idles most, so that no sentence comes n times."""
-    return [max(ranks, key=lambda each: each.idle_s / each.wall_s if each.wall_s else 0.0)][:1]
+    return sorted(ranks, key=lambda each: -each.idle_s / each.wall_s if each.wall_s else 0.0)[:1]
 
 
 def _most_of_it(each: DeviceTime, report: TraceReport) -> list[str]:
@@ -89,7 +90,8 @@ def _most_of_it(each: DeviceTime, report: TraceReport) -> list[str]:
         kernel = each.kernels[0]
         sentence += (
             f"; the longest {'operator' if each.device < 0 else 'kernel'}, {kernel.name}, "
-            f"takes {units.percent(kernel.share)} in {kernel.calls} calls"
+            f"takes {units.percent(kernel.share)} in {kernel.calls} "
+            f"{'call' if kernel.calls == 1 else 'calls'}"
         )
     return [f"{sentence}."]
 
@@ -168,7 +170,7 @@ def _short_kernels(each: DeviceTime, report: TraceReport) -> list[str]:
 
 def _path(each: DeviceTime, report: TraceReport) -> list[str]:
     total = sum(part.total_s for part in each.critical_path)
-    if not total:
+    if not total or "critical_path" in each.reasons:  # the breakdown says as much
         return []
     parts = ", ".join(f"{part.name} {units.percent(part.share)}" for part in each.critical_path[:3])
     return [
@@ -203,7 +205,9 @@ def unlike_devices(ranks: Sequence[DeviceTime], where: str = "") -> list[str]:
             usual = median(others)
             if len(ranks) == 2 and times[place] > usual:
                 continue  # of two, the one with less is named
-            if not usual or 1 / _UNLIKE <= times[place] / usual <= _UNLIKE:
+            # Of three or more, the one unlike the middle is named, not those it makes look so.
+            middle = usual if len(ranks) == 2 else median(times)
+            if _alike(times[place], usual) or _alike(times[place], middle):
                 continue
             rest = (
                 f"the other {len(others)} {what}" if len(others) > 1 else f"the other {what[:-1]}"
@@ -214,6 +218,10 @@ def unlike_devices(ranks: Sequence[DeviceTime], where: str = "") -> list[str]:
                 f"{units.seconds(usual)}."
             )
     return found
+
+
+def _alike(time_s: float, usual_s: float) -> bool:
+    return not usual_s or 1 / _UNLIKE <= time_s / usual_s <= _UNLIKE
 
 
 def _work_named(group: str) -> str:
@@ -243,7 +251,7 @@ def _share_in_words(ratio: float) -> str:
     words = {1 / 3: "about a third of", 1 / 2: "about half", 2 / 3: "about two thirds of",
              2.0: "about twice"}  # fmt: skip
     for exact, word in words.items():
-        if abs(ratio - exact) < 0.07 * max(exact, 1):
+        if abs(ratio / exact - 1) < _IN_WORDS:
             return f"{word} ({units.times(ratio)})"
     return units.times(ratio)
 
@@ -264,14 +272,14 @@ def _load_balance(ranks: Sequence[DeviceTime]) -> list[str]:
     ]
 
 
-def _waiting(collective: CollectiveTime) -> list[str]:
+def _waiting(collective: CollectiveTime, unit: str) -> list[str]:
     waiting, total = collective.waiting_s, collective.total_s
     if waiting is None or not total or waiting < _WAITING_WORTH_A_SENTENCE * total:
         return []
     sentence = (
         f"{units.percent(waiting / total)} of the time in {collective.name} "
-        f"({units.seconds(waiting)} of {units.seconds(total)} per rank) is waiting for others"
+        f"({units.seconds(waiting)} of {units.seconds(total)} per {unit}) is waiting for others"
     )
     if collective.late_rank is None:
         return [f"{sentence}."]
-    return [f"{sentence}; the last to come is most often {collective.late_rank}."]
+    return [f"{sentence}; the last to come is most often {unit} {collective.late_rank}."]

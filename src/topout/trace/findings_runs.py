@@ -124,13 +124,15 @@ def _compared(fewer: _Run, more: _Run) -> str:
     efficiency = speedup / growth
     if efficiency > 1 / _LINEAR:
         verdict = "more than devices alone explain; the runs may not hold quite the same work"
+    elif efficiency >= 1:
+        verdict = "scaling is linear or better"
     elif efficiency >= _LINEAR:
-        verdict = "nearly linear"
+        verdict = "scaling is nearly linear"
     else:
         verdict = _why_not_linear(fewer, more)
     return (
-        f"The device time is {units.times(speedup)} shorter {pair}, an efficiency of "
-        f"{units.percent(efficiency)}: {verdict}."
+        f"The speedup {pair} is {units.times(speedup)} by the device that takes longest, an "
+        f"efficiency of {units.percent(efficiency)}: {verdict}."
     )
 
 

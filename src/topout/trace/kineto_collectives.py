@@ -1,6 +1,5 @@
 """Which collective an event is, by all the names that PyTorch and its back ends use."""
 
-import itertools
 import math
 import re
 from typing import NamedTuple
@@ -70,8 +69,9 @@ def message_of(shapes: str | None, element_types: str | None) -> Message | None:
     """
     try:
         types = msgspec.json.decode(element_types or "[]", type=list[str])
-        given = itertools.zip_longest(_SHAPES.decode(shapes or "null"), types, fillvalue="")
-        elements = sum(_elements(bytes(shape or b"[]"), type_) for shape, type_ in given)
+        given = [bytes(shape) for shape in _SHAPES.decode(shapes or "null")]
+        pairs = zip(given, [*types, *[""] * len(given)], strict=False)
+        elements = sum(_elements(shape, element_type) for shape, element_type in pairs)
     except msgspec.DecodeError:
         return None
     tensors = [type_ for type_ in types if type_ not in _NO_ELEMENT_TYPES]
@@ -83,4 +83,5 @@ def _elements(shape: bytes, element_type: str) -> int:
     if shape.startswith(b"[["):
         return sum(math.prod(each) for each in _LIST_OF_SIZES.decode(shape))
     sizes = _SIZES.decode(shape)
-    return math.prod(sizes) if sizes or element_type not in _NO_ELEMENT_TYPES else 0
+    is_tensor = bool(sizes) or element_type not in _NO_ELEMENT_TYPES
+    return math.prod(sizes) if is_tensor else 0

@@ -4,6 +4,7 @@ import statistics
 
 from topout import units
 from topout.records import TrainCase, TrainReport
+from topout.train.doubts import MORE_THAN_LINEAR
 
 _NOTABLE_DATA = 0.05  # of a step
 _NOTABLE_COMMUNICATION = 0.05
@@ -48,9 +49,8 @@ def _parts_sentence(case: TrainCase) -> str:
 def _rate_sentence(case: TrainCase) -> list[str]:
     if case.flops_per_s is None:
         return []
-    sentence = f"{_capital(_of(case))} compute {units.flops_per_s(case.flops_per_s)}"
-    if case.ranks == 1:
-        sentence = sentence.replace("compute", "computes")
+    compute = "computes" if case.ranks == 1 else "compute"
+    sentence = f"{_capital(_of(case))} {compute} {units.flops_per_s(case.flops_per_s)}"
     if case.mfu_of_ceiling is not None:
         share = units.percent(case.mfu_of_ceiling)
         sentence += f", {share} of what this machine was measured to reach"
@@ -82,7 +82,8 @@ def _data(case: TrainCase) -> list[str]:
     share = _mean(case, "data_s") / _mean(case, "step_s")
     if share < _NOTABLE_DATA:
         return []
-    return [f"{_capital(_of(case))} wait {units.percent(share)} of a step for data."]
+    wait = "waits" if case.ranks == 1 else "wait"
+    return [f"{_capital(_of(case))} {wait} {units.percent(share)} of a step for data."]
 
 
 def _balance(case: TrainCase) -> list[str]:
@@ -111,7 +112,11 @@ def _scaling(case: TrainCase) -> list[str]:
         reason = case.reasons.get("speedup")
         return [f"No speedup of {_of(case)} is claimed. {reason}"] if reason else []
     verdict = (
-        "scaling is linear" if case.parallel_efficiency >= _LINEAR else "scaling is not linear"
+        "that is more than linear, and to be doubted"
+        if case.parallel_efficiency > MORE_THAN_LINEAR
+        else "scaling is linear"
+        if case.parallel_efficiency >= _LINEAR
+        else "scaling is not linear"
     )
     return [
         f"{_capital(_of(case))} train {units.times(case.speedup.median)} as many samples per "

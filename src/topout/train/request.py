@@ -13,6 +13,7 @@ Device = Literal["cpu", "cuda"]
 DEFAULT_STEPS, QUICK_STEPS = 20, 8
 DEFAULT_SEQUENCE_LEN = 128
 MOST_RANKS = 1024
+_MOST_LEARNING_RATE = 1000.0  # AdamW moves each weight by about as much in a step
 
 
 class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +46,10 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Raise InputError that names the first option that cannot be meant."""
         self._check_choices()
         self._check_counts()
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+        if not 0 < self.learning_rate <= _MOST_LEARNING_RATE:
             raise InputError(
                 f"--learning-rate {self.learning_rate:g} teaches nothing.",
-                "Give a number above 0, such as 5e-5.",
+                f"Give a number above 0 and up to {_MOST_LEARNING_RATE:g}, such as 5e-5.",
             )
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise InputError(

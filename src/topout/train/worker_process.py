@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from topout.launch.failure_notes import note_failure
 from topout.launch.lifetime import end_with_parent
 
 
@@ -25,10 +26,12 @@ def main(arguments: list[str]) -> None:
         plan = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Plan)
         run_rank(plan, ranks)
     except TopoutError as error:
+        note_failure()
         print(error, file=sys.stderr)  # noqa: T201
         LineWriter(Path(plan.output), ranks.rank).write(RankRefused(str(error)))
         end_process(1)
     except BaseException:
+        note_failure()
         traceback.print_exc()
         end_process(1)
     end_process(0)

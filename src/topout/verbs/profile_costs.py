@@ -41,8 +41,19 @@ class Costs(msgspec.Struct, frozen=True):
     free: frozenset[str]  # names of operators that compute and move nothing, or only call others
     reasons: dict[str, str]  # by name
 
+    def of(self, key: OperatorKey) -> CallWork | None:
+        """The work of one call; None where it is not known.
 
-NO_COSTS = Costs({}, frozenset(), {})
+        Autograd adds gradients up in place where nothing else holds them, and a counting run
+        does: an elementwise operator has the same work in both forms.
+        """
+        found = self.work.get(key)
+        if found is not None:
+            return found
+        name = key.name
+        other = name.removesuffix("_") if name.endswith("_") else f"{name}_"
+        found = self.work.get(key._replace(name=other))
+        return found if found is not None and found.family == "elementwise" else None
 
 
 def costs_of(counts: Sequence[Count], names: Sequence[str]) -> Costs:

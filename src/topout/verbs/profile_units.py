@@ -50,7 +50,7 @@ def units_of(
 def _works(operators: pl.DataFrame, costs: Costs) -> list[CallWork | None]:
     shapes = lru_cache(maxsize=None)(shapes_of)  # few texts, many calls
     return [
-        costs.work.get(OperatorKey(name, shapes(text)))
+        costs.of(OperatorKey(name, shapes(text)))
         for name, text in operators.select("name", "shapes").iter_rows()
     ]
 

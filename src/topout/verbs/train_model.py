@@ -11,6 +11,7 @@ from topout.progress import Notify
 from topout.records import TrainCase, TrainReport
 from topout.run_folder import RunFolder
 from topout.train.case_results import finished_case, unfinished_case
+from topout.train.doubts import case_doubts
 from topout.train.findings import train_findings
 from topout.train.network import DEFAULT_BUILDER
 from topout.train.plan import Plan, RankDone
@@ -143,8 +144,14 @@ def _with_case(report: TrainReport, case: TrainCase, began: float) -> TrainRepor
     model = report.model
     if case.status == "done" and model.parameters is None:
         model = msgspec.structs.replace(model, parameters=case.parameters)
+    # Doubts about cases follow those about machine and request, and are derived anew.
+    standing = [each for each in report.doubts if each not in case_doubts(report.cases)]
     report = msgspec.structs.replace(
-        report, cases=cases, model=model, elapsed_s=time.monotonic() - began
+        report,
+        cases=cases,
+        model=model,
+        doubts=[*standing, *case_doubts(cases)],
+        elapsed_s=time.monotonic() - began,
     )
     return msgspec.structs.replace(report, findings=train_findings(report))
 
