@@ -14,7 +14,9 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 _WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 # Headers of tables; other locales separate by semicolons.
 _NSYS = re.compile(
-    r'^"?(?:Start|Time|Total Time|Duration|Start Time) ?(?:\((?:[num]?s(?:ec)?|%)\)|:(?:ts|dur)_)', re.M
+    r'^"?(?:Start|Time|Total Time|Duration|Start Time) ?'
+    r"(?:\((?:[num]?s(?:ec)?|%)\)|:(?:ts|dur)_)",
+    re.MULTILINE,
 )
 _NSYS_BANNER = re.compile(r"^ \*\* .+ \(\w+\):|^Processing \[", re.MULTILINE)
 _NVPROF = re.compile(
