@@ -76,11 +76,14 @@ def test_bad_input_is_refused_in_one_line(
     assert words in refused(arguments, monkeypatch, capsys)
 
 
-def test_ctrl_c_ends_the_program_and_its_ranks(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_program_and_its_ranks_and_keeps_what_was_done(tmp_path: Path) -> None:
     """As a terminal does it: the signal comes while ranks run."""
     arguments = [*SMALL, "--ranks", "2", "--steps", "100000"]
     program = subprocess.Popen(
-        [sys.executable, "-m", "topout", *arguments], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "topout", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     own = psutil.Process(program.pid)
     deadline = time.monotonic() + 60
@@ -92,5 +95,8 @@ def test_ctrl_c_ends_the_program_and_its_ranks(tmp_path: Path) -> None:
     program.send_signal(signal.SIGINT)
     _, error = program.communicate(timeout=60)
     assert program.returncode == 130 and "interrupted" in error
+    (record,) = (tmp_path / "runs").glob("*/run.json")
+    (case,) = decode(record.read_bytes(), TrainReport).cases
+    assert case.status == "interrupted" and case.steps[0]
     psutil.wait_procs(started, timeout=10)
     assert not any(each.is_running() for each in started)

@@ -28,6 +28,15 @@ def test_one_rank_without_its_processors_is_doubted(share: float | None, doubts:
     assert len(case_doubts([replace(case, times=[time])])) == doubts
 
 
+def test_waiting_for_other_ranks_explains_idle_processors() -> None:
+    case = done_case(2)  # exposed communication is 15 % of a step, data 3 %
+    times = [replace(time, processor_utilization=0.7) for time in case.times]
+    assert case_doubts([replace(case, times=times)]) == []
+    times = [replace(time, processor_utilization=0.6) for time in case.times]
+    (doubt,) = case_doubts([replace(case, times=times)])
+    assert "60 % of the threads' time, and waiting explains 18 %" in doubt.sentence
+
+
 def test_steps_far_apart_are_doubted() -> None:
     case = done_case(2)
     steps = [[step_of(number, 0.1 * (1 + number % 2)) for number in range(8)] for _ in range(2)]

@@ -1,7 +1,6 @@
 """Networks for the tests, small enough to train in milliseconds; some of them fail on purpose."""
 
 import os
-import signal
 
 import torch
 import torch.nn.functional as F
@@ -36,16 +35,8 @@ class _FailsAt(TinyClassifier):
     def forward(self, tokens: Tensor, mask: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         self.passes -= 1
         if os.environ["RANK"] == "1" and self.passes == 0:
-            self.fail()
+            raise ArithmeticError("the sky is falling on rank 1")
         return super().forward(tokens, mask, labels)
-
-    def fail(self) -> None:
-        raise ArithmeticError("the sky is falling on rank 1")
-
-
-class _KilledAt(_FailsAt):
-    def fail(self) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def build(plan: Plan) -> nn.Module:
@@ -54,10 +45,6 @@ def build(plan: Plan) -> nn.Module:
 
 def build_failing(plan: Plan) -> nn.Module:
     return _FailsAt()
-
-
-def build_killed(plan: Plan) -> nn.Module:
-    return _KilledAt()
 
 
 def seeded() -> TinyClassifier:

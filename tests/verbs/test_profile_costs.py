@@ -145,6 +145,13 @@ def test_an_elementwise_operator_has_the_same_work_in_place() -> None:
     assert known.of(OperatorKey("aten::sub_", shapes)) is None
 
 
+def test_a_batch_of_one_product_is_that_product() -> None:
+    known = costs()
+    product = known.work[OperatorKey("aten::mm", ((8, 4), (4, 6)))]
+    assert known.of(OperatorKey("aten::bmm", ((1, 8, 4), (1, 4, 6)))) == product
+    assert known.of(OperatorKey("aten::bmm", ((2, 8, 4), (2, 4, 6)))) is None
+
+
 def test_a_counts_own_reason_is_told() -> None:
     known = costs()
     known.reasons["mine::op"] = "no formula"

@@ -12,7 +12,7 @@ from topout.errors import InputError, TopoutError, UnsupportedError
 from topout.records import TrainReport, read
 from topout.run_folder import RunFolder
 from topout.train.request import TrainRequest
-from topout.verbs.train_model import TrainInterrupted, train_model
+from topout.verbs.train_model import train_model
 from topout.verbs.train_subject import resolve_subject
 
 Result = tuple[TrainReport, RunFolder]
@@ -131,49 +131,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
-def assert_nothing_runs() -> None:
-    deadline = time.monotonic() + 5
-    while psutil.Process().children(recursive=True) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not psutil.Process().children(recursive=True)
-
-
-@pytest.mark.parametrize(
-    ("builder", "reason", "log"),
-    [
-        ("build_failing", "rank 1 ended with exit status 1.", "the sky is falling on rank 1"),
-        ("build_killed", "rank 1 was killed (SIGKILL)", ""),
-    ],
-)
-def test_a_rank_that_dies_ends_the_case_and_what_was_done_is_kept(
-    builder: str, reason: str, log: str, home: Path
-) -> None:
+def test_a_rank_that_dies_ends_the_case_and_what_was_done_is_kept(home: Path) -> None:
     began = time.monotonic()
-    report, folder = train_model(small(), builder=f"tests.train.tiny_network:{builder}")
+    report, folder = train_model(small(), builder="tests.train.tiny_network:build_failing")
     assert time.monotonic() - began < 60  # the other rank would wait for minutes
     failed, skipped = report.cases
     assert (failed.status, skipped.status) == ("failed", "skipped")
-    assert failed.reason is not None and failed.reason.startswith(reason)
+    assert failed.reason == "rank 1 ended with exit status 1."
     assert failed.log == "logs/2-ranks/rank-1.log"
-    assert log in (folder.path / failed.log).read_text()
+    assert "the sky is falling on rank 1" in (folder.path / failed.log).read_text()
     assert skipped.reason == "The case with 2 ranks failed before."
     # The fifth forward pass fails on rank 1: four steps were done.
     assert len(failed.loss) == 4
     assert read(folder.path / "run.json", TrainReport) == report
-    assert_nothing_runs()
-
-
-def test_ctrl_c_ends_all_ranks_and_keeps_what_was_done(home: Path) -> None:
-    def interrupt(what: str, done: float) -> None:
-        if "step 3" in what or "step 4" in what or done > 0.1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(TrainInterrupted) as caught:
-        train_model(small(), builder="tests.train.tiny_network:build", notify=interrupt)
-    (case,) = caught.value.report.cases
-    assert case.status == "interrupted" and len(case.steps[0]) >= 3
-    assert read(caught.value.folder.path / "run.json", TrainReport) == caught.value.report
-    assert_nothing_runs()
+    assert not psutil.Process().children(recursive=True)
 
 
 @pytest.mark.parametrize(

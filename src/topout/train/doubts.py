@@ -1,5 +1,6 @@
 """Reasons to trust the figures of a training run less, seen in the figures themselves."""
 
+import statistics
 from collections.abc import Sequence
 
 from topout import units
@@ -9,11 +10,11 @@ from topout.records import Doubt, TrainCase
 from topout.train.case_results import slowest
 
 MORE_THAN_LINEAR = 1.1  # parallel efficiency beyond which one of the cases was disturbed
-_OWN_PROCESSORS = 0.85  # of the threads' time; one rank on CPUs waits for nobody
+_OWN_PROCESSORS = 0.85  # of the threads' time, computing and waiting together
 
 
 def case_doubts(cases: Sequence[TrainCase]) -> list[Doubt]:
-    """Steps that lie far apart, a rank without its processors, a speedup beyond the ranks."""
+    """Steps that lie far apart, ranks without their processors, a speedup beyond the ranks."""
     doubts = []
     for case in cases:
         if case.status == "done":
@@ -39,14 +40,25 @@ def _spread(case: TrainCase) -> list[Doubt]:
 
 
 def _processors(case: TrainCase) -> list[Doubt]:
-    share = case.times[0].processor_utilization if case.times else None
-    if case.ranks > 1 or case.times[0].device != "cpu" or share is None or share > _OWN_PROCESSORS:
+    """CPU ranks compute or wait, for each other or for data; what is missing others had."""
+    if not case.times or any(
+        time.device != "cpu" or time.processor_utilization is None for time in case.times
+    ):
+        return []
+    share = statistics.fmean(time.processor_utilization or 0.0 for time in case.times)
+    waiting = statistics.fmean(
+        ((time.exposed_communication_s or 0.0) + time.data_s) / time.step_s for time in case.times
+    )
+    if share + waiting > _OWN_PROCESSORS:
         return []
     return [
         Doubt(
             about=_name(case),
-            sentence=f"It had its processors for {units.percent(share)} of its time.",
-            remedy="Close other programs; until then trust no speedup over it.",
+            sentence=(
+                f"Processors worked for {units.percent(share)} of the threads' time, and waiting "
+                f"explains {units.percent(waiting)}."
+            ),
+            remedy="Close other programs; until then trust no speedup.",
         )
     ]
 

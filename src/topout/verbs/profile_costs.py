@@ -44,14 +44,18 @@ class Costs(msgspec.Struct, frozen=True):
     def of(self, key: OperatorKey) -> CallWork | None:
         """The work of one call; None where it is not known.
 
-        Autograd adds gradients up in place where nothing else holds them, and a counting run
-        does: an elementwise operator has the same work in both forms.
+        PyTorch may choose another form of an operator while it is counted, which has the same
+        work: an elementwise one out of place instead of in place, a product of two matrices for
+        a batch of one.
         """
         found = self.work.get(key)
         if found is not None:
             return found
-        name = key.name
-        other = name.removesuffix("_") if name.endswith("_") else f"{name}_"
+        if key.name == "aten::bmm" and all(shape[0] == 1 for shape in key.shapes):
+            single = tuple(shape[1:] for shape in key.shapes)
+            return self.work.get(OperatorKey("aten::mm", single))
+        is_in_place = key.name.endswith("_")
+        other = key.name.removesuffix("_") if is_in_place else f"{key.name}_"
         found = self.work.get(key._replace(name=other))
         return found if found is not None and found.family == "elementwise" else None
 
