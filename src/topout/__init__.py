@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         resolve_source,
     )
     from topout.models.trainable import load_trainable
+    from topout.profiling.request import ProfileRequest
     from topout.records import (
         Ceilings,
         Climb,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from topout.verbs.list_layers import list_layers
     from topout.verbs.profile_callable import profile
     from topout.verbs.profile_model import profile_model
-    from topout.verbs.profile_request import ProfileRequest
     from topout.verbs.read_traces import diff_traces, report_trace
     from topout.verbs.report_cost import report_cost
     from topout.verbs.run_model import run_model
@@ -122,7 +122,7 @@ _HOMES = {
     "list_layers": "topout.verbs.list_layers",
     "diff_traces": "topout.verbs.read_traces",
     "report_trace": "topout.verbs.read_traces",
-    "ProfileRequest": "topout.verbs.profile_request",
+    "ProfileRequest": "topout.profiling.request",
     "profile": "topout.verbs.profile_callable",
     "profile_model": "topout.verbs.profile_model",
     "report_cost": "topout.verbs.report_cost",

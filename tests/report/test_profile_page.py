@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from topout.profiling.hardware import hardware_of_profile
 from topout.records import ProfileReport
 from topout.report.profile_page import profile_page
-from topout.verbs.profile_hardware import hardware_of_profile
 
 from .browser import drawn, needs_browser, opened
 from .example_profile import MARKUP, example_phase, example_profile

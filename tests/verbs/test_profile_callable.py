@@ -8,8 +8,8 @@ from torch import nn
 
 import topout
 from topout.errors import InputError
+from topout.profiling.export import export_perfetto, export_tensorboard
 from topout.records import ProfileReport, decode, encode
-from topout.verbs.profile_export import export_perfetto, export_tensorboard
 
 
 class Block(nn.Module):

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from topout.errors import InputError, OutputError
+from topout.profiling.request import ProfileRequest
 from topout.records import ProfileReport, read
 from topout.verbs.profile_model import profile_model
-from topout.verbs.profile_request import ProfileRequest
 
 from .profile_machine import plain_ceilings
 
@@ -114,6 +114,6 @@ def test_a_missing_folder_is_named_before_anything_is_made(option: str, tmp_path
 def test_a_crash_of_the_worker_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("topout.verbs.profile_session.WORKER_MODULE", "topout.no_such_worker")
+    monkeypatch.setattr("topout.profiling.session.WORKER_MODULE", "topout.no_such_worker")
     with pytest.raises(InputError, match="pycode-1m ended with exit status"):
         profile_model(request())

@@ -47,9 +47,9 @@ def profile(
 ) -> None:
     """Where does the time go, and how far is each part from the roof?"""
     from topout.models.known import DEFAULT_MODEL
+    from topout.profiling.request import ProfileRequest
     from topout.progress import progress_bar
     from topout.verbs.profile_model import profile_model
-    from topout.verbs.profile_request import ProfileRequest
 
     request = ProfileRequest(
         model=model or DEFAULT_MODEL,
@@ -87,9 +87,9 @@ def _show(record: Any, json: str | None) -> None:
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
+    from topout.profiling.hardware import hardware_of_profile
     from topout.report.profile_page import profile_page
     from topout.run_folder import RUN_FILE
-    from topout.verbs.profile_hardware import hardware_of_profile
 
     page = profile_page(record, hardware_of_profile(record))
     path = folder.save_report(page)

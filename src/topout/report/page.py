@@ -18,6 +18,7 @@ from topout.records import (
     ExampleReport,
     GemmReport,
     LayersReport,
+    ProfileReport,
     RunReport,
     TraceDiff,
     TraceReport,
@@ -31,6 +32,7 @@ PageRecord = (
     | ExampleReport
     | GemmReport
     | LayersReport
+    | ProfileReport
     | RunReport
     | TraceDiff
     | TraceReport

@@ -1,7 +1,6 @@
 """A profile as one HTML page that holds everything it shows and loads nothing."""
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 from topout import units
 from topout.records import Hardware, PhaseProfile, ProfileReport
@@ -67,7 +66,7 @@ def profile_page(report: ProfileReport, hardware: Hardware | None = None) -> str
     """
     return render_page(
         "profile.html.j2",
-        cast(Any, report),
+        report,
         report.subject,
         profile_charts(report, hardware),
         report=report,

@@ -95,6 +95,7 @@ def parts_chart(cases: list[TrainCase]) -> Spec:
             color=alt.Color(
                 "part:N",
                 title=None,
+                legend=alt.Legend(columns=3),  # in one row they would not fit a telephone
                 scale=alt.Scale(domain=shown, range=[PART_COLOURS[part] for part in shown]),
             ),
             tooltip=[

@@ -14,6 +14,15 @@ from topout.machine.describe import describe
 from topout.measure.checks import load_doubts
 from topout.measure.worker import WorkerFailure
 from topout.models.load import ModelSource, resolve_model
+from topout.profiling.export import TRACE_FILE, export_perfetto, export_tensorboard
+from topout.profiling.findings import profile_doubts, profile_findings
+from topout.profiling.hardware import roofs_for
+from topout.profiling.phases import Timed
+from topout.profiling.report import Captured, fill_in
+from topout.profiling.request import ProfileRequest
+from topout.profiling.runs import CapturedRun
+from topout.profiling.session import ProfiledModel, run_in_turns
+from topout.profiling.worker import ProfilePreparation
 from topout.progress import Notify
 from topout.records import Ceilings, Count, Doubt, Machine, ProfileReport, WorkloadSummary
 from topout.run_folder import RunFolder
@@ -21,15 +30,6 @@ from topout.rungs.build_session import STATIC_CACHE
 from topout.rungs.climb import model_choice, model_summary
 from topout.rungs.texts import cut_texts
 from topout.rungs.worker import Preparation
-from topout.verbs.profile_export import TRACE_FILE, export_perfetto, export_tensorboard
-from topout.verbs.profile_findings import profile_doubts, profile_findings
-from topout.verbs.profile_hardware import roofs_for
-from topout.verbs.profile_phases import Timed
-from topout.verbs.profile_report import Captured, fill_in
-from topout.verbs.profile_request import ProfileRequest
-from topout.verbs.profile_runs import CapturedRun
-from topout.verbs.profile_session import ProfiledModel, run_in_turns
-from topout.verbs.profile_worker import ProfilePreparation
 
 _SCORED_TOKENS = 1  # of the text's windows, which nothing is verified on
 

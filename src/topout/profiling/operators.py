@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from topout.profiling.costs import shapes_of
+from topout.profiling.innermost import innermost_at
+from topout.profiling.slices import Slices
+from topout.profiling.units import Units, device_time_ns
 from topout.records import GroupTime, OperatorShape, OperatorTime
 from topout.trace.table import Trace
-from topout.verbs.profile_costs import shapes_of
-from topout.verbs.profile_innermost import innermost_at
-from topout.verbs.profile_slices import Slices
-from topout.verbs.profile_units import Units, device_time_ns
 
 _S = 1e-9
 _MOST_SHAPES, _EXAMPLES = 8, 3

@@ -8,10 +8,10 @@ import msgspec
 from torch import nn
 
 from topout.cost.graph import counting
+from topout.profiling.phases import phase_of, wall_times
+from topout.profiling.threads import Reading, elapsed_between, read_threads
 from topout.records import Count, ElapsedTime
 from topout.trace.capture import PhaseMark, Phases, capture
-from topout.verbs.profile_phases import phase_of, wall_times
-from topout.verbs.profile_threads import Reading, elapsed_between, read_threads
 
 Run = Callable[[Phases], object]
 """Does the work once, and says which phase begins."""

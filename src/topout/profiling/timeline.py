@@ -2,9 +2,9 @@
 
 import polars as pl
 
+from topout.profiling.slices import Slices, region_name
 from topout.records import TimelineSpan
 from topout.records.profile import SpanKind
-from topout.verbs.profile_slices import Slices, region_name
 
 _S = 1e-9
 MOST_SPANS = 2000  # the longest of a pass with more: shorter ones are thinner than a line

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.verbs.profile_threads import (
+from topout.profiling.threads import (
     Reading,
     ThreadReading,
     elapsed_between,

@@ -11,12 +11,12 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
+from topout.profiling.costs import CallWork, Costs, OperatorKey, shapes_of
+from topout.profiling.innermost import innermost_at
+from topout.profiling.origin import regions_of
+from topout.profiling.parts import Parts
+from topout.profiling.slices import Slices, region_name
 from topout.trace.table import Trace
-from topout.verbs.profile_costs import CallWork, Costs, OperatorKey, shapes_of
-from topout.verbs.profile_innermost import innermost_at
-from topout.verbs.profile_origin import regions_of
-from topout.verbs.profile_parts import Parts
-from topout.verbs.profile_slices import Slices, region_name
 
 
 @dataclass(frozen=True)

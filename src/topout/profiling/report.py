@@ -5,14 +5,14 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from topout.profiling.costs import Costs, costs_of
+from topout.profiling.memory import memory_tracks
+from topout.profiling.phases import Recorded, Timed, profile_phases
+from topout.profiling.runs import CapturedRun
 from topout.records import Count, Hardware, MemoryTrack, PeakDtype, ProfileReport
 from topout.trace.capture import PHASE_PREFIX
 from topout.trace.kineto import read_kineto
 from topout.trace.table import Trace
-from topout.verbs.profile_costs import Costs, costs_of
-from topout.verbs.profile_memory import memory_tracks
-from topout.verbs.profile_phases import Recorded, Timed, profile_phases
-from topout.verbs.profile_runs import CapturedRun
 
 
 class Captured(msgspec.Struct, frozen=True):

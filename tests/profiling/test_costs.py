@@ -6,20 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.cost.graph import count
-from topout.records import Hardware, MemoryLevel
-from topout.records.hardware import ComputePeak
-from topout.verbs.profile_costs import (
+from topout.profiling.costs import (
     OperatorKey,
     costs_of,
     is_free,
     shapes_of,
     why_uncounted,
 )
-from topout.verbs.profile_operators import WRAPPERS, group_times
-from topout.verbs.profile_parts import Parts
-from topout.verbs.profile_rates import operator_rates, uncounted_operators
-from topout.verbs.profile_slices import cut
-from topout.verbs.profile_units import units_of
+from topout.profiling.operators import WRAPPERS, group_times
+from topout.profiling.parts import Parts
+from topout.profiling.rates import operator_rates, uncounted_operators
+from topout.profiling.slices import cut
+from topout.profiling.units import units_of
+from topout.records import Hardware, MemoryLevel
+from topout.records.hardware import ComputePeak
 
 from .profile_traces import TYPES, event, op, phase, trace_of, two_layers
 

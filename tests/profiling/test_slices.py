@@ -3,17 +3,17 @@
 import polars as pl
 import pytest
 
-from topout.verbs.profile_operators import operator_times, shapes_text
-from topout.verbs.profile_parts import Parts
-from topout.verbs.profile_regions import (
+from topout.profiling.operators import operator_times, shapes_text
+from topout.profiling.parts import Parts
+from topout.profiling.regions import (
     OUTSIDE,
     gap_times,
     operator_ns,
     part_times,
     region_times,
 )
-from topout.verbs.profile_slices import cut
-from topout.verbs.profile_timeline import median_pass, timeline
+from topout.profiling.slices import cut
+from topout.profiling.timeline import median_pass, timeline
 
 from .profile_traces import MAIN, OTHER, TYPES, event, module, op, phase, trace_of, two_layers
 

@@ -1,4 +1,4 @@
-"""The child process in which a model is profiled: `python -m topout.verbs.profile_worker`."""
+"""The child process in which a model is profiled: `python -m topout.profiling.worker`."""
 
 import functools
 import sys
@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from topout.measure.memory import begin_peak, peak_rss_bytes
 from topout.measure.worker import serve
+from topout.profiling.runs import run_captured, run_counted, run_plain
 from topout.rungs.build_session import build_session
 from topout.rungs.session import DecoderSession, Session
 from topout.rungs.transformers_eager import TransformersSession
 from topout.rungs.worker import Preparation, make_build
 from topout.trace.capture import Phases
-from topout.verbs.profile_runs import run_captured, run_counted, run_plain
 
 
 class ProfilePreparation(msgspec.Struct, frozen=True):

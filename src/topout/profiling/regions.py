@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from topout.profiling.innermost import numbers_of
+from topout.profiling.parts import Parts
+from topout.profiling.slices import Slices, region_name
 from topout.records import GapTime, PartTime, RegionTime
 from topout.trace.intervals import union
-from topout.verbs.profile_innermost import numbers_of
-from topout.verbs.profile_parts import Parts
-from topout.verbs.profile_slices import Slices, region_name
 
 _S = 1e-9
 OUTSIDE = "outside of all modules"

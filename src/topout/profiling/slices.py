@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from topout.profiling.innermost import Positions, innermost_at, numbers_of
+from topout.profiling.origin import named_regions, regions_of
 from topout.trace.capture import MODULE_PREFIX, PHASE_PREFIX
 from topout.trace.intervals import Intervals, Nanoseconds, union
 from topout.trace.nesting import innermost
 from topout.trace.table import Trace
-from topout.verbs.profile_innermost import Positions, innermost_at, numbers_of
-from topout.verbs.profile_origin import named_regions, regions_of
 
 _HOST_KINDS = ("annotation", "cpu_op", "runtime")
 

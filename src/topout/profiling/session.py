@@ -8,13 +8,13 @@ from typing import Self
 import msgspec
 
 from topout.measure.worker import Worker
+from topout.profiling.phases import Timed
+from topout.profiling.runs import CapturedRun, PlainRun
 from topout.progress import Notify
 from topout.records import Count, ElapsedTime
 from topout.rungs.worker_process import worker_environment
-from topout.verbs.profile_phases import Timed
-from topout.verbs.profile_runs import CapturedRun, PlainRun
 
-WORKER_MODULE = "topout.verbs.profile_worker"
+WORKER_MODULE = "topout.profiling.worker"
 TIMEOUT_S = 900.0  # of one answer
 
 

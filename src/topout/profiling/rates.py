@@ -3,6 +3,8 @@
 import polars as pl
 
 from topout.cost.roofs import BandwidthRoof, ComputeRoof, roofs_of
+from topout.profiling.costs import Costs, why_uncounted
+from topout.profiling.units import Units
 from topout.records import (
     Bound,
     Hardware,
@@ -11,8 +13,6 @@ from topout.records import (
     PeakDtype,
     UncountedOperator,
 )
-from topout.verbs.profile_costs import Costs, why_uncounted
-from topout.verbs.profile_units import Units
 
 _S = 1e-9
 

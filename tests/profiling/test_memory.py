@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from topout.profiling.memory import memory_tracks, thinned
 from topout.records import MemoryPoint
 from topout.trace.capture import PhaseMark
 from topout.trace.table import Device
-from topout.verbs.profile_memory import memory_tracks, thinned
 
 from .profile_traces import event, trace_of
 

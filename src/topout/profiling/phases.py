@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import msgspec
 
 from topout.measure.stats import estimate, paired_ratio
+from topout.profiling.costs import Costs
+from topout.profiling.devices import device_times
+from topout.profiling.operators import group_times, operator_times
+from topout.profiling.parts import Parts
+from topout.profiling.rates import operator_rates, uncounted_operators
+from topout.profiling.regions import gap_times, operator_ns, part_times, region_times
+from topout.profiling.slices import Slices, cut
+from topout.profiling.timeline import median_pass, timeline
+from topout.profiling.units import units_of
 from topout.records import DeviceTime, ElapsedTime, Hardware, PeakDtype, PhaseProfile
 from topout.trace.capture import PhaseMark
 from topout.trace.table import Trace
-from topout.verbs.profile_costs import Costs
-from topout.verbs.profile_devices import device_times
-from topout.verbs.profile_operators import group_times, operator_times
-from topout.verbs.profile_parts import Parts
-from topout.verbs.profile_rates import operator_rates, uncounted_operators
-from topout.verbs.profile_regions import gap_times, operator_ns, part_times, region_times
-from topout.verbs.profile_slices import Slices, cut
-from topout.verbs.profile_timeline import median_pass, timeline
-from topout.verbs.profile_units import units_of
 
 _S = 1e-9
 _NO_COUNT = "the work of the operators was not counted"

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from topout.profiling.innermost import Positions, innermost_at, numbers_of
 from topout.trace.capture import PHASE_PREFIX
-from topout.verbs.profile_innermost import Positions, innermost_at, numbers_of
 
 _NODE = "autograd::engine::evaluate_function: "
 

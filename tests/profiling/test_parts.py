@@ -1,6 +1,6 @@
 """Names of parts: a number is a layer only where its neighbours are of the same class."""
 
-from topout.verbs.profile_parts import Parts
+from topout.profiling.parts import Parts
 
 DECODER = {
     "Decoder": "Decoder",
