@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from topout.rungs.request import ClimbRequest
     from topout.rungs.rung import Rung
     from topout.rungs.swap_linears import swap_linears
+    from topout.running.request import RunRequest
     from topout.train.request import TrainRequest
     from topout.verbs.check_count import check_count
     from topout.verbs.compare_gemms import compare_gemms
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from topout.verbs.read_traces import diff_traces, report_trace
     from topout.verbs.report_cost import report_cost
     from topout.verbs.run_model import run_model
-    from topout.verbs.run_request import RunRequest
     from topout.verbs.save_machine import save_machine
     from topout.verbs.train_model import train_model
     from topout.verbs.work_example import work_example
@@ -126,7 +126,7 @@ _HOMES = {
     "profile": "topout.verbs.profile_callable",
     "profile_model": "topout.verbs.profile_model",
     "report_cost": "topout.verbs.report_cost",
-    "RunRequest": "topout.verbs.run_request",
+    "RunRequest": "topout.running.request",
     "run_model": "topout.verbs.run_model",
     "save_machine": "topout.verbs.save_machine",
     "swap_linears": "topout.rungs.swap_linears",

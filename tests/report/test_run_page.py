@@ -6,7 +6,7 @@ import pytest
 
 from topout.records.run import RunReport
 from topout.report.run_page import run_page
-from topout.verbs.run_hardware import hardware_of_run
+from topout.running.hardware import hardware_of_run
 
 from .browser import drawn, needs_browser, opened
 from .example_run import MARKUP, example_run, failed_run, swapped_run

@@ -42,8 +42,8 @@ def run(
     """How fast is it now? And with another matrix product in PyTorch's place?"""
     from topout.models.known import DEFAULT_MODEL
     from topout.progress import progress_bar
+    from topout.running.request import RunRequest
     from topout.verbs.run_model import run_model
-    from topout.verbs.run_request import RunRequest
 
     request = RunRequest(
         model=model or DEFAULT_MODEL,
@@ -83,7 +83,7 @@ def _show(record: Any, json: str | None) -> None:
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
     from topout.report.run_page import run_page
     from topout.run_folder import RUN_FILE
-    from topout.verbs.run_hardware import hardware_of_run
+    from topout.running.hardware import hardware_of_run
 
     page = run_page(record, hardware_of_run(record))
     path = folder.save_report(page)

@@ -3,7 +3,7 @@
 from topout.errors import InputError
 from topout.machine.catalog.measured import hardware_of
 from topout.records import Ceilings, Hardware, Machine, ProfileReport
-from topout.verbs.run_hardware import ceilings_up_to
+from topout.running.hardware import ceilings_up_to
 
 
 def roofs_for(machine: Machine, ceilings: Ceilings | None, threads: int) -> Hardware | None:

@@ -10,7 +10,7 @@ from topout.models.config import ModelConfig
 from topout.models.source import ModelSource
 from topout.records import Dtype, WorkloadSummary
 from topout.rungs.request import ClimbRequest
-from topout.verbs.run_request import BACKENDS, Backend
+from topout.running.request import BACKENDS, Backend
 
 PhaseChoice = Literal["both", "prefill", "decode"]
 PHASE_CHOICES: tuple[PhaseChoice, ...] = ("both", "prefill", "decode")

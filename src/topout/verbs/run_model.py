@@ -23,11 +23,11 @@ from topout.rungs.climb import model_choice, model_summary
 from topout.rungs.placement import phase_ratios
 from topout.rungs.texts import cut_texts
 from topout.rungs.worker import Preparation
-from topout.verbs.run_findings import run_findings
-from topout.verbs.run_placement import place_run
-from topout.verbs.run_request import RunRequest
-from topout.verbs.run_timing import TimedModel
-from topout.verbs.run_worker import RunPreparation
+from topout.running.findings import run_findings
+from topout.running.placement import place_run
+from topout.running.request import RunRequest
+from topout.running.timing import TimedModel
+from topout.running.worker import RunPreparation
 
 PYTORCH = "pytorch"
 _QUICK_TOKENS = 17  # timed of a generation; the first of them comes out of prefill

@@ -15,7 +15,7 @@ from topout.records import PairedRatio, RunSample, Verification
 from topout.records.run import ProductCounts
 from topout.rungs.worker_process import worker_environment
 
-WORKER_MODULE = "topout.verbs.run_worker"
+WORKER_MODULE = "topout.running.worker"
 TIMEOUT_S = 900.0  # of one answer; the plainest version takes minutes for a long prompt
 LONG_S = 180.0  # of timing, from which on two pairs suffice
 LEAST_PAIRS = 2

@@ -1,4 +1,4 @@
-"""The child process that a run is timed in: `python -m topout.verbs.run_worker`.
+"""The child process that a run is timed in: `python -m topout.running.worker`.
 
 Both ways to multiply run in one process on one copy of the weights, so that nothing else differs.
 """
