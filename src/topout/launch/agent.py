@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from topout.launch.lifetime import end_with_parent
+from topout.measure.lifetime import end_with_parent
 
 
 class RankEnd(msgspec.Struct, frozen=True):

@@ -6,7 +6,6 @@ print goes to a log file.
 """
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -20,10 +19,10 @@ from typing import Any, Literal
 import msgspec
 
 from topout.errors import TopoutError
+from topout.measure.lifetime import end_with_parent
 
 FailureKind = Literal["crash", "hang", "memory", "error", "input"]
 Handler = Callable[[dict[str, Any]], Any]
-_PR_SET_PDEATHSIG = 1
 _LIVENESS_CHECK_S = 0.5
 _OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
@@ -184,7 +183,7 @@ def _last_line(log: Path) -> str:
 
 def serve(handlers: Mapping[str, Handler], argv: Sequence[str]) -> None:
     """Answer requests until the parent closes its pipe; `argv` holds the two descriptors."""
-    _die_with_parent()
+    end_with_parent()
     request_read, reply_write = (int(argument) for argument in argv)
     with os.fdopen(request_read, "rb") as requests, os.fdopen(reply_write, "wb") as replies:
         for line in requests:
@@ -219,11 +218,3 @@ def _kind_of(error: BaseException) -> FailureKind:
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when its parent dies, however it dies."""
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

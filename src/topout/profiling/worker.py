@@ -14,9 +14,8 @@ from safetensors.torch import load_file
 from topout.measure.memory import begin_peak, peak_rss_bytes
 from topout.measure.worker import serve
 from topout.profiling.runs import run_captured, run_counted, run_plain
-from topout.rungs.build_session import build_session
-from topout.rungs.session import DecoderSession, Session
-from topout.rungs.transformers_eager import TransformersSession
+from topout.rungs.build_session import build_session, module_of
+from topout.rungs.session import Session
 from topout.rungs.worker import Preparation, make_build
 from topout.trace.capture import Phases
 
@@ -45,7 +44,7 @@ class ProfileWorker:
         self._threads, self._tokens = workload.threads, preparation.run_tokens
         self._prompt = load_file(preparation.build.texts)["prompts"][0]
         session = build_session(make_build(preparation.build), preparation.build.stack)
-        self._session, self._module = session, _module_of(session)
+        self._session, self._module = session, module_of(session)
         begin_peak()
         for _ in range(2):
             session.generate(self._prompt, self._tokens)
@@ -115,15 +114,6 @@ def _told(module: torch.nn.Module, tell: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         del module.forward
-
-
-def _module_of(session: Session) -> torch.nn.Module:
-    """The model behind a session of either backend."""
-    if isinstance(session, DecoderSession):
-        return session.steps.model
-    assert isinstance(session, TransformersSession)
-    module: torch.nn.Module = session.model
-    return module
 
 
 def main() -> None:

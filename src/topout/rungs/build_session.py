@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from topout.models.load import load_decoder, load_transformers
 from topout.rungs.registry import find_rung
 from topout.rungs.rung import Build, memory_bytes_of
@@ -36,3 +38,12 @@ def _plain_session(build: Build) -> Session:
     for rung in build.stack:
         steps = rung.transform_steps(steps, build)
     return DecoderSession(steps, build.sampling, build.device, memory_bytes_of(decoder))
+
+
+def module_of(session: Session) -> nn.Module:
+    """The model behind a session, of whichever backend."""
+    if isinstance(session, DecoderSession):
+        return session.steps.model
+    assert isinstance(session, TransformersSession)
+    module: nn.Module = session.model
+    return module

@@ -18,10 +18,9 @@ from topout.measure.worker import serve
 from topout.models.text import load_tokenizer
 from topout.records.gemm import GemmDtype
 from topout.records.run import ProductCounts
-from topout.rungs.build_session import build_session
+from topout.rungs.build_session import build_session, module_of
 from topout.rungs.rung import Build
-from topout.rungs.session import DecoderSession, Session
-from topout.rungs.transformers_eager import TransformersSession
+from topout.rungs.session import Session
 from topout.rungs.verify import make_reference, verify
 from topout.rungs.worker import WARMUP_TOKENS, Preparation, make_build
 
@@ -59,7 +58,7 @@ class RunWorker:
         if preparation.gemm is not None:
             choice = parse_choice(preparation.gemm, preparation.gemm_dtype)
             # A model that only runs does not change: its weights may be laid out once.
-            weights = list(_module(session).parameters())
+            weights = list(module_of(session).parameters())
             self._routing = Routing(choice.load(), choice.name, workload.threads, weights)
         self._session = session
         return {"weight_bytes": session.weight_bytes}
@@ -120,15 +119,6 @@ class RunWorker:
             copied=dict(self._routing.copied),
         )
         return msgspec.to_builtins(counts)
-
-
-def _module(session: Session) -> torch.nn.Module:
-    """The model behind a session of either backend."""
-    if isinstance(session, DecoderSession):
-        return session.steps.model
-    assert isinstance(session, TransformersSession)
-    module: torch.nn.Module = session.model
-    return module
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def prepare_data(
         raise InputError(f"there is no file {path}.", "Check --data.")
     label_column = request.label_column if task == "classify" else None
     rows = read_rows(path, request.text_column, label_column, skip_bad_rows=request.skip_bad_rows)
-    encode = text_encoder(source, special_tokens=task == "classify")
+    encode = text_encoder(source, sequence_len, special_tokens=task == "classify")
     if task == "classify":
         return classified_texts(
             path,

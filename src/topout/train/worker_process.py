@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from topout.launch.failure_notes import note_failure
-from topout.launch.lifetime import end_with_parent
+from topout.measure.lifetime import end_with_parent
 
 
 def main(arguments: list[str]) -> None:
