@@ -3,6 +3,7 @@
     python benchmarks/linear_kernels.py             # products, matrix-vector products (5 minutes)
     python benchmarks/linear_kernels.py --quick     # the same in fewer rounds
     python benchmarks/linear_kernels.py --threads 1
+    python benchmarks/linear_kernels.py --only vectors
 
 All are ratios within one run: candidates, rivals and the machine's own ceilings take turns. Writes
 `benchmarks/results/kernels-<host key>-<date>.json` with machine and versions, and `.md` for people.
@@ -50,6 +51,7 @@ GPT2_HEAD = (50257, 768)
 LLAMA_7B = {"qkv": (12288, 4096), "output": (4096, 4096), "gate_up": (22016, 4096)}
 LLAMA_7B |= {"down": (4096, 11008), "head": (32000, 4096)}
 BEYOND_CACHES_BYTES = 320 << 20
+PARTS = ("products", "vectors", "prefill")
 FORMATS = ("fp32", "bf16", "int8", "int8_dynamic", "int4", "int4_dynamic")
 STEPS = "naive → loop_order → tiled → packed → simd → threaded → prepacked"
 
@@ -68,14 +70,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=PARTS, help="print one part, and write nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     rows = []
-    for part in (_products, _vectors, _prefill):
-        rows += list(part(arguments.threads, arguments.quick))
+    parts = {"products": _products, "vectors": _vectors, "prefill": _prefill}
+    for name in [arguments.only] if arguments.only else PARTS:
+        rows += list(parts[name](arguments.threads, arguments.quick))
         print(_table(rows), flush=True)
-    _write(rows, arguments.threads)
+    if arguments.only is None:
+        _write(rows, arguments.threads)
 
 
 # --- products ---------------------------------------------------------------------------------
