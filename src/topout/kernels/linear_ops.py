@@ -133,28 +133,21 @@ class PackedLinear:
         kind = _TYPES.get(x.dtype)
         if kind is None or x.shape[-1] != self.inputs or not x.is_cpu:
             raise _unusable(x, self.inputs)
-        rows = _rows(x)
-        m = rows.shape[0]
         shape = (*x.shape[:-1], self.outputs)
+        if residual is not None and not _fits(residual, shape, x.dtype):
+            raise _unfit(residual, shape, x.dtype)
         y = torch.empty(shape, dtype=x.dtype)
-        added, added_stride = None, 0
-        if residual is not None:
-            if residual.shape != shape or residual.dtype != x.dtype:
-                raise InputError(
-                    f"a residual of {tuple(residual.shape)} {residual.dtype}.",
-                    f"It is added to {shape} of {x.dtype}.",
-                )
-            addend = _rows(residual)
-            added, added_stride = addend.data_ptr(), addend.stride(0)
+        x, x_stride = _rows(x)
+        added, added_stride = (None, 0) if residual is None else _rows(residual)
         self.library.multiply(
             self.handle,
             dynamic,
-            rows.data_ptr(),
+            x.data_ptr(),
             kind,
-            m,
-            rows.stride(0),
+            y.numel() // self.outputs if self.outputs else 0,
+            x_stride,
             activation,
-            added,
+            None if added is None else added.data_ptr(),
             added_stride,
             y.data_ptr(),
             kind,
@@ -168,10 +161,28 @@ _numbers = itertools.count()
 _packed: "weakref.WeakValueDictionary[int, PackedLinear]" = weakref.WeakValueDictionary()
 
 
-def _rows(x: Tensor) -> Tensor:
-    """[..., K] as [M, K] with elements of a row side by side; a view where it can be."""
+def _rows(x: Tensor) -> tuple[Tensor, int]:
+    """x [..., K] with the elements of a row side by side, and those from one row to the next.
+
+    The tensor itself where it can be: this is called once per layer and token.
+    """
+    if x.is_contiguous():
+        return x, x.shape[-1]
     rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-    return rows if rows.stride(1) == 1 or rows.shape[1] <= 1 else rows.contiguous()
+    if rows.stride(1) != 1 and rows.shape[1] > 1:
+        rows = rows.contiguous()
+    return rows, rows.stride(0)
+
+
+def _fits(residual: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
+    return residual.shape == shape and residual.dtype == dtype and residual.is_cpu
+
+
+def _unfit(residual: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> InputError:
+    return InputError(
+        f"a residual of {tuple(residual.shape)} {residual.dtype}.",
+        f"It is added to {shape} of {dtype}.",
+    )
 
 
 def _unusable(x: Tensor, inputs: int) -> InputError:
