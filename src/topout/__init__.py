@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RunReport,
         TraceDiff,
         TraceReport,
+        TraceRuns,
         TrainReport,
         read,
         write,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from topout.verbs.report_cost import report_cost
     from topout.verbs.run_model import run_model
     from topout.verbs.save_machine import save_machine
+    from topout.verbs.trace_runs import compare_runs
     from topout.verbs.train_model import train_model
     from topout.verbs.work_example import work_example
 
@@ -74,11 +76,13 @@ __all__ = [
     "TopoutError",
     "TraceDiff",
     "TraceReport",
+    "TraceRuns",
     "TrainReport",
     "TrainRequest",
     "check_count",
     "climb",
     "compare_gemms",
+    "compare_runs",
     "diff_traces",
     "list_layers",
     "load_decoder",
@@ -131,6 +135,7 @@ _HOMES = {
     "save_machine": "topout.verbs.save_machine",
     "swap_linears": "topout.rungs.swap_linears",
     "TrainRequest": "topout.train.request",
+    "compare_runs": "topout.verbs.trace_runs",
     "train_model": "topout.verbs.train_model",
     "work_example": "topout.verbs.work_example",
 }

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 import topout.verbs.read_traces
+import topout.verbs.trace_runs
 from tests.trace import example_trace_report as example
 from topout.cli import main
 from topout.errors import InputError
-from topout.records import TraceDiff, TraceReport, read
+from topout.records import TraceDiff, TraceReport, TraceRuns, read
 from topout.run_folder import RunFolder
+from topout.trace.runs import runs_side_by_side
 
 Asked = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 
@@ -43,8 +45,14 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
         calls.append(("diff", paths, options))
         return example.diff_report(), RunFolder(tmp_path)
 
+    def runs(paths: list[str], **options: Any) -> tuple[TraceRuns, RunFolder]:
+        calls.append(("runs", tuple(paths), options))
+        named = [(path, example.gpus_report(count)) for count, path in enumerate(paths, 1)]
+        return runs_side_by_side(named), RunFolder(tmp_path)
+
     monkeypatch.setattr(topout.verbs.read_traces, "report_trace", report)
     monkeypatch.setattr(topout.verbs.read_traces, "diff_traces", diff)
+    monkeypatch.setattr(topout.verbs.trace_runs, "compare_runs", runs)
     return calls
 
 
@@ -103,6 +111,8 @@ def test_a_file_named_diff_can_be_compared_too(
         ("diff", "compares two traces, and 0 are named"),
         ("diff a", "1 is named"),
         ("diff a b c", "3 are named"),
+        ("runs", "two runs or more, and 0 are named"),
+        ("runs a", "1 is named"),
         ("a.json --top 0", "--top 0"),
         ("a.json --json nowhere/x.json", "nowhere"),
         ("a.json --report nowhere/x.html", "nowhere"),
@@ -129,6 +139,8 @@ def test_bad_input_is_refused_in_one_line(
         ("missing.json --rules nowhere.toml", "nowhere.toml"),
         ("diff missing.json other.json", "missing.json"),
         ("./diff", "topout trace diff BEFORE AFTER"),
+        ("./runs", "topout trace runs RUN RUN"),
+        ("runs missing.json other.json", "missing.json"),
     ],
 )
 def test_what_the_verb_refuses_leaves_no_folder(
@@ -195,3 +207,32 @@ def test_help_imports_neither_polars_nor_numpy_nor_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "diff BEFORE AFTER" in done.stdout
+
+
+def test_runs_are_compared(
+    asked: Asked,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    page, data = tmp_path / "page.html", tmp_path / "data.json"
+    files = ["--json", str(data), "--report", str(page)]
+    options = ["--rules", "mine.toml", "--groups", "coarse"]
+    status, out, err = run(["runs", "a", "b", "runs", *files, *options], monkeypatch, capsys)
+    assert status == 0
+    what, paths, given = asked[0]
+    assert (what, paths) == ("runs", ("a", "b", "runs"))
+    assert (given["rules"], given["groups"]) == (Path("mine.toml"), "coarse")
+    assert "Speedup" in out and str(page) in err
+    assert [each.name for each in read(data, TraceRuns).runs] == ["a", "b", "runs"]
+    assert "Does it scale" in page.read_text()
+    _, out, _ = run(["runs", "a", "b", "--json", "-"], monkeypatch, capsys)
+    assert json.loads(out)["kind"] == "trace-runs"
+
+
+@pytest.mark.parametrize("name", ["./runs", "folder/runs"])
+def test_a_file_named_runs_is_reached_by_its_path(
+    name: str, asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run([name], monkeypatch, capsys)
+    assert asked[0][:2] == ("report", (name,))

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.trace.example_trace_report import (
     MARKUP,
     change,
+    device,
     diff_report,
     empty_report,
     gpus_report,
@@ -158,3 +159,12 @@ def test_a_browser_draws_a_comparison(tmp_path: Path) -> None:
     dom, complaints = opened(trace_diff_page(diff_report()), tmp_path)
     assert complaints == []
     assert drawn(dom) == ["groups", "kernels"]
+
+
+def test_the_page_of_a_summary_claims_no_idle_time() -> None:
+    sums = device(
+        idle_s=None, overlap_s=None, exposed_communication_s=None, utilization=None, idle=[]
+    )
+    text = text_of(trace_page(replace(gpus_report(1), ranks=[sums])))
+    assert "communication not hidden" not in text and "when it ran is not known" in text
+    assert "nothing ran" not in text.split("How to read this")[0]

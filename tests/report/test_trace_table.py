@@ -130,3 +130,15 @@ def test_a_comparison() -> None:
 def test_a_comparison_shows_the_kernels_that_changed_most() -> None:
     text = shown(trace_diff_table(diff_report(), top=1))
     assert "ampere_sgemm" in text and "sm90" not in text and "3 more in --json." in text
+
+
+def test_of_a_summary_what_depends_on_time_is_absent() -> None:
+    sums = device(
+        idle_s=None, overlap_s=None, exposed_communication_s=None, utilization=None, idle=[],
+        reasons=dict.fromkeys(("idle_s", "utilization"), "it is a summary"),
+    )  # fmt: skip
+    report = replace(gpus_report(1), ranks=[sums], findings=[])
+    text = words(trace_table(report))
+    assert "The work of rank 0 takes 1.00 s in sum; when it ran is not known." in text
+    assert "Idle" not in text and "Overlap" not in text and "not hidden" not in text
+    assert "idle_s, utilization: it is a summary" in text

@@ -20,6 +20,7 @@ from tests.trace.example_traces import (
 from topout.errors import InputError
 from topout.records.trace import TraceReport
 from topout.trace.analyse import analyse
+from topout.trace.breakdown import NOT_TIMED
 from topout.trace.groups import load_rules
 from topout.trace.table import Trace
 
@@ -111,3 +112,13 @@ def test_nothing_to_analyse_is_an_error_that_names_the_file() -> None:
         analyse([], RULES)
     with pytest.raises(InputError, match=r"example\.json: no kernel, copy or operator"):
         analyse([trace(mark(0, 10, "ProfilerStep#1"))], RULES)
+
+
+def test_a_summary_has_neither_idle_causes_nor_a_critical_path() -> None:
+    report = analyse([trace(kernel(0, 60), collective(60, 40), timed=False)], RULES)
+    (device,) = report.ranks
+    assert device.idle == [] and device.critical_path == []
+    assert device.reasons["idle"] == device.reasons["critical_path"] == NOT_TIMED
+    said = " ".join(report.findings)
+    assert "idle" not in said and "critical path" not in said and "could be" not in said
+    assert "how much of that is exposed is not known" in said

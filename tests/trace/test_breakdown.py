@@ -18,7 +18,7 @@ from tests.trace.example_traces import (
     trace,
 )
 from topout.records.trace import DeviceTime
-from topout.trace.breakdown import break_down
+from topout.trace.breakdown import NOT_TIMED, break_down
 from topout.trace.groups import load_rules
 from topout.trace.table import Device, Trace
 
@@ -189,3 +189,13 @@ def test_many_events_that_overlap_by_a_nanosecond() -> None:
         for later in (0, 9)
     ]
     assert round(_only(trace(*rows)).busy_s * 1e9) == 1000 * 19
+
+
+def test_of_a_summary_what_depends_on_time_is_absent_with_a_reason() -> None:
+    found = _only(trace(kernel(0, 60), collective(60, 40), timed=False))
+    assert found.busy_s == found.wall_s == pytest.approx(100e-9)
+    assert (found.compute_s, found.communication_s) == (pytest.approx(60e-9), pytest.approx(40e-9))
+    for name in ("idle_s", "overlap_s", "exposed_communication_s", "utilization"):
+        assert getattr(found, name) is None
+        assert found.reasons[name] == NOT_TIMED
+    assert {each.name for each in found.groups} == {"matrix-mul", "communication"}

@@ -125,3 +125,25 @@ def test_a_device_is_not_compared_with_a_host_nor_with_nothing() -> None:
         diff(device, host, RULES)
     with pytest.raises(InputError, match="no kernel, copy or operator"):
         diff(device, trace(), RULES)
+
+
+def test_collectives_of_the_host_are_compared_too() -> None:
+    # gloo carries out the all-reduce in a thread of its own, beside the operators.
+    def host(reduce: int) -> Trace:
+        return trace(
+            operator(0, 100, "aten::addmm"),
+            mark(50, reduce, "gloo:all_reduce", thread=2, collective="all_reduce"),
+        )
+
+    found = diff(host(100), host(300), RULES)
+    assert _by_name(found.groups) == {"communication": (100, 300), "matrix-mul": (100, 100)}
+    assert _by_name(found.kernels)["gloo:all_reduce"] == (100, 300)
+    assert "communication: 100 ns became 300 ns" in _said(found)
+
+
+def test_a_summary_tells_no_idle_time() -> None:
+    timed = trace(kernel(0, 100), kernel(900, 100))
+    found = diff(timed, trace(kernel(0, 100), kernel(100, 100), timed=False), RULES)
+    assert "Idle" not in _said(found)
+    assert [each.about for each in found.doubts] == ["times"]
+    assert "Idle" in _said(diff(timed, trace(kernel(0, 100), kernel(100, 100)), RULES))

@@ -233,6 +233,7 @@ def test_a_summary_answers_calls_and_sums_and_says_what_it_cannot() -> None:
         ("[CUDA memcpy HtoD]", 1, 500_000, 500_000, 500_000),
     ]
     assert any("summary" in doubt and "cannot" in doubt for doubt in trace.doubts)
+    assert not trace.timed and read_nvprof(CUDA8).timed
 
 
 def test_a_header_alone_is_a_trace_without_events(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`topout trace FILE…` and `topout trace diff A B`."""
+"""`topout trace FILE…`, `topout trace diff A B` and `topout trace runs RUN RUN…`."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from topout.cli.outputs import JsonOption, check_outputs, write_json, write_text
 from topout.errors import InputError
 
-_DIFF = "diff"
+_DIFF, _RUNS = "diff", "runs"
 
 
 def trace(
@@ -17,7 +17,8 @@ def trace(
         list[str] | None,
         typer.Argument(
             metavar="FILE|FOLDER...",
-            help="Traces, or folders with a file per rank; or: diff BEFORE AFTER.",
+            help="Traces, or folders with a file per rank; or: diff BEFORE AFTER; "
+            "or: runs RUN RUN...",
         ),
     ] = None,
     rules: Annotated[
@@ -31,10 +32,12 @@ def trace(
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Where does the time go in a trace recorded elsewhere? And `diff`: what got slower?
+    """Where does the time go in a trace recorded elsewhere?
+
+    And `diff`: what got slower? And `runs`, on 1, 2 and 4 devices: does it scale?
 
     Reads PyTorch (Kineto) JSON, nvprof CSV and Nsight Systems CSV and SQLite, gzipped or not.
-    A file that is itself named diff is given as ./diff.
+    A file that is itself named diff or runs is given as ./diff or ./runs.
     """
     if top < 1:
         raise InputError(f"--top {top} shows nothing.", "Give 1 or more.")
@@ -43,6 +46,8 @@ def trace(
     named = files or []
     if named[:1] == [_DIFF]:
         _diff(named[1:], rules, groups, top, report, json)
+    elif named[:1] == [_RUNS]:
+        _runs(named[1:], rules, groups, report, json)
     else:
         _report(named, rules, groups, top, report, json)
 
@@ -98,6 +103,31 @@ def _diff(
     from topout.report.trace_diff_page import trace_diff_page
 
     _write_page(trace_diff_page(record, top), folder, report)
+
+
+def _runs(
+    files: list[str], rules: Path | None, groups: Any, report: Path | None, json: str | None
+) -> None:
+    if len(files) < 2:
+        raise InputError(
+            f"`trace runs` compares two runs or more, and {len(files)} "
+            f"{'is' if len(files) == 1 else 'are'} named.",
+            "Say: topout trace runs RUN RUN... (a folder for the ranks of a run; a file named "
+            "runs is ./runs).",
+        )
+    from topout.progress import progress_bar
+    from topout.verbs.trace_runs import compare_runs
+
+    with progress_bar() as notify:
+        record, folder = compare_runs(files, rules=rules, groups=groups, notify=notify)
+    if json != "-":
+        from topout.report.trace_runs_table import trace_runs_table
+
+        _print(trace_runs_table(record))
+    write_json(record, json)
+    from topout.report.trace_runs_page import trace_runs_page
+
+    _write_page(trace_runs_page(record), folder, report)
 
 
 def _print(table: Any) -> None:

@@ -60,9 +60,13 @@ class DeviceTime(Record, frozen=True, kw_only=True):
     """One device of one rank from its first to its last event.
 
     The device's time is busy or idle: busy_s + idle_s = wall_s. Busy time is compute, or
-    communication, or memory (copies and fills), or two of them at once, which is `overlap_s`:
+    communication, or memory (fills, and copies but those between devices, which are
+    communication), or two of them at once, which is `overlap_s`:
     busy_s = compute_s + communication_s + memory_s − overlap_s, with time that is covered three
     times counted in overlap_s twice.
+
+    Of a summary, which does not say when kernels ran, wall_s and busy_s are the sum of their
+    durations, and what depends on when they ran is None.
     """
 
     rank: int | None
@@ -71,13 +75,13 @@ class DeviceTime(Record, frozen=True, kw_only=True):
     file: str
     wall_s: float
     busy_s: float
-    idle_s: float
+    idle_s: float | None
     compute_s: float
     communication_s: float
     memory_s: float
-    overlap_s: float
-    exposed_communication_s: float  # communication while nothing was computed
-    utilization: float  # busy_s / wall_s
+    overlap_s: float | None
+    exposed_communication_s: float | None  # communication while nothing was computed
+    utilization: float | None  # busy_s / wall_s
     occupancy: float | None = None  # of kernels, weighted by their time
     kernels: list[KernelTime] = []
     groups: list[GroupTime] = []
@@ -169,3 +173,54 @@ class TraceDiff(Record, frozen=True, kw_only=True, tag_field="kind", tag="trace-
     findings: list[str] = []
     doubts: list[Doubt] = []
     reasons: dict[str, str] = {}
+
+
+class DeviceShare(Record, frozen=True, kw_only=True):
+    """The work of one device of a run beside that of the run's other devices."""
+
+    rank: int | None
+    device: int
+    work_s: float  # durations in sum of all but what moves data
+    work_ratio: float | None  # over the median of the other devices; None for one device alone
+    matrix_s: float  # of matrix products
+    matrix_ratio: float | None
+
+
+class TracedRun(Record, frozen=True, kw_only=True):
+    """One of several runs on other numbers of devices.
+
+    Shares are of busy_s and may exceed 1 in sum, where kinds of work overlap; `moving_share` is of
+    the durations in sum, as the groups are.
+    """
+
+    name: str
+    files: list[str]
+    format: str
+    devices: int
+    ranks: list[DeviceTime]  # without their kernels, memory and critical path
+    wall_s: float  # of the device that takes longest
+    busy_s: float  # of all devices in sum
+    compute_share: float
+    communication_share: float
+    memory_share: float
+    moving_share: float  # communication and copies
+    work_s: float  # durations in sum of all but what moves data, over all devices
+    groups: list[GroupTime]  # over all devices
+    by_device: list[DeviceShare]
+    work_ratio: float | None  # over that of the first run, in matrix products or all work
+    speedup: float | None  # over the first run, where both hold the same work
+    efficiency: float | None  # speedup over the growth of devices
+    reasons: dict[str, str] = {}
+
+
+class TraceRuns(Record, frozen=True, kw_only=True, tag_field="kind", tag="trace-runs"):
+    """What `topout trace runs RUN RUN…` writes: runs by their number of devices, ascending."""
+
+    schema_version: int = SCHEMA_VERSION
+    topout_version: str
+    created_at: str
+    runs: list[TracedRun]
+    findings: list[str] = []
+    doubts: list[Doubt] = []
+    reasons: dict[str, str] = {}
+    elapsed_s: float = 0.0

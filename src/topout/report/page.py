@@ -22,6 +22,7 @@ from topout.records import (
     RunReport,
     TraceDiff,
     TraceReport,
+    TraceRuns,
     TrainReport,
 )
 from topout.report.chart_theme import VEGA_LITE, Chart, chart_svg
@@ -36,6 +37,7 @@ PageRecord = (
     | RunReport
     | TraceDiff
     | TraceReport
+    | TraceRuns
     | TrainReport
 )
 

@@ -64,14 +64,27 @@ def choice_words(shown: int, of: int) -> str:
     return f" {shown} of {of} devices are shown, those with the least and the most among them."
 
 
-def stacked_bars(bars: Sequence[Bar], colours: Mapping[str, str], whole: str = "") -> Spec:
+def stacked_bars(
+    bars: Sequence[Bar],
+    colours: Mapping[str, str],
+    whole: str = "",
+    share_of: str = "",
+) -> Spec:
     """Bars of seconds in parts; `colours` has the parts in the order in which they are stacked.
 
-    Tooltips give each part's share of its bar, which is `whole`.
+    Tooltips give each part's share of its bar, which is `whole`. With `share_of`, what the axis
+    then says, all bars are of one length, and the axis is in percent.
     """
     longest = max((sum(bar.parts.values()) for bar in bars), default=0.0) or 1.0
     scale, unit = time_unit(longest)
-    rows = [row for bar in bars for row in _rows(bar, colours, longest, scale)]
+    if share_of:
+        longest, scale, unit = 1.0, 0.01, f"% of {share_of}"
+    lengths = [_length(bar, 1.0) if share_of else 1.0 for bar in bars]
+    rows = [
+        row
+        for bar, length in zip(bars, lengths, strict=True)
+        for row in _rows(bar, colours, longest * length, scale * length)
+    ]
     step = max(_THIN, min(_THICK, _TALLEST // max(1, len(bars))))
     order = [bar.label for bar in bars]
     x = alt.X(
@@ -92,13 +105,18 @@ def stacked_bars(bars: Sequence[Bar], colours: Mapping[str, str], whole: str = "
     )
     layers = [drawn]
     if step >= _LABELLED:
-        layers += [_part_texts(base, y), _ends(bars, scale, y)]
+        scales = [scale * length for length in lengths]
+        layers += [_part_texts(base, y), _ends(bars, scales, y)]
     return finished(alt.layer(*layers), height=step * max(1, len(bars)), padding=_MARGIN)
+
+
+def _length(bar: Bar, of_none: float = 0.0) -> float:
+    return sum(bar.parts.values()) or of_none
 
 
 def _rows(bar: Bar, colours: Mapping[str, str], longest: float, scale: float) -> list[Row]:
     rows, start = [], 0.0
-    whole = sum(bar.parts.values()) or 1.0
+    whole = _length(bar, 1.0)
     for part in colours:
         value = bar.parts.get(part, 0.0)
         if value <= whole * _ROUNDING:
@@ -170,9 +188,10 @@ def _part_texts(base: alt.Chart, y: alt.Y) -> alt.Chart:
     return texts
 
 
-def _ends(bars: Sequence[Bar], scale: float, y: alt.Y) -> alt.Chart:
+def _ends(bars: Sequence[Bar], scales: Sequence[float], y: alt.Y) -> alt.Chart:
     rows = [
-        {"label": bar.label, "at": sum(bar.parts.values()) / scale, "end": bar.end} for bar in bars
+        {"label": bar.label, "at": _length(bar) / scale, "end": bar.end}
+        for bar, scale in zip(bars, scales, strict=True)
     ]
     base = chart_of(rows).mark_text(align="left", dx=6)
     ends: alt.Chart = base.encode(x="at:Q", y=y, text="end:N")

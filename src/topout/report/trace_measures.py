@@ -18,7 +18,7 @@ def time_measures(ranks: Sequence[DeviceTime]) -> list[Measure]:
     """Wall time and its parts in ms with their share of it, and how full the device was."""
     walls = [each.wall_s for each in ranks]
 
-    def part(name: str, of: Callable[[DeviceTime], float]) -> Measure:
+    def part(name: str, of: Callable[[DeviceTime], float | None]) -> Measure:
         return Measure(name, [of(each) for each in ranks], milliseconds, walls)
 
     measures = [

@@ -118,17 +118,17 @@ def _others(report: TraceReport) -> list[tuple[str, list[str]]]:
 def _tiles(report: TraceReport) -> list[Tile]:
     """Shares of the time of all devices together, with the span over them."""
     wall = sum(each.wall_s for each in report.ranks)
-    if not wall:
+    if not wall or any(each.idle_s is None for each in report.ranks):
         return []
     shares = [
         ("busy", [each.busy_s for each in report.ranks], "at least one thing ran"),
         ("computing", [each.compute_s for each in report.ranks], "of the wall time"),
         (
             "communication not hidden",
-            [each.exposed_communication_s for each in report.ranks],
+            [each.exposed_communication_s or 0.0 for each in report.ranks],
             "while nothing was computed",
         ),
-        ("idle", [each.idle_s for each in report.ranks], "nothing ran"),
+        ("idle", [each.idle_s or 0.0 for each in report.ranks], "nothing ran"),
     ]
     walls = [each.wall_s for each in report.ranks]
     return [

@@ -18,4 +18,12 @@ def all_reasons(report: TraceReport) -> dict[str, str]:
             for label, reason in zip(labels, said, strict=True)
             if reason is not None
         }
-    return reasons
+    return _joined(reasons)
+
+
+def _joined(reasons: dict[str, str]) -> dict[str, str]:
+    """The reasons, each once, under all the names that it explains."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return {", ".join(of): reason for reason, of in names.items()}

@@ -47,14 +47,21 @@ _REST = "all others"
 
 
 def time_parts(device: DeviceTime) -> dict[str, float]:
-    """The wall time in parts that do not overlap, in seconds."""
-    hidden = device.communication_s - device.exposed_communication_s
+    """The wall time in parts that do not overlap, in seconds; those of a summary are sums."""
+    exposed_s, idle_s = device.exposed_communication_s, device.idle_s
+    if exposed_s is None or idle_s is None:
+        return {
+            "compute alone": device.compute_s,
+            "communication alone": device.communication_s,
+            "copies and fills": device.memory_s,
+        }
+    hidden = device.communication_s - exposed_s
     parts = {
         "compute alone": device.compute_s - hidden,
         "both at once": hidden,
-        "communication alone": device.exposed_communication_s,
-        "copies and fills": device.busy_s - device.compute_s - device.exposed_communication_s,
-        "idle": device.idle_s,
+        "communication alone": exposed_s,
+        "copies and fills": device.busy_s - device.compute_s - exposed_s,
+        "idle": idle_s,
     }
     return {name: max(0.0, value) for name, value in parts.items()}
 

@@ -90,21 +90,30 @@ def headline(report: TraceReport) -> str:
     wall = sum(each.wall_s for each in ranks)
     if not wall:
         return "Nothing was found that took time."
+    if any(each.idle_s is None for each in ranks):
+        return f"{_work_of(ranks)} in sum; when it ran is not known."
     shares = {
         "computing": sum(each.compute_s for each in ranks) / wall,
-        "communicating with nothing computed": sum(each.exposed_communication_s for each in ranks)
+        "communicating with nothing computed": sum(
+            each.exposed_communication_s or 0.0 for each in ranks
+        )
         / wall,
     }
     words = [f"{name} {units.percent(share)}" for name, share in shares.items() if share >= 0.005]
     what = f" ({', '.join(words)})" if words else ""
     busy = units.percent(sum(each.busy_s for each in ranks) / wall)
-    idle = units.percent(sum(each.idle_s for each in ranks) / wall)
+    idle = units.percent(sum(each.idle_s or 0.0 for each in ranks) / wall)
     whose = (
         f"{len(ranks)} devices, {_span(ranks)}:"
         if len(ranks) > 1
         else f"In {_span(ranks)} {device_labels(ranks)[0]} is"
     )
     return f"{whose} busy for {busy} of the time{what}, idle for {idle}."
+
+
+def _work_of(ranks: Sequence[DeviceTime]) -> str:
+    of = f"{len(ranks)} devices" if len(ranks) > 1 else device_labels(ranks)[0]
+    return f"The work of {of} takes {_span(ranks)}"
 
 
 def _span(ranks: Sequence[DeviceTime]) -> str:

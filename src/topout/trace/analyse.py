@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from topout.errors import InputError
 from topout.records.trace import CriticalPart, DeviceTime, TraceReport
-from topout.trace.breakdown import device_times, host_time
+from topout.trace.breakdown import NOT_TIMED, device_times, host_time
 from topout.trace.communication import rank_numbers, study
 from topout.trace.critical_path import HostTime, critical_path
 from topout.trace.critical_path_host import host_critical_path
@@ -88,6 +88,12 @@ def device_report(trace: Trace, rules: Rules) -> list[DeviceTime]:
         reasons = made.reasons | {"idle": _HOST_IDLE} | ({} if memory else {"memory": _NO_MEMORY})
         return [
             replace(made, critical_path=path, memory=memory.get(HOST_DEVICE, []), reasons=reasons)
+        ]
+    if not trace.timed:
+        unknown = {"idle": NOT_TIMED, "critical_path": NOT_TIMED, "memory": _NO_MEMORY}
+        return [
+            replace(made, reasons=made.reasons | unknown)
+            for made in device_times(trace, rules, work)
         ]
     launches = launches_of(trace)
     waits = host_waits_of(trace, launches)

@@ -17,7 +17,9 @@ from topout.trace.kernels import DeviceKernels, group_times
 from topout.trace.table import HOST_DEVICE, Trace
 
 TOP_KERNELS = 50
+NOT_TIMED = "The file is a summary, sums per kernel: it does not say when they ran."
 _EXAMPLES = 3
+_FROM_TIMES = ("idle_s", "overlap_s", "exposed_communication_s", "utilization")
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,9 @@ def _device_time(
     reasons = {}
     if occupancy is None:
         reasons["occupancy"] = "The trace does not say how full kernels kept the multiprocessors."
+    if not trace.timed:
+        reasons |= dict.fromkeys(_FROM_TIMES, NOT_TIMED)
+    utilization = split.busy_ns / split.wall_ns if split.wall_ns else 0.0
     return DeviceTime(
         rank=trace.rank,
         device=device,
@@ -121,13 +126,13 @@ def _device_time(
         file=str(trace.path),
         wall_s=split.wall_ns / 1e9,
         busy_s=split.busy_ns / 1e9,
-        idle_s=split.idle_ns / 1e9,
+        idle_s=split.idle_ns / 1e9 if trace.timed else None,
         compute_s=split.compute_ns / 1e9,
         communication_s=split.communication_ns / 1e9,
         memory_s=split.memory_ns / 1e9,
-        overlap_s=split.overlap_ns / 1e9,
-        exposed_communication_s=split.exposed_communication_ns / 1e9,
-        utilization=split.busy_ns / split.wall_ns if split.wall_ns else 0.0,
+        overlap_s=split.overlap_ns / 1e9 if trace.timed else None,
+        exposed_communication_s=split.exposed_communication_ns / 1e9 if trace.timed else None,
+        utilization=utilization if trace.timed else None,
         occupancy=occupancy,
         kernels=kernels.kernels,
         groups=kernels.groups,

@@ -85,6 +85,7 @@ def _trace(path: Path, dialect: Dialect, found: _Found) -> Trace:
         format=dialect.format,
         events=with_all_columns(events),
         devices=devices,
+        timed=bool(found.parts),
         doubts=tuple(dict.fromkeys(doubts)),
     )
 

@@ -6,7 +6,7 @@ of them; else of the whole trace. Several devices are taken in the mean.
 
 import datetime
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -42,6 +42,7 @@ class _Side:
     busy_ns: float
     devices: int
     on_host: bool
+    timed: bool = True  # False: the wall time is the sum of the durations
 
 
 def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
@@ -81,7 +82,7 @@ def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
 def _side(trace: Trace, rules: Rules, steps: list[Step]) -> _Side:
     work = device_work_of(trace, rules)
     if work:
-        return _device_side(trace, rules, work, steps)
+        return replace(_device_side(trace, rules, work, steps), timed=trace.timed)
     host = host_work_of(trace, rules)
     if host is None:
         raise InputError(
@@ -191,7 +192,8 @@ def _findings(
         names = ", ".join(f"{each.name} (+{units.seconds(each.change_s)})" for each in slower)
         found.append(f"Slower: {names}.")
     idle_before, idle_after = one.wall_ns - one.busy_ns, other.wall_ns - other.busy_ns
-    if abs(idle_after - idle_before) > _SAME * one.wall_ns:
+    both_timed = one.timed and other.timed
+    if both_timed and abs(idle_after - idle_before) > _SAME * one.wall_ns:
         found.append(
             f"Idle time went from {units.seconds(idle_before / 1e9)} to "
             f"{units.seconds(idle_after / 1e9)}."
@@ -230,6 +232,17 @@ def _doubts(one: _Side, other: _Side, groups: list[GroupChange], *, per_step: bo
                     "are means over the devices."
                 ),
                 remedy="Compare traces of the same number of devices.",
+            )
+        )
+    if not (one.timed and other.timed):
+        doubts.append(
+            Doubt(
+                about="times",
+                sentence=(
+                    "A file is a summary, which does not say when kernels ran: its whole time is "
+                    "the sum of their durations."
+                ),
+                remedy="Compare kernels and groups alone, or record traces.",
             )
         )
     compute = [each for each in groups if each.before_calls and each.after_calls]

@@ -75,7 +75,9 @@ def has_several_ranks(ranks: Sequence[DeviceTime]) -> bool:
 
 def _telling(ranks: Sequence[DeviceTime]) -> list[DeviceTime]:
     """Of many devices that are alike the one that idles most, so that no sentence comes n times."""
-    return sorted(ranks, key=lambda each: -each.idle_s / each.wall_s if each.wall_s else 0.0)[:1]
+    return sorted(
+        ranks, key=lambda each: -(each.idle_s or 0.0) / each.wall_s if each.wall_s else 0.0
+    )[:1]
 
 
 def _most_of_it(each: DeviceTime, report: TraceReport) -> list[str]:
@@ -97,7 +99,7 @@ def _most_of_it(each: DeviceTime, report: TraceReport) -> list[str]:
 
 
 def _idle(each: DeviceTime, report: TraceReport) -> list[str]:
-    if not each.wall_s or each.idle_s < _IDLE_WORTH_A_SENTENCE * each.wall_s:
+    if not each.idle_s or each.idle_s < _IDLE_WORTH_A_SENTENCE * each.wall_s:
         return []
     sentence = (
         f"{_name(each, report)} is idle for {units.percent(each.idle_s / each.wall_s)} of "
@@ -113,15 +115,17 @@ def _idle(each: DeviceTime, report: TraceReport) -> list[str]:
 def _communication(each: DeviceTime, report: TraceReport) -> list[str]:
     if each.communication_s < _COMMUNICATION_WORTH_A_SENTENCE * each.wall_s or not each.busy_s:
         return []
-    exposed = each.exposed_communication_s / each.communication_s
     sentence = (
         f"{_name(each, report)} communicates for {units.seconds(each.communication_s)}, "
         f"{units.percent(each.communication_s / each.busy_s)} of its busy time"
     )
+    if each.exposed_communication_s is None:
+        return [f"{sentence}; how much of that is exposed is not known."]
     if each.exposed_communication_s < _COMMUNICATION_WORTH_A_SENTENCE * each.wall_s:
         return [f"{sentence}, nearly all of it hidden behind compute."]
     return [
-        f"{sentence}; {units.percent(exposed)} of that is exposed, with nothing computed "
+        f"{sentence}; {units.percent(each.exposed_communication_s / each.communication_s)} of "
+        "that is exposed, with nothing computed "
         f"meanwhile: without it {units.seconds(each.wall_s)} could be "
         f"{units.seconds(each.wall_s - each.exposed_communication_s)}."
     ]
@@ -160,7 +164,8 @@ def _short_kernels(each: DeviceTime, report: TraceReport) -> list[str]:
     if each.device < 0 or not calls or not each.wall_s:
         return []
     mean_s = sum(group.total_s for group in each.groups) / calls
-    if mean_s > _SHORT_KERNEL_S or each.idle_s < _IDLE_WORTH_A_SENTENCE * each.wall_s:
+    idle_s = each.idle_s or 0.0
+    if mean_s > _SHORT_KERNEL_S or idle_s < _IDLE_WORTH_A_SENTENCE * each.wall_s:
         return []
     return [
         f"Kernels of {_name(each, report).lower()} last {units.seconds(mean_s)} in the mean, no "

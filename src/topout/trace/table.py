@@ -104,6 +104,7 @@ class Trace:
     origin_ns: int = 0  # Unix time at which `start_ns` is 0; 0 where unknown
     devices: tuple[Device, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)  # "cuda", "pytorch", "schema"
+    timed: bool = True  # False: the file was a summary, whose events are laid end to end
     # What was found in the file and left out or mended, in words, with how often.
     doubts: tuple[str, ...] = ()
 

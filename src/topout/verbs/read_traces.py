@@ -49,7 +49,7 @@ def report_trace(
         found = analyse(traces, chosen, part_of(tell, _READING, 1.0))
         return msgspec.structs.replace(found, elapsed_s=time.monotonic() - began)
 
-    return _written(folder, report), folder
+    return written(folder, report), folder
 
 
 def diff_traces(
@@ -75,10 +75,10 @@ def diff_traces(
         tell("compare the two", _READING)
         return diff_ranks(first, second, chosen)
 
-    return _written(folder, compare), folder
+    return written(folder, compare), folder
 
 
-def _written(folder: RunFolder, make: Callable[[], R]) -> R:
+def written(folder: RunFolder, make: Callable[[], R]) -> R:
     """The record that `make` returns, saved; where it fails or is interrupted, no folder stays."""
     try:
         record = make()
@@ -90,7 +90,7 @@ def _written(folder: RunFolder, make: Callable[[], R]) -> R:
 
 
 def existing(paths: Sequence[str | Path]) -> list[Path]:
-    """The paths, each of which is there; raises InputError for none, a missing one, and twins."""
+    """The paths, each of which is there; raises InputError for none and for a missing one."""
     if not paths:
         raise InputError("no trace is named.", "Name files or folders: topout trace trace.json.gz")
     places = [Path(path) for path in paths]
@@ -99,6 +99,8 @@ def existing(paths: Sequence[str | Path]) -> list[Path]:
             remedy = "Check the path."
             if place.name == "diff":
                 remedy = "To compare two traces say: topout trace diff BEFORE AFTER"
+            if place.name == "runs":
+                remedy = "To compare runs say: topout trace runs RUN RUN..."
             raise InputError(f"there is no file or folder {str(place)!r}.", remedy)
     return places
 

@@ -52,7 +52,9 @@ def _with_utilization(case: TrainCase, traces: "Sequence[Trace]") -> TrainCase:
 
     rules = load_rules(None)
     busy = {
-        trace.rank or 0: [each.utilization for each in break_down(trace, rules)]
+        trace.rank or 0: [
+            each.utilization for each in break_down(trace, rules) if each.utilization is not None
+        ]
         for trace in traces
         if trace.device_numbers
     }
