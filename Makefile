@@ -10,7 +10,7 @@ climb: install
 	$(BIN)/topout climb
 
 test: install lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The native kernels alone, under sanitizers.
 kernels-test: install
