@@ -24,7 +24,7 @@
 // times: the next step.
 //
 // To run it: topout gemm --shape 1024x1024x1024
-// Reached, on a Zen 5 virtual machine, 2 threads: @packed2@ GFLOP/s (1 thread: @packed1@).
+// Reached, on a Zen 5 virtual machine, 2 threads: 357 GFLOP/s (1 thread: 181).
 #include <algorithm>
 #include <cstddef>
 #include <memory>

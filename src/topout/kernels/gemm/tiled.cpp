@@ -19,7 +19,7 @@
 // What stays as it was is the innermost loop: two loads and a store per multiply-add.
 //
 // To run it: topout gemm --shape 1024x1024x1024
-// Reached, on a Zen 5 virtual machine, 2 threads: @tiled2@ GFLOP/s (1 thread: @tiled1@).
+// Reached, on a Zen 5 virtual machine, 2 threads: 143 GFLOP/s (1 thread: 72).
 #include <algorithm>
 
 #include "gemm.h"
