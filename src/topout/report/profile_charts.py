@@ -26,6 +26,7 @@ Row = dict[str, Any]
 Interpolation = Literal["step-after", "linear"]
 _MOST_BARS, _MOST_POINTS = 12, 7
 _LEAST_POINT = 0.01  # of the phase's time: what is less is not drawn on the roofline
+_WIDER_LABELS = 30
 _STEP = 22  # pixels per bar
 _BARS = (
     "Self times of the profiled run: the time in an operator and in none that it called. "
@@ -156,7 +157,9 @@ def _bars(rows: list[Row], order: list[str], colours: dict[str, str]) -> Spec:
         )
     )
     text = chart_of(ends).mark_text(align="left", dx=6).encode(x="end:Q", y=y, text="text:N")
-    return finished(alt.layer(bars, text), height=_STEP * len(names), padding=VALUE_MARGIN)
+    # A static picture is measured with one font and may be shown with a wider one.
+    padding = VALUE_MARGIN | {"left": _WIDER_LABELS}
+    return finished(alt.layer(bars, text), height=_STEP * len(names), padding=padding)
 
 
 def profile_roofline(report: ProfileReport, hardware: Hardware) -> Spec | None:
