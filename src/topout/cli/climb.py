@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from topout.cli.outputs import DeviceOption, JsonOption, check_outputs, write_json, write_text
+from topout.cli.outputs import DeviceOption, JsonOption, check_outputs, save_page, write_json
 
 
 def climb(
@@ -110,8 +110,4 @@ def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
     from topout.report.climb_page import climb_page
 
     page = climb_page(record)
-    path = folder.save_report(page)
-    if report is not None:
-        write_text(report, page)
-        path = report
-    print(f"Page: {path}   Record: {folder.path / 'run.json'}", file=sys.stderr)  # noqa: T201
+    save_page(page, folder, report)

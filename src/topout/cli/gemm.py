@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from topout.cli.outputs import JsonOption, check_outputs, write_json, write_text
+from topout.cli.outputs import JsonOption, check_outputs, save_page, write_json
 
 
 def gemm(
@@ -100,11 +100,7 @@ def _show(record: Any, folder: Any, report: Path | None, json: str | None) -> No
     from topout.report.gemm_page import gemm_page
 
     page = gemm_page(record)
-    path = folder.save_report(page)
-    if report is not None:
-        write_text(report, page)
-        path = report
-    print(f"Page: {path}   Record: {folder.path / 'run.json'}", file=sys.stderr)  # noqa: T201
+    save_page(page, folder, report)
 
 
 def _write_starting_point(path: Path) -> None:

@@ -37,6 +37,18 @@ def write_text(path: Path, text: str) -> None:
         ) from None
 
 
+def save_page(page: str, folder: Any, report: Path | None, **more: object) -> None:
+    """Write a page into its run's folder and where --report says; says on stderr where all is."""
+    from topout.run_folder import RUN_FILE
+
+    path = folder.save_report(page)
+    if report is not None:
+        write_text(report, page)
+        path = report
+    places = {"Page": path, "Record": folder.path / RUN_FILE, **more}
+    print(*(f"{what}: {place}" for what, place in places.items()), sep="   ", file=sys.stderr)  # noqa: T201
+
+
 def write_json(record: Any, json: str | None) -> None:
     if json is None:
         return

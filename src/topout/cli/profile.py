@@ -1,12 +1,11 @@
 """`topout profile`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from topout.cli.outputs import DeviceOption, JsonOption, check_outputs, write_json, write_text
+from topout.cli.outputs import DeviceOption, JsonOption, check_outputs, save_page, write_json
 
 
 def profile(
@@ -89,14 +88,7 @@ def _show(record: Any, json: str | None) -> None:
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
     from topout.profiling.hardware import hardware_of_profile
     from topout.report.profile_page import profile_page
-    from topout.run_folder import RUN_FILE
 
     page = profile_page(record, hardware_of_profile(record))
-    path = folder.save_report(page)
-    if report is not None:
-        write_text(report, page)
-        path = report
     trace = record.exports[0] if record.exports else "none"
-    print(  # noqa: T201
-        f"Page: {path}   Record: {folder.path / RUN_FILE}   Trace: {trace}", file=sys.stderr
-    )
+    save_page(page, folder, report, Trace=trace)

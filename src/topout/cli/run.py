@@ -1,12 +1,11 @@
 """`topout run`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from topout.cli.outputs import JsonOption, check_outputs, write_json, write_text
+from topout.cli.outputs import JsonOption, check_outputs, save_page, write_json
 
 
 def run(
@@ -82,12 +81,7 @@ def _show(record: Any, json: str | None) -> None:
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
     from topout.report.run_page import run_page
-    from topout.run_folder import RUN_FILE
     from topout.running.hardware import hardware_of_run
 
     page = run_page(record, hardware_of_run(record))
-    path = folder.save_report(page)
-    if report is not None:
-        write_text(report, page)
-        path = report
-    print(f"Page: {path}   Record: {folder.path / RUN_FILE}", file=sys.stderr)  # noqa: T201
+    save_page(page, folder, report)

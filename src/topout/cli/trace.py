@@ -1,12 +1,11 @@
 """`topout trace FILE…`, `topout trace diff A B` and `topout trace runs RUN RUN…`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from topout.cli.outputs import JsonOption, check_outputs, write_json, write_text
+from topout.cli.outputs import JsonOption, check_outputs, save_page, write_json
 from topout.errors import InputError
 
 _DIFF, _RUNS = "diff", "runs"
@@ -72,7 +71,7 @@ def _report(
     write_json(record, json)
     from topout.report.trace_page import trace_page
 
-    _write_page(trace_page(record, top), folder, report)
+    save_page(trace_page(record, top), folder, report)
 
 
 def _diff(
@@ -102,7 +101,7 @@ def _diff(
     write_json(record, json)
     from topout.report.trace_diff_page import trace_diff_page
 
-    _write_page(trace_diff_page(record, top), folder, report)
+    save_page(trace_diff_page(record, top), folder, report)
 
 
 def _runs(
@@ -127,20 +126,10 @@ def _runs(
     write_json(record, json)
     from topout.report.trace_runs_page import trace_runs_page
 
-    _write_page(trace_runs_page(record), folder, report)
+    save_page(trace_runs_page(record), folder, report)
 
 
 def _print(table: Any) -> None:
     from rich.console import Console
 
     Console().print(table)
-
-
-def _write_page(page: str, folder: Any, report: Path | None) -> None:
-    from topout.run_folder import RUN_FILE
-
-    path = folder.save_report(page)
-    if report is not None:
-        write_text(report, page)
-        path = report
-    print(f"Page: {path}   Record: {folder.path / RUN_FILE}", file=sys.stderr)  # noqa: T201

@@ -11,8 +11,8 @@ from topout.cli.outputs import (
     JsonOption,
     ReportOption,
     check_outputs,
+    save_page,
     write_json,
-    write_text,
 )
 
 
@@ -128,14 +128,9 @@ def _show(record: Any, folder: Any, report: Path | None, json: str | None) -> No
         Console().print(train_table(record, str(folder.path)))
     write_json(record, json)
     from topout.report.train_page import train_page
-    from topout.run_folder import RUN_FILE
 
     page = train_page(record)
-    path = folder.save_report(page)
-    if report is not None:
-        write_text(report, page)
-        path = report
-    print(f"Page: {path}   Record: {folder.path / RUN_FILE}", file=sys.stderr)  # noqa: T201
+    save_page(page, folder, report)
 
 
 def _show_failure(case: Any, folder: Any) -> None:
