@@ -86,7 +86,7 @@ def test_ctrl_c_ends_the_program_and_its_ranks_and_keeps_what_was_done(tmp_path:
         text=True,
     )
     own = psutil.Process(program.pid)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180  # ranks import torch, and the machine may be busy
     while not list((tmp_path / "runs").glob("*/scratch/*/rank-1.jsonl")):
         assert program.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
