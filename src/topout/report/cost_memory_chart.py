@@ -73,12 +73,12 @@ def kv_bytes_per_device(report: CostReport) -> int:
     """
     work, heads = report.workload, report.model.kv_heads
     whole = report.memory.kv_cache_bytes or 0
-    split = _heads_share(work, heads) if heads else 1.0 / work.tensor_parallel
+    split = _heads_share(work, heads) if heads else 1.0 / max(1, work.tensor_parallel)
     return round(whole * split / work.pipeline_parallel)
 
 
 def _heads_share(work: CostWorkload, heads: int) -> float:
-    return -(-heads // work.tensor_parallel) / heads
+    return -(-heads // max(1, work.tensor_parallel)) / heads
 
 
 def _parts(report: CostReport, machine: MachineCost) -> list[Row]:
