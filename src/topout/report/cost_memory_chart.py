@@ -74,7 +74,7 @@ def kv_bytes_per_device(report: CostReport) -> int:
     work, heads = report.workload, report.model.kv_heads
     whole = report.memory.kv_cache_bytes or 0
     split = _heads_share(work, heads) if heads else 1.0 / max(1, work.tensor_parallel)
-    return round(whole * split / work.pipeline_parallel)
+    return round(whole * split / max(1, work.pipeline_parallel))
 
 
 def _heads_share(work: CostWorkload, heads: int) -> float:
