@@ -15,13 +15,12 @@ from topout.errors import CompilerError, UnsupportedError
 from topout.gemm.case import ELEMENT_BYTES, Case
 from topout.gemm.loop_nest import CacheModel
 from topout.kernels.build import SOURCE_FOLDER, build_library, find_compiler, links_with
-from topout.kernels.gemm_ops import GEMM_FOLDER, version_source
+from topout.kernels.gemm_ops import DTYPE_FLAGS, GEMM_FOLDER, version_source
 from topout.records.gemm import LevelTraffic
 from topout.records.machine import Machine
 
 _DRIVER = GEMM_FOLDER / "cachegrind_driver.cpp"
 _AVX2, _SSE2 = ("-mavx2", "-mfma"), ("-march=x86-64",)
-_DTYPE_FLAGS = {"bf16": ("-DTOPOUT_GEMM_BF16",), "int8": ("-DTOPOUT_GEMM_INT8",)}
 _INSTALL = "Install it: `apt install valgrind`."
 # Multiply-adds that take a few seconds: one by one, or in vectors.
 _SCALAR_PRODUCTS, _VECTOR_PRODUCTS = 1 << 24, 1 << 26
@@ -125,7 +124,7 @@ def _build(version: str, case: Case, machine: Machine, source: Path | None) -> P
     x86 = machine.architecture in ("x86_64", "AMD64")
     target = (_AVX2 if "avx2" in machine.vector_isa else _SSE2) if x86 else None
     openmp = links_with(find_compiler(), "-fopenmp")
-    flags = [*_DTYPE_FLAGS.get(case.dtype, ())]
+    flags = [*DTYPE_FLAGS[case.dtype]]
     flags += ["-fopenmp"] if openmp else ["-Wno-unknown-pragmas"]
     file = version_source(version) if source is None else source
     return build_library(

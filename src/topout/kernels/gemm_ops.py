@@ -15,7 +15,7 @@ GemmDtype = Literal["fp32", "bf16", "int8"]
 GEMM_FOLDER = Path(__file__).parent / "gemm"
 # gemm.h, and the parts that the winners share with the native linear layers.
 _INCLUDE_FOLDERS = (GEMM_FOLDER, SOURCE_FOLDER)
-_DTYPE_FLAGS: dict[GemmDtype, tuple[str, ...]] = {
+DTYPE_FLAGS: dict[GemmDtype, tuple[str, ...]] = {
     "fp32": (),
     "bf16": ("-DTOPOUT_GEMM_BF16",),
     "int8": ("-DTOPOUT_GEMM_INT8",),
@@ -150,7 +150,7 @@ def build_gemm(source: Path, dtype: GemmDtype, name: str) -> GemmBuild:
     the source is at fault.
     """
     # A file that declares its data type itself must not be told it again: a macro redefined.
-    flags = _DTYPE_FLAGS[dtype] if declared_dtype(source) is None else ()
+    flags = DTYPE_FLAGS[dtype] if declared_dtype(source) is None else ()
     built = build_with_openmp(f"gemm-{name}-{dtype}", source, flags, _INCLUDE_FOLDERS)
     return GemmBuild(built.path, dtype, built.openmp)
 
