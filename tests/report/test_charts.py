@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from topout.records import Climb
-from topout.report.charts import Chart, chart_png, chart_svg, climb_charts
-from topout.report.label_layout import apart
-from topout.report.roofline_chart import placement
+from topout.report.charts.labels import apart
+from topout.report.climb.charts import Chart, chart_png, chart_svg, climb_charts
+from topout.report.climb.roofline_chart import placement
 
 from .example_climb import DRAM, FLOPS_CEILING, MARKUP, RUNS, example_climb
 from .hard_climbs import HARD_CLIMBS, empty_climb, marked_up_climb

@@ -11,7 +11,7 @@ import pytest
 
 from topout import records
 from topout.records import Climb
-from topout.report.climb_page import climb_page
+from topout.report.climb.page import climb_page
 
 from .browser import drawn, needs_browser, opened
 from .example_climb import MARKUP, example_climb
@@ -116,7 +116,7 @@ def test_missing_ceilings_have_their_reason() -> None:
 
 def test_the_report_does_not_import_torch() -> None:
     code = (
-        "import sys, topout.report.climb_page, topout.report.climb_table; "
+        "import sys, topout.report.climb.page, topout.report.climb.table; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import Climb
-from topout.report.climb_table import climb_table
+from topout.report.climb.table import climb_table
 
 from .example_climb import MARKUP, example_climb
 from .hard_climbs import HARD_CLIMBS, marked_up_climb

@@ -4,8 +4,8 @@ import pytest
 
 from tests.example_machines import cpu, empty, gpu
 from topout.errors import InputError
-from topout.report.chart_theme import chart_svg
-from topout.report.compare_rooflines import compare_rooflines
+from topout.report.charts.theme import chart_svg
+from topout.report.roofline.compare import compare_rooflines
 
 
 def test_each_machine_has_its_memory_its_arithmetic_and_its_ridge() -> None:

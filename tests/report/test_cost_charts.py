@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
 
 from topout.records import CostReport
-from topout.report.chart_theme import Spec, chart_png, chart_svg
-from topout.report.cost_charts import cost_charts
-from topout.report.cost_memory_chart import kv_bytes_per_device
+from topout.report.charts.theme import Spec, chart_png, chart_svg
+from topout.report.cost.charts import cost_charts
+from topout.report.cost.memory_chart import kv_bytes_per_device
 
 from .any_cost import cost_reports
 from .example_cost import MARKUP, decoder_report, many_machines_report, marked_up_report

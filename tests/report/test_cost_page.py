@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 
 from topout import records
 from topout.records import CostReport
-from topout.report.cost_charts import cost_charts
-from topout.report.cost_page import cost_page
-from topout.report.hardware_figures import Source, hardware_figures, source_pieces
+from topout.report.cost.charts import cost_charts
+from topout.report.cost.page import cost_page
+from topout.report.machine.hardware_figures import Source, hardware_figures, source_pieces
 
 from .any_cost import cost_reports
 from .browser import drawn, needs_browser, opened
@@ -162,8 +162,8 @@ def test_any_report_has_a_page(report: CostReport) -> None:
 
 def test_the_report_does_not_import_torch() -> None:
     code = (
-        "import sys, topout.report.cost_page, topout.report.cost_table, "
-        "topout.report.known_models_table; sys.exit('torch' in sys.modules)"
+        "import sys, topout.report.cost.page, topout.report.cost.table, "
+        "topout.report.cost.known_models_table; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

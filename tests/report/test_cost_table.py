@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import CostReport, MachineCost
-from topout.report.cost_table import cost_table
+from topout.report.cost.table import cost_table
 from topout.report.side_by_side import broken_name, column_chunks
 
 from .any_cost import cost_reports

@@ -10,7 +10,7 @@ from tests.example_machines import cpu, empty, gpu, run_of
 from topout.cost.example_report import report_example
 from topout.cost.examples import example
 from topout.records import Doubt, ExampleReport, decode
-from topout.report.example_page import example_charts, example_page
+from topout.report.example.page import example_charts, example_page
 
 from .test_climb_page import external_loads
 

@@ -7,7 +7,7 @@ from tests.example_machines import cpu, empty, gpu, run_of
 from topout.cost.example_report import report_example
 from topout.cost.examples import example
 from topout.records import ExampleName, ExampleReport
-from topout.report.example_table import example_table
+from topout.report.example.table import example_table
 
 
 def shown(report: ExampleReport) -> str:

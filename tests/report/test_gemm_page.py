@@ -8,7 +8,7 @@ import pytest
 from tests.gemm import example_report as example
 from topout import records
 from topout.records import GemmReport
-from topout.report.gemm_page import gemm_page
+from topout.report.gemm.page import gemm_page
 
 from .browser import drawn, needs_browser, opened
 from .html_page import Page, external_loads

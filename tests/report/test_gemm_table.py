@@ -11,8 +11,8 @@ from rich.console import Console
 from tests.gemm import example_report as example
 from topout.gemm.results import with_parallel_efficiency
 from topout.records import GemmReport
-from topout.report.gemm_rows import gemm_rows, report_title, shape_facts, shape_title
-from topout.report.gemm_table import gemm_table
+from topout.report.gemm.rows import gemm_rows, report_title, shape_facts, shape_title
+from topout.report.gemm.table import gemm_table
 
 
 def shown(report: GemmReport, width: int = 80) -> str:

@@ -7,9 +7,9 @@ import pytest
 from topout.models.known import known_config_json
 from topout.models.structure.report import report_layers
 from topout.records import GraphNode, GraphPort, ModuleGraph
-from topout.report.graph_frame import Point
-from topout.report.graph_layout import Box, Line, Picture, lay_out
-from topout.report.graph_opening import opened_by_default
+from topout.report.graph.frame import Point
+from topout.report.graph.layout import Box, Line, Picture, lay_out
+from topout.report.graph.opening import opened_by_default
 
 from .example_layers import block, marked_up_graph, module, op, stacked_graph
 

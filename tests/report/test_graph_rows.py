@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.report.graph_rows import Joint, place_in_rows, rank_nodes
+from topout.report.graph.rows import Joint, place_in_rows, rank_nodes
 
 
 def test_a_node_stands_under_all_that_feeds_it() -> None:

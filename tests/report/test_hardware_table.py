@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 
 import topout
 from topout.records import ComputePeak, Hardware, Link, MemoryLevel, read
-from topout.report.hardware_table import hardware_list_table, hardware_table
+from topout.report.machine.hardware_table import hardware_list_table, hardware_table
 
 # The report may not import the machine; its data are read as any file is.
 DATA = Path(topout.__file__).parent / "machine/catalog/data"

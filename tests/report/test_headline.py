@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from topout.report.headline import headlines
+from topout.report.climb.headline import headlines
 
 from .example_climb import example_climb
 from .hard_climbs import crashed_baseline, empty_climb, fruitless_climb

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from tests.example_machines import cpu, empty, gpu, peak
 from topout.cost.roofs import RooflinePoint, roofs_of
 from topout.errors import InputError
-from topout.report.chart_theme import Spec, chart_png, chart_svg
-from topout.report.hierarchical_roofline import hierarchical_roofline, rate_scale
+from topout.report.charts.theme import Spec, chart_png, chart_svg
+from topout.report.roofline.hierarchical import hierarchical_roofline, rate_scale
 
 NAMES = ("qkv", "attention", "attention_out", "mlp_up", "mlp_down", "head", "norms")
 

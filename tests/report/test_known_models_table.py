@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import CostedModel
-from topout.report.known_models_table import known_models_table
+from topout.report.cost.known_models_table import known_models_table
 
 from .example_cost import decoder_report, encoder_report, image_report, mixture_report
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.report.label_layout import (
+from topout.report.charts.labels import (
     LINE,
     Box,
     along,

@@ -6,8 +6,8 @@ import pytest
 
 from topout.models.known import known_config_json
 from topout.models.structure.report import report_layers
-from topout.report.graph_insides import insides
-from topout.report.layers_page import layers_page
+from topout.report.graph.insides import insides
+from topout.report.layers.page import layers_page
 
 from .example_layers import (
     MARKUP,

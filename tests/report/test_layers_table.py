@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from topout.records import LayersReport
-from topout.report.layers_table import layers_table
+from topout.report.layers.table import layers_table
 
 from .example_layers import MARKUP, example_report, failed_report, layer
 

@@ -19,7 +19,7 @@ from topout.records import (
     OverheadCeiling,
     TorchBuild,
 )
-from topout.report.machine_table import machine_table
+from topout.report.machine.table import machine_table
 
 MACHINE = Machine(
     host_key="0123456789abcdef",

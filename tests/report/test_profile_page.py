@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from topout.profiling.hardware import hardware_of_profile
 from topout.records import ProfileReport
-from topout.report.profile_page import profile_page
+from topout.report.profile.page import profile_page
 
 from .browser import drawn, needs_browser, opened
 from .example_profile import MARKUP, example_phase, example_profile

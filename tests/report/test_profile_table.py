@@ -5,8 +5,8 @@ from io import StringIO
 from rich.console import Console
 
 from topout.records import ProfileReport
-from topout.report.profile_rows import operator_rows
-from topout.report.profile_table import profile_table
+from topout.report.profile.rows import operator_rows
+from topout.report.profile.table import profile_table
 
 from .example_profile import MARKUP, example_phase, example_profile
 

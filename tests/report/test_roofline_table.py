@@ -6,7 +6,7 @@ from rich.console import Console
 from tests.example_machines import cpu, empty, gpu
 from topout.cost.roofs import RooflinePoint
 from topout.records import Hardware
-from topout.report.roofline_table import roofline_table
+from topout.report.roofline.table import roofline_table
 
 POINTS = [
     RooflinePoint(

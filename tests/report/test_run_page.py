@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from topout.records.run import RunReport
-from topout.report.run_page import run_page
+from topout.report.run.page import run_page
 from topout.running.hardware import hardware_of_run
 
 from .browser import drawn, needs_browser, opened

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from topout.report.run_rows import phase_rows, run_rows, sample_rows, verification_rows
+from topout.report.run.rows import phase_rows, run_rows, sample_rows, verification_rows
 
 from .example_run import example_run, failed_run, swapped_run, verification
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from topout.records import Doubt
 from topout.records.run import RunReport
-from topout.report.run_table import run_table
+from topout.report.run.table import run_table
 
 from .example_run import MARKUP, example_run, failed_run, swapped_run
 

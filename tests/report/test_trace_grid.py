@@ -1,8 +1,8 @@
 """Figures of devices as grids of text."""
 
 from topout import units
-from topout.report.trace_grid import MOST_COLUMNS, Measure, device_grid, every_device
-from topout.report.trace_words import milliseconds
+from topout.report.trace.grid import MOST_COLUMNS, Measure, device_grid, every_device
+from topout.report.trace.words import milliseconds
 
 
 def labels(count: int) -> list[str]:

@@ -19,8 +19,8 @@ from tests.trace.example_trace_report import (
 )
 from topout import records
 from topout.records import Doubt, TraceDiff, TraceReport
-from topout.report.trace_diff_page import trace_diff_page
-from topout.report.trace_page import trace_page
+from topout.report.trace.diff_page import trace_diff_page
+from topout.report.trace.page import trace_page
 
 from .browser import drawn, needs_browser, opened
 from .html_page import Page, external_loads

@@ -4,9 +4,9 @@ from msgspec.structs import replace
 
 from tests.trace.example_trace_report import GEMM, device, empty_report, gpus_report
 from topout import units
-from topout.report.trace_measures import group_measures, time_measures
-from topout.report.trace_reasons import all_reasons
-from topout.report.trace_rows import (
+from topout.report.trace.measures import group_measures, time_measures
+from topout.report.trace.reasons import all_reasons
+from topout.report.trace.rows import (
     collective_rows,
     kernel_tables,
     kernels_over_devices,

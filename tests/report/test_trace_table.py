@@ -18,8 +18,8 @@ from tests.trace.example_trace_report import (
     marked_up_report,
 )
 from topout.records import TraceReport
-from topout.report.trace_diff_table import trace_diff_table
-from topout.report.trace_table import trace_table
+from topout.report.trace.diff_table import trace_diff_table
+from topout.report.trace.table import trace_table
 
 REPORTS: list[Callable[[], TraceReport]] = [
     host_report,

@@ -14,7 +14,7 @@ from tests.trace.example_trace_report import (
     gpus_report,
     host_report,
 )
-from topout.report.trace_words import (
+from topout.report.trace.words import (
     device_labels,
     headline,
     milliseconds,

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import TrainReport
-from topout.report.train_charts import part_times, parts_chart, steps_chart, throughput_chart
-from topout.report.train_page import train_page
-from topout.report.train_table import train_table
+from topout.report.train.charts import part_times, parts_chart, steps_chart, throughput_chart
+from topout.report.train.page import train_page
+from topout.report.train.table import train_table
 
 from .browser import drawn, needs_browser, opened
 from .example_train import MARKUP, done_case, example_train, failed_train

@@ -186,7 +186,7 @@ def test_a_run_is_named_after_its_trace(name: str, subject: str) -> None:
 
 
 def test_names_with_markup_reach_the_page_as_text(tmp_path: Path) -> None:
-    from topout.report.trace_page import trace_page
+    from topout.report.trace.page import trace_page
 
     evil = "<script>alert(1)</script>"
     report, _ = topout.report_trace([write_trace(tmp_path / "one.json", kernel=evil)])

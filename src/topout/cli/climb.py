@@ -101,13 +101,13 @@ def _show_climb(record: Any, json: str | None) -> None:
         return
     from rich.console import Console
 
-    from topout.report.climb_table import climb_table
+    from topout.report.climb.table import climb_table
 
     Console().print(climb_table(record))
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
-    from topout.report.climb_page import climb_page
+    from topout.report.climb.page import climb_page
 
     page = climb_page(record)
     save_page(page, folder, report)

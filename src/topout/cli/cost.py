@@ -120,15 +120,15 @@ def _show(request: Any, roofline: Path | None, report: Path | None, json: str | 
     if json != "-":
         from rich.console import Console
 
-        from topout.report.cost_table import cost_table
+        from topout.report.cost.table import cost_table
 
         Console().print(cost_table(record))
     write_json(record, json)
     if roofline is not None:
         _draw(record, roofline, json)
     if report is not None:
-        from topout.report.cost_page import cost_page
-        from topout.report.cost_rooflines import cost_rooflines
+        from topout.report.cost.page import cost_page
+        from topout.report.cost.rooflines import cost_rooflines
 
         write_text(report, cost_page(record, cost_rooflines(record)))
 
@@ -136,7 +136,7 @@ def _show(request: Any, roofline: Path | None, report: Path | None, json: str | 
 def _draw(record: Any, path: Path, json: str | None) -> None:
     """The first machine's roofline as a picture, and as a table by intensity."""
     from topout.cli.pictures import write_chart
-    from topout.report.cost_rooflines import cost_roofline_table, cost_rooflines
+    from topout.report.cost.rooflines import cost_roofline_table, cost_rooflines
 
     charts = cost_rooflines(record)
     if not charts:

@@ -19,7 +19,7 @@ def show_check(
     if json != "-":
         from rich.console import Console
 
-        from topout.report.count_check_table import count_check_table
+        from topout.report.cost.count_check_table import count_check_table
 
         Console().print(count_check_table(record))
     write_json(record, json)

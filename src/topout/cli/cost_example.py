@@ -18,7 +18,7 @@ def show_example(
 ) -> None:
     """Work an example through, print it, and write what was asked for."""
     from topout.progress import progress_bar
-    from topout.report.example_page import example_charts, example_page
+    from topout.report.example.page import example_charts, example_page
     from topout.verbs.work_example import work_example
 
     check_picture(roofline)
@@ -27,7 +27,7 @@ def show_example(
     if json != "-":
         from rich.console import Console
 
-        from topout.report.example_table import example_table
+        from topout.report.example.table import example_table
 
         Console().print(example_table(record))
     write_json(record, json)

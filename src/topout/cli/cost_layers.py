@@ -33,16 +33,16 @@ def show_layers(
     if json != "-":
         from rich.console import Console
 
-        from topout.report.layers_table import layers_table
+        from topout.report.layers.table import layers_table
 
         Console().print(layers_table(record, expand))
     write_json(record, json)
     if report is not None:
-        from topout.report.layers_page import layers_page
+        from topout.report.layers.page import layers_page
 
         write_text(report, layers_page(record, expand))
     if graph is not None:
-        from topout.report.module_graph import module_graph_svg
+        from topout.report.graph.module_graph import module_graph_svg
 
         if record.graph is None:
             raise UnsupportedError(f"no graph: {record.reasons['graph']}", "The layers are shown.")

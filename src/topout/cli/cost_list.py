@@ -7,7 +7,7 @@ def list_models() -> None:
 
     from topout.models.architectures.find import find_architecture
     from topout.models.known import countable_names
-    from topout.report.known_models_table import known_models_table
+    from topout.report.cost.known_models_table import known_models_table
     from topout.verbs.report_cost import costed_model
 
     models = [costed_model(find_architecture(name)) for name in countable_names()]

@@ -93,11 +93,11 @@ def _show(record: Any, folder: Any, report: Path | None, json: str | None) -> No
     if json != "-":
         from rich.console import Console
 
-        from topout.report.gemm_table import gemm_table
+        from topout.report.gemm.table import gemm_table
 
         Console().print(gemm_table(record))
     write_json(record, json)
-    from topout.report.gemm_page import gemm_page
+    from topout.report.gemm.page import gemm_page
 
     page = gemm_page(record)
     save_page(page, folder, report)

@@ -54,7 +54,7 @@ def _report(refresh: bool, quick: bool, describe_only: bool, device: str, json: 
     if json != "-":
         from rich.console import Console
 
-        from topout.report.machine_table import machine_table
+        from topout.report.machine.table import machine_table
 
         Console().print(machine_table(report))
     write_json(report, json)
@@ -64,14 +64,14 @@ def _list() -> None:
     from rich.console import Console
 
     from topout.machine.catalog import known_hardware
-    from topout.report.hardware_table import hardware_list_table
+    from topout.report.machine.hardware_table import hardware_list_table
 
     Console().print(hardware_list_table(known_hardware()))
 
 
 def _show(name: str, json: str | None) -> None:
     from topout.machine.catalog import find_hardware
-    from topout.report.hardware_table import hardware_table
+    from topout.report.machine.hardware_table import hardware_table
 
     hardware = find_hardware(name)
     if json != "-":
@@ -85,7 +85,7 @@ def _save(name: str, device: str, refresh: bool, quick: bool, json: str | None) 
     import sys
 
     from topout.progress import progress_bar
-    from topout.report.hardware_table import hardware_table
+    from topout.report.machine.hardware_table import hardware_table
     from topout.verbs.save_machine import save_machine
 
     with progress_bar() as progress:

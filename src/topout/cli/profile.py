@@ -80,14 +80,14 @@ def _show(record: Any, json: str | None) -> None:
         return
     from rich.console import Console
 
-    from topout.report.profile_table import profile_table
+    from topout.report.profile.table import profile_table
 
     Console().print(profile_table(record))
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
     from topout.profiling.hardware import hardware_of_profile
-    from topout.report.profile_page import profile_page
+    from topout.report.profile.page import profile_page
 
     page = profile_page(record, hardware_of_profile(record))
     trace = record.exports[0] if record.exports else "none"

@@ -74,13 +74,13 @@ def _show(record: Any, json: str | None) -> None:
         return
     from rich.console import Console
 
-    from topout.report.run_table import run_table
+    from topout.report.run.table import run_table
 
     Console().print(run_table(record))
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
-    from topout.report.run_page import run_page
+    from topout.report.run.page import run_page
     from topout.running.hardware import hardware_of_run
 
     page = run_page(record, hardware_of_run(record))

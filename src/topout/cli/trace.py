@@ -65,11 +65,11 @@ def _report(
     with progress_bar() as notify:
         record, folder = report_trace(files, rules=rules, groups=groups, notify=notify)
     if json != "-":
-        from topout.report.trace_table import trace_table
+        from topout.report.trace.table import trace_table
 
         _print(trace_table(record, top))
     write_json(record, json)
-    from topout.report.trace_page import trace_page
+    from topout.report.trace.page import trace_page
 
     save_page(trace_page(record, top), folder, report)
 
@@ -95,11 +95,11 @@ def _diff(
     with progress_bar() as notify:
         record, folder = diff_traces(*files, rules=rules, groups=groups, notify=notify)
     if json != "-":
-        from topout.report.trace_diff_table import trace_diff_table
+        from topout.report.trace.diff_table import trace_diff_table
 
         _print(trace_diff_table(record, top))
     write_json(record, json)
-    from topout.report.trace_diff_page import trace_diff_page
+    from topout.report.trace.diff_page import trace_diff_page
 
     save_page(trace_diff_page(record, top), folder, report)
 
@@ -120,11 +120,11 @@ def _runs(
     with progress_bar() as notify:
         record, folder = compare_runs(files, rules=rules, groups=groups, notify=notify)
     if json != "-":
-        from topout.report.trace_runs_table import trace_runs_table
+        from topout.report.trace.runs_table import trace_runs_table
 
         _print(trace_runs_table(record))
     write_json(record, json)
-    from topout.report.trace_runs_page import trace_runs_page
+    from topout.report.trace.runs_page import trace_runs_page
 
     save_page(trace_runs_page(record), folder, report)
 

@@ -123,11 +123,11 @@ def _show(record: Any, folder: Any, report: Path | None, json: str | None) -> No
     if json != "-":
         from rich.console import Console
 
-        from topout.report.train_table import train_table
+        from topout.report.train.table import train_table
 
         Console().print(train_table(record, str(folder.path)))
     write_json(record, json)
-    from topout.report.train_page import train_page
+    from topout.report.train.page import train_page
 
     page = train_page(record)
     save_page(page, folder, report)

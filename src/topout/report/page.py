@@ -25,7 +25,7 @@ from topout.records import (
     TraceRuns,
     TrainReport,
 )
-from topout.report.chart_theme import VEGA_LITE, Chart, chart_svg
+from topout.report.charts.theme import VEGA_LITE, Chart, chart_svg
 
 PageRecord = (
     Climb

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from topout.errors import UnsupportedError
 from topout.models.structure.graph import trace_graph
 from topout.records import GraphNode, ModuleGraph
-from topout.report.module_graph import module_graph_svg
+from topout.report.graph.module_graph import module_graph_svg
 
 from .small_nets import (
     AsksForValues,

@@ -1,0 +1,1 @@
+"""What all charts share: colours, type, and labels that do not overlap."""

@@ -1,0 +1,1 @@
+"""A climb: its document, the row and card of a rung, its charts."""

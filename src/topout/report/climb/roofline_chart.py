@@ -1,0 +1,224 @@
+"""The roofline of a climb: the machine's measured ceilings, and each rung's phases beneath them."""
+
+import math
+from typing import Any
+
+import altair as alt
+
+from topout import units
+from topout.cost.roofs import ROOF_TOLERANCE
+from topout.errors import InputError
+from topout.records import BandwidthCeiling, Ceilings, Climb, ComputeCeiling, PhaseResult
+from topout.report.charts.labels import LINE, apart
+from topout.report.charts.theme import Spec, chart_of, finished, rung_colour
+from topout.report.climb.rung_row import RungRow, rung_rows
+from topout.report.phase_rates import PHASES, Phase, phase_result
+from topout.report.roofline.frame import (
+    HEIGHT,
+    Frame,
+    RoofLine,
+    Row,
+    bandwidth_ends,
+    compute_ends,
+    roof_layers,
+)
+from topout.roofline import Placement, place
+
+
+def roofline_chart(climb: Climb) -> Spec:
+    """Log-log: FLOP/s over FLOP/byte, roofs as lines, a point per rung and phase."""
+    points = _points(climb)
+    roofs = _Roofs(climb)
+    frame = Frame(*_domains(points, roofs))
+    _place_labels(points, frame)
+    x, y = frame.axes()
+    layers = [
+        *roof_layers(roofs.lines(frame), frame, x, y),
+        *_point_layers(climb, points, x, y),
+    ]
+    return finished(alt.layer(*layers), height=HEIGHT)
+
+
+def placement(result: PhaseResult) -> Placement | None:
+    """Where a measured phase stands under its own ceilings; None when they are not known."""
+    if result.ceiling_flops_per_s is None or result.ceiling_bytes_per_s is None:
+        return None
+    try:
+        return place(
+            result.arithmetic_intensity,
+            result.flops / result.time_s.median,
+            result.ceiling_flops_per_s,
+            result.ceiling_bytes_per_s,
+            ROOF_TOLERANCE,
+        )
+    except (InputError, ZeroDivisionError):
+        return None
+
+
+class _Roofs:
+    """The ceilings that belong on the chart: those of the threads that the climb ran on."""
+
+    def __init__(self, climb: Climb) -> None:
+        ceilings = climb.ceilings
+        threads = climb.workload.threads
+        self.compute = _compute(ceilings, threads) if ceilings else []
+        self.bandwidth = _bandwidth(ceilings, threads) if ceilings else []
+
+    def lines(self, frame: Frame) -> list[RoofLine]:
+        """Two ends per roof in chart units (FLOP/byte and GFLOP/s), with its label."""
+        top = max((c.flops_per_s for c in self.compute), default=frame.y_domain[1] * 1e9) / 1e9
+        steepest = max((b.bytes_per_s for b in self.bandwidth), default=math.inf) / 1e9
+        rising = [
+            RoofLine(
+                b.level,
+                f"{b.level} {units.bytes_per_s(b.bytes_per_s)}",
+                "bandwidth",
+                bandwidth_ends(b.bytes_per_s / 1e9, top, frame),
+            )
+            for b in self.bandwidth
+        ]
+        flat = [
+            RoofLine(
+                c.dtype,
+                f"{c.dtype} {units.si(c.flops_per_s, 'OP/s' if c.dtype == 'int8' else 'FLOP/s')}",
+                "compute",
+                compute_ends(c.flops_per_s / 1e9, steepest, frame),
+            )
+            for c in self.compute
+        ]
+        return rising + flat
+
+
+def _compute(ceilings: Ceilings, threads: int) -> list[ComputeCeiling]:
+    best: dict[str, ComputeCeiling] = {}
+    for ceiling in ceilings.compute:
+        known = best.get(ceiling.dtype)
+        if known is None or _nearer(ceiling, known, threads):
+            best[ceiling.dtype] = ceiling
+    return sorted(best.values(), key=lambda c: c.flops_per_s)
+
+
+def _bandwidth(ceilings: Ceilings, threads: int) -> list[BandwidthCeiling]:
+    best: dict[str, BandwidthCeiling] = {}
+    for ceiling in ceilings.bandwidth:
+        known = best.get(ceiling.level)
+        if known is None or _nearer(ceiling, known, threads):
+            best[ceiling.level] = ceiling
+    return sorted(best.values(), key=lambda b: b.bytes_per_s)
+
+
+def _nearer(
+    ceiling: ComputeCeiling | BandwidthCeiling,
+    known: ComputeCeiling | BandwidthCeiling,
+    threads: int,
+) -> bool:
+    """Whether `ceiling` fits the thread count better than `known`, or as well and is higher."""
+    return _fit(ceiling, threads) > _fit(known, threads)
+
+
+def _fit(ceiling: ComputeCeiling | BandwidthCeiling, threads: int) -> tuple[int, float]:
+    rate = ceiling.flops_per_s if isinstance(ceiling, ComputeCeiling) else ceiling.bytes_per_s
+    return -abs(ceiling.threads - threads), rate
+
+
+def _points(climb: Climb) -> list[Row]:
+    points = []
+    for number, row in enumerate(rung_rows(climb)):
+        for phase in PHASES:
+            result = phase_result(row.rung, phase)
+            if result is not None and result.flops > 0 and result.time_s.median > 0:
+                points.append(_point(row, number, phase, result))
+    return points
+
+
+def _point(row: RungRow, number: int, phase: Phase, result: PhaseResult) -> Row:
+    rate = result.flops / result.time_s.median
+    placed = placement(result)
+    return {
+        "label": row.label,
+        "short": f"{number} {row.label}",
+        "phase": phase,
+        "verdict": row.verdict,
+        "intensity": result.arithmetic_intensity,
+        "rate": rate / 1e9,
+        "measured": units.flops_per_s(rate),
+        "at_intensity": f"{units.significant(result.arithmetic_intensity)} FLOP/byte",
+        "attainable": units.flops_per_s(placed.attainable_flops_per_s if placed else None),
+        "share": units.percent(placed.attained_share if placed else None),
+        "region": placed.region if placed else "not placed: no ceilings",
+        "number": number,
+    }
+
+
+def _domains(points: list[Row], roofs: _Roofs) -> tuple[list[float], list[float]]:
+    """The ranges of both axes: every point and ridge is inside, with room for labels."""
+    tops = [c.flops_per_s / 1e9 for c in roofs.compute]
+    slopes = [b.bytes_per_s / 1e9 for b in roofs.bandwidth]
+    xs = [p["intensity"] for p in points]
+    if tops and slopes:
+        xs += [max(tops) / min(slopes), min(tops) / max(slopes)]
+    ys = [p["rate"] for p in points] + tops
+    # At the right of the last point the names of the compute roofs stand.
+    x_domain = [min(xs, default=0.1) / 3, max(xs, default=100.0) * 7]
+    return x_domain, [min(ys, default=1.0) / 2.5, max(ys, default=1000.0) * 2]
+
+
+def _place_labels(points: list[Row], frame: Frame) -> None:
+    """Put the labels of each phase in a column beside its points, in their order and apart.
+
+    Decode stands at the left of the chart and prefill at the right: the columns stand between.
+    """
+    pixels_per_decade = frame.pixels_per_decade
+    for phase in PHASES:
+        column = sorted((p for p in points if p["phase"] == phase), key=lambda p: float(p["rate"]))
+        if not column:
+            continue
+        intensities = [p["intensity"] for p in column]
+        beside = max(intensities) * 1.35 if phase == "decode" else min(intensities) / 1.35
+        wanted = [math.log10(p["rate"]) * pixels_per_decade for p in column]
+        for point, height in zip(column, apart(wanted, LINE), strict=True):
+            point["label_rate"] = 10 ** (height / pixels_per_decade)
+            point["label_intensity"] = beside
+
+
+def _point_layers(climb: Climb, points: list[Row], x: alt.X, y: alt.Y) -> list[Any]:
+    rows = rung_rows(climb)
+    colour = alt.Color(
+        "label:N",
+        legend=None,
+        scale=alt.Scale(
+            domain=[row.label for row in rows], range=[rung_colour(n) for n in range(len(rows))]
+        ),
+    )
+    base = chart_of(points)
+    marks = base.mark_point(filled=True, size=95, opacity=0.95).encode(
+        x=x,
+        y=y,
+        color=colour,
+        shape=alt.Shape(
+            "phase:N",
+            title=None,
+            scale=alt.Scale(domain=list(PHASES), range=["square", "circle"]),
+        ),
+        tooltip=[
+            alt.Tooltip("label:N", title="rung"),
+            alt.Tooltip("phase:N"),
+            alt.Tooltip("verdict:N"),
+            alt.Tooltip("measured:N"),
+            alt.Tooltip("at_intensity:N", title="intensity"),
+            alt.Tooltip("attainable:N"),
+            alt.Tooltip("share:N", title="share of attainable"),
+            alt.Tooltip("region:N"),
+        ],
+    )
+    leaders = base.mark_rule(strokeWidth=0.8, opacity=0.7).encode(
+        x=x, y=y, x2="label_intensity:Q", y2="label_rate:Q", color=colour
+    )
+    decode, prefill = (base.transform_filter(alt.datum.phase == phase) for phase in PHASES[::-1])
+    where = {"x": alt.X("label_intensity:Q"), "y": alt.Y("label_rate:Q"), "text": "short:N"}
+    return [
+        leaders,
+        marks,
+        decode.mark_text(align="left", dx=3, fontSize=11).encode(**where),
+        prefill.mark_text(align="right", dx=-3, fontSize=11).encode(**where),
+    ]

@@ -1,0 +1,267 @@
+"""One rung in full for its card: prediction beside measurement, verification, single runs."""
+
+from dataclasses import dataclass
+
+from topout import units
+from topout.records import (
+    Climb,
+    Estimate,
+    PhasePrediction,
+    PhaseResult,
+    RungResult,
+    RunSample,
+    Verification,
+)
+from topout.report.climb.roofline_chart import placement
+from topout.report.climb.rung_row import RungRow, rung_rows
+from topout.report.phase_rates import (
+    PHASES,
+    Phase,
+    phase_result,
+    predicted_tokens_per_s,
+    sample_tokens_per_s,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTable:
+    """One phase of one rung: rows of (figure, predicted, measured)."""
+
+    phase: Phase
+    rows: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RungCard:
+    """A rung with all that its record holds, formatted."""
+
+    row: RungRow
+    facts: list[tuple[str, str]]
+    phases: list[PhaseTable]
+    verification: list[tuple[str, str]]
+    samples: list[tuple[str, ...]]  # under SAMPLE_COLUMNS
+
+
+SAMPLE_COLUMNS = (
+    "Run of",
+    "Began at",
+    "TTFT",
+    "Total",
+    "Prefill tok/s",
+    "Decode tok/s",
+    "Passes",
+    "Stolen CPU",
+    "Bandwidth before",
+    "Peak memory",
+)
+
+
+def rung_cards(climb: Climb) -> list[RungCard]:
+    """A card per rung, in the order climbed."""
+    return [
+        RungCard(
+            row=row,
+            facts=_facts(row),
+            phases=[table for phase in PHASES if (table := _phase(climb, row.rung, phase)).rows],
+            verification=_verification(row.rung.verification),
+            samples=_samples(climb, row.rung),
+        )
+        for row in rung_rows(climb)
+    ]
+
+
+def _facts(row: RungRow) -> list[tuple[str, str]]:
+    rung = row.rung
+    chained = rung.decode_speedup_over_baseline
+    facts = [
+        ("Stands on", " + ".join(rung.on)),
+        ("Timed against", (rung.rival or "") if rung.speedup else ""),
+        ("Speedup over it", _join(row.speedup, row.speedup_interval) if rung.speedup else ""),
+        ("Predicted", row.predicted if rung.predicted_speedup else ""),
+        ("Measured over predicted", _off(rung)),
+        (
+            "Over the baseline",
+            _join(row.over_baseline, row.over_baseline_interval)
+            if rung.speedup_over_baseline
+            else "",
+        ),
+        (
+            "Over the baseline in decode",
+            f"{units.times(chained.median)} [{chained.low:.2f}, {chained.high:.2f}]"
+            if chained
+            else "",
+        ),
+        ("Time to first token", _seconds(rung.ttft_s) if rung.ttft_s else ""),
+        ("Output class", _OUTPUT[rung.output_class]),
+        ("Weights", units.memory(rung.weight_bytes) if rung.weight_bytes else ""),
+        ("Peak memory", row.memory if rung.peak_memory_bytes else ""),
+        ("Prepared in", units.seconds(rung.prepare_s) if rung.prepare_s else ""),
+        (
+            "Tokens per pass",
+            units.significant(rung.tokens_per_pass) if rung.tokens_per_pass else "",
+        ),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+_OUTPUT = {
+    "exact": "exact: the same tokens",
+    "near": "near: a small loss is allowed",
+    "sampled": "sampled: the same distribution",
+}
+
+
+def _off(rung: RungResult) -> str:
+    if rung.speedup is None or not rung.predicted_speedup:
+        return ""
+    return units.significant(rung.speedup.median / rung.predicted_speedup)
+
+
+def _phase(climb: Climb, rung: RungResult, phase: Phase) -> PhaseTable:
+    result = phase_result(rung, phase)
+    expected = None
+    if rung.prediction is not None:
+        expected = rung.prediction.prefill if phase == "prefill" else rung.prediction.decode
+    if result is None and expected is None:
+        return PhaseTable(phase, [])
+    predicted_rate = predicted_tokens_per_s(climb, rung, phase)
+    rate = result.tokens_per_s if result else None
+    time = [
+        (
+            "Time of the phase" if phase == "prefill" else "Time per token",
+            units.seconds(expected.time_s if expected else None),
+            _seconds(result.time_s if result else None),
+        )
+    ]
+    speed = [
+        (
+            "Tokens per second",
+            units.ABSENT if predicted_rate is None else units.significant(predicted_rate),
+            _plain(rate),
+        ),
+    ]
+    return PhaseTable(
+        phase, time + _terms(expected) + speed + _work(expected, result) + _place(result)
+    )
+
+
+def _terms(expected: PhasePrediction | None) -> list[tuple[str, str, str]]:
+    if expected is None:
+        return []
+    return [
+        ("– arithmetic", units.seconds(expected.compute_s), ""),
+        ("– memory", units.seconds(expected.memory_s), ""),
+        ("– overhead", units.seconds(expected.overhead_s), ""),
+    ]
+
+
+def _work(
+    expected: PhasePrediction | None, result: PhaseResult | None
+) -> list[tuple[str, str, str]]:
+    return [
+        (
+            "FLOPs",
+            units.si(expected.flops if expected else None, "FLOP"),
+            units.si(result.flops if result else None, "FLOP"),
+        ),
+        (
+            "Bytes",
+            units.si(expected.bytes if expected else None, "B"),
+            units.si(result.bytes if result else None, "B"),
+        ),
+        (
+            "Bound by",
+            expected.bound if expected else units.ABSENT,
+            result.bound if result else units.ABSENT,
+        ),
+    ]
+
+
+def _place(result: PhaseResult | None) -> list[tuple[str, str, str]]:
+    if result is None:
+        return []
+    placed = placement(result)
+    rows = [
+        ("Intensity", "", f"{units.significant(result.arithmetic_intensity)} FLOP/byte"),
+        (
+            "MFU of the ceiling",
+            "",
+            _of(result.mfu_of_ceiling, result.ceiling_flops_per_s, "FLOP/s"),
+        ),
+        ("MBU of the ceiling", "", _of(result.mbu_of_ceiling, result.ceiling_bytes_per_s, "B/s")),
+    ]
+    if placed is not None:
+        share = units.percent(placed.attained_share)
+        rows.append(("On the roofline", "", f"{placed.region}, {share} of attainable"))
+    return rows
+
+
+def _of(share: float | None, ceiling: float | None, unit: str) -> str:
+    if share is None or ceiling is None:
+        return units.percent(share)
+    return f"{units.percent(share)} of {units.si(ceiling, unit)}"
+
+
+def _verification(verification: Verification | None) -> list[tuple[str, str]]:
+    if verification is None:
+        return []
+    v = verification
+    figures: list[tuple[str, float | int | None]] = [
+        ("Positions compared", v.positions),
+        ("Positions with a clear margin", v.decided_positions),
+        ("Rounding noise of the baseline", v.rounding_noise),
+        ("Largest error of a logit", v.max_logit_error),
+        ("KL divergence, nats per token", v.kl_divergence),
+        ("Perplexity", v.perplexity),
+        ("Perplexity over the baseline's", v.perplexity_ratio),
+        ("Bits per byte", v.bits_per_byte),
+        ("Generated tokens compared", v.generated_tokens_compared),
+        ("First differing token", v.first_divergence),
+        ("p-value of the same distribution", v.p_value),
+    ]
+    rows = [("Verdict", f"{'passed' if v.passed else 'failed'}: {v.reason}"), ("Method", v.method)]
+    if v.token_agreement is not None:
+        rows.append(("Tokens that agree", units.percent(v.token_agreement, 2)))
+    return rows + [(name, f"{value:.5g}") for name, value in figures if value is not None]
+
+
+def _samples(climb: Climb, rung: RungResult) -> list[tuple[str, ...]]:
+    runs = [("rung", s) for s in rung.samples] + [("rival", s) for s in rung.rival_samples]
+    runs.sort(key=lambda run: run[1].at_s)
+    return [_sample(climb, role, sample) for role, sample in runs]
+
+
+def _sample(climb: Climb, role: str, sample: RunSample) -> tuple[str, ...]:
+    rates = [sample_tokens_per_s(sample, climb.workload, phase) for phase in PHASES]
+    return (
+        role,
+        f"{sample.at_s:.1f} s",
+        units.seconds(sample.ttft_s),
+        units.seconds(sample.total_s),
+        *(units.ABSENT if rate is None else units.significant(rate, 4) for rate in rates),
+        str(sample.forward_passes),
+        units.percent(sample.stolen_share, 1),
+        units.bytes_per_s(sample.ceiling_bytes_per_s),
+        units.memory(sample.peak_memory_bytes),
+    )
+
+
+def _seconds(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return units.ABSENT
+    median, low, high = map(units.seconds, (estimate.median, estimate.low, estimate.high))
+    unit = median.rpartition(" ")[2]
+    if low.endswith(f" {unit}") and high.endswith(f" {unit}"):
+        low = low.removesuffix(f" {unit}")
+    return f"{median} [{low}, {high}]"
+
+
+def _plain(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return units.ABSENT
+    bounds = f"[{units.significant(estimate.low)}, {units.significant(estimate.high)}]"
+    return _join(units.significant(estimate.median), bounds)
+
+
+def _join(value: str, interval: str) -> str:
+    return f"{value} {interval}".strip()

@@ -1,0 +1,1 @@
+"""What a model needs and how long it should take: figures of machines, ops and memory."""

@@ -1,0 +1,1 @@
+"""The matrix multiplication laboratory: its document and charts."""

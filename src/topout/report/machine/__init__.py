@@ -1,0 +1,1 @@
+"""Machines: this one with its ceilings, and those of the catalog."""

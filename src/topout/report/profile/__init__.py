@@ -1,0 +1,1 @@
+"""A profile: its document, its rows, its charts."""

@@ -1,0 +1,1 @@
+"""The roofline: frame, roofs, regions and points, of one machine and of several."""

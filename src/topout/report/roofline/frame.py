@@ -1,0 +1,250 @@
+"""What every roofline is drawn on: log-log axes, and the roofs as lines with their names.
+
+Rates are in chart units (GFLOP/s, or TFLOP/s where `rate_unit` says so), bandwidths in the same
+units per FLOP/byte.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import altair as alt
+
+from topout.report.charts.labels import LINE, Box, along, along_lines, stroke, text_width
+from topout.report.charts.theme import GREY, chart_of
+
+# The plot of a chart drawn at the usual width, axes not counted; on a page it stretches.
+WIDTH, HEIGHT = 690.0, 460.0
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The ranges of both axes, and where a value stands in the plot, in pixels from below left."""
+
+    x_domain: list[float]
+    y_domain: list[float]
+    height: float = HEIGHT
+
+    def pixels(self, intensity: float, rate: float) -> tuple[float, float]:
+        """Where a point is drawn."""
+        x = math.log10(intensity / self.x_domain[0]) / _decades(self.x_domain) * WIDTH
+        return x, math.log10(rate / self.y_domain[0]) * self.pixels_per_decade
+
+    def values(self, x: float, y: float) -> tuple[float, float]:
+        """The intensity and the rate that are drawn there."""
+        intensity = self.x_domain[0] * 10 ** (x / WIDTH * _decades(self.x_domain))
+        return intensity, self.y_domain[0] * 10 ** (y / self.pixels_per_decade)
+
+    @property
+    def pixels_per_decade(self) -> float:
+        """Of the rate."""
+        return self.height / _decades(self.y_domain)
+
+    @property
+    def slope(self) -> float:
+        """The angle of a bandwidth roof at the usual width, in radians."""
+        return math.atan2(self.pixels_per_decade, WIDTH / _decades(self.x_domain))
+
+    @property
+    def slope_angle(self) -> dict[str, str]:
+        """The angle of a bandwidth roof on the screen, as an expression of the chart's size."""
+        x, y = _decades(self.x_domain), _decades(self.y_domain)
+        return {"expr": f"-atan2(height / {y}, width / {x}) * 180 / PI"}
+
+    def axes(self, rate_unit: str = "GFLOP/s") -> tuple[alt.X, alt.Y]:
+        """The encodings of the columns `intensity` and `rate`."""
+        x = alt.X(
+            "intensity:Q",
+            title="arithmetic intensity, FLOP/byte",
+            scale=alt.Scale(type="log", domain=self.x_domain, nice=False),
+            axis=alt.Axis(values=ticks(self.x_domain), format="~g"),
+        )
+        y = alt.Y(
+            "rate:Q",
+            title=rate_unit,
+            scale=alt.Scale(type="log", domain=self.y_domain, nice=False),
+            axis=alt.Axis(values=ticks(self.y_domain), format="~g"),
+        )
+        return x, y
+
+
+@dataclass(frozen=True, slots=True)
+class RoofLine:
+    """A roof between its two ends (intensity, rate); `label` is its name with its figures."""
+
+    name: str
+    label: str
+    kind: Literal["bandwidth", "compute"]
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    dashed: bool = False  # of the datasheet
+    main: bool = False  # drawn heavier
+    labelled: bool = True
+    colour: str = GREY
+
+
+def bandwidth_ends(
+    slope: float, top: float, frame: Frame
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A roof that rises by `slope` from the frame's edge to the rate `top`."""
+    start = max(frame.x_domain[0], frame.y_domain[0] / slope)
+    return (start, start * slope), (top / slope, top)
+
+
+def compute_ends(
+    rate: float, steepest: float, frame: Frame
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A flat roof from the steepest bandwidth roof to the frame's right edge."""
+    return (max(frame.x_domain[0], rate / steepest), rate), (frame.x_domain[1], rate)
+
+
+def ticks(domain: list[float]) -> list[float]:
+    """Round values for a logarithmic axis: decades, and 2 and 5 between them when few."""
+    exponents = range(math.floor(math.log10(domain[0])), math.ceil(math.log10(domain[1])) + 1)
+    steps = (1, 2, 5) if len(exponents) <= 4 else (1,)
+    values = [step * 10.0**exponent for exponent in exponents for step in steps]
+    return [value for value in values if domain[0] <= value <= domain[1]]
+
+
+def roof_layers(lines: Sequence[RoofLine], frame: Frame, x: alt.X, y: alt.Y) -> list[Any]:
+    """The roofs, and on each its label."""
+    return [*_line_layers(lines, x, y), *_label_layers(lines, frame, x, y)]
+
+
+def _line_layers(lines: Sequence[RoofLine], x: alt.X, y: alt.Y) -> list[Any]:
+    # Dashed ones first, under the others.
+    looks = sorted({(not line.dashed, line.main, line.colour) for line in lines})
+    return [_lines_of(lines, look, x, y) for look in looks]
+
+
+def _lines_of(lines: Sequence[RoofLine], look: tuple[bool, bool, str], x: alt.X, y: alt.Y) -> Any:
+    """The lines of one look: solid, heavy, colour."""
+    solid, heavy, colour = look
+    rows = [
+        {"line": number, "label": line.label, "intensity": intensity, "rate": rate}
+        for number, line in enumerate(lines)
+        for intensity, rate in line.ends
+        if (not line.dashed, line.main, line.colour) == look
+    ]
+    return (
+        chart_of(rows)
+        .mark_line(
+            color=colour,
+            strokeWidth=2.6 if heavy else 1.5,
+            strokeDash=[] if solid else [5, 4],
+            clip=True,
+        )
+        .encode(x=x, y=y, detail="line:N")
+    )
+
+
+def _label_layers(lines: Sequence[RoofLine], frame: Frame, x: alt.X, y: alt.Y) -> list[Any]:
+    rows = roof_labels(lines, frame)
+    layers = []
+    for kind, above in (
+        ("bandwidth", True),
+        ("bandwidth", False),
+        ("compute", True),
+        ("compute", False),
+    ):
+        found = [row for row in rows if (row["kind"], row["above"]) == (kind, above)]
+        if not found:
+            continue
+        look: dict[str, Any] = {"angle": frame.slope_angle} if kind == "bandwidth" else {}
+        layers.append(
+            chart_of(found)
+            .mark_text(
+                align="left" if kind == "bandwidth" else "right",
+                baseline="bottom" if above else "top",
+                dy=-3 if above else 4,
+                fontSize=11,
+                opacity=0.85,
+                clip=True,
+                # On a narrow screen the rate would run into other names.
+                text={"expr": "width < 460 ? datum.name : datum.label"},
+                **look,
+            )
+            .encode(x=x, y=y)
+        )
+    return layers
+
+
+def roof_labels(lines: Sequence[RoofLine], frame: Frame) -> list[Row]:
+    """A row per labelled roof: its words, and where on the line they begin (flat roofs: end)."""
+    labelled = [line for line in lines if line.labelled]
+    rising = [line for line in labelled if line.kind == "bandwidth"]
+    flat = [line for line in labelled if line.kind == "compute"]
+    return [
+        *_rising_labels(rising, [line for line in lines if line.kind == "bandwidth"], frame),
+        *_flat_labels(flat, [line for line in lines if line.kind == "compute"], frame),
+    ]
+
+
+def line_boxes(lines: Sequence[RoofLine], frame: Frame) -> list[Box]:
+    """The pixels that the roofs cover."""
+    return [box for line in lines for box in stroke(*(frame.pixels(*end) for end in line.ends))]
+
+
+def label_boxes(lines: Sequence[RoofLine], frame: Frame) -> list[Box]:
+    """The pixels that the roofs' labels cover."""
+    boxes: list[Box] = []
+    for row in roof_labels(lines, frame):
+        px, py = frame.pixels(row["intensity"], row["rate"])
+        lift = LINE / 2 + 2 if row["above"] else -LINE / 2 - 2
+        if row["kind"] == "compute":
+            boxes += along(px, py + lift, -row["width"], row["width"], 0.0)
+        else:
+            sin, cos = math.sin(frame.slope), math.cos(frame.slope)
+            boxes += along(px - lift * sin, py + lift * cos, 0.0, row["width"], frame.slope)
+    return boxes
+
+
+def _rising_labels(lines: list[RoofLine], every: list[RoofLine], frame: Frame) -> list[Row]:
+    """In axes turned by the slope the lines are level: u runs along them, v across."""
+    cos, sin = math.cos(frame.slope), math.sin(frame.slope)
+
+    def turned(line: RoofLine) -> tuple[float, float]:
+        px, py = frame.pixels(*line.ends[0])
+        return px * cos + py * sin, py * cos - px * sin
+
+    starts = [turned(line) for line in lines]
+    others = [turned(line)[1] for line in every]
+    places = along_lines(
+        [v for _, v in starts],
+        [u + 16.0 for u, _ in starts],
+        [line.label for line in lines],
+        others,
+    )
+    return [
+        _label(line, above, frame.values(u * cos - v * sin, u * sin + v * cos))
+        for line, (_, v), (u, above) in zip(lines, starts, places, strict=True)
+    ]
+
+
+def _flat_labels(lines: list[RoofLine], every: list[RoofLine], frame: Frame) -> list[Row]:
+    """From the right edge, moved to the left where they would meet: mirrored `along_lines`."""
+    heights = [frame.pixels(*line.ends[1])[1] for line in lines]
+    others = [frame.pixels(*line.ends[1])[1] for line in every]
+    places = along_lines(heights, [4.0] * len(lines), [line.label for line in lines], others)
+    return [
+        _label(line, above, frame.values(WIDTH - from_right, height))
+        for line, height, (from_right, above) in zip(lines, heights, places, strict=True)
+    ]
+
+
+def _label(line: RoofLine, above: bool, at: tuple[float, float]) -> Row:
+    return {
+        "name": line.name,
+        "label": line.label,
+        "kind": line.kind,
+        "above": above,
+        "intensity": at[0],
+        "rate": at[1],
+        "width": text_width(line.label),
+    }
+
+
+def _decades(domain: list[float]) -> float:
+    return math.log10(domain[1] / domain[0])

@@ -1,0 +1,183 @@
+"""The hierarchical roofline of a machine: every memory level, every data type, work beneath them.
+
+What was reached is drawn solid, what a datasheet says dashed; measured work is filled, predicted
+work hollow.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import altair as alt
+
+from topout import units
+from topout.cost.roofs import (
+    BandwidthRoof,
+    ComputeRoof,
+    RooflinePoint,
+    Roofs,
+    default_dtype,
+    place_point,
+    roofs_of,
+)
+from topout.errors import InputError
+from topout.records import Hardware, PeakDtype
+from topout.report.charts.theme import GREY, Spec, chart_of, finished
+from topout.report.roofline.frame import (
+    HEIGHT,
+    Frame,
+    Row,
+    label_boxes,
+    line_boxes,
+    roof_layers,
+)
+from topout.report.roofline.lines import drawn_peaks, rates_of, roof_lines
+from topout.report.roofline.points import mark_boxes, point_layers
+from topout.report.roofline.regions import Regions, name_layers, shade_layers
+from topout.roofline import POOR_BELOW, ridge_point
+
+ROOFLINE_CAPTION = (
+    "Solid lines: rates that were reached, bandwidth rising and arithmetic flat. Dashed: the "
+    "datasheet's. Filled points were measured, hollow ones predicted. Diamonds: ridge points of "
+    "main memory. The shaded regions are those of the two heavy roofs. "
+    "Drag to move, Shift and wheel to zoom, double click to return."
+)
+
+
+def hierarchical_roofline(
+    hardware: Hardware,
+    points: Sequence[RooflinePoint] = (),
+    *,
+    dtype: PeakDtype | None = None,
+    dtypes: Sequence[PeakDtype] | None = None,
+    unit: Literal["vector", "matrix"] | None = None,
+    height: float = HEIGHT,
+) -> Spec:
+    """Log-log FLOP/s over FLOP/byte: a roof per level and data type of `hardware`, and `points`.
+
+    `dtype` is the type whose roof, with main memory's, parts the regions; `dtypes` are those
+    drawn (default: all that are no mere half of another), on `unit` where a type runs on two.
+    Raises InputError when the machine has no bandwidth or no arithmetic rate to draw.
+    """
+    roofs = roofs_of(hardware)
+    chosen = dtype or default_dtype(roofs)
+    flat = drawn_peaks(roofs, chosen, dtypes, unit)
+    main = next((roof for roof in flat if roof.dtype == chosen), None)
+    memory = roofs.level()
+    if memory is None or main is None:
+        raise InputError(
+            f"the machine {hardware.name} has no {'bandwidth' if memory is None else chosen} roof.",
+            "Add the figure to its file, or measure it with `topout machine`.",
+        )
+    scale, rate_unit = rate_scale(max(roof.flops_per_s for roof in flat))
+    placed = [point for point in points if _has_place(point)]
+    frame = _frame(roofs.bandwidth, flat, placed, scale, height)
+    x, y = frame.axes(rate_unit)
+    lines = roof_lines(roofs.bandwidth, flat, (memory, main), frame, scale)
+    regions = Regions(memory.bytes_per_s / scale, main.flops_per_s / scale, frame)
+    rows = [_row(point, roofs, chosen, scale) for point in placed]
+    strokes, labels = line_boxes(lines, frame), label_boxes(lines, frame)
+    names, name_boxes = name_layers(regions, [*strokes, *labels, *mark_boxes(rows, frame)], x, y)
+    layers = [
+        *shade_layers(regions, x, y),
+        *roof_layers(lines, frame, x, y),
+        *names,
+        *_ridge_layers(memory, flat, main, frame, scale, x, y),
+        *point_layers(rows, frame, strokes, [*labels, *name_boxes], x, y),
+    ]
+    return finished(zoomable(alt.layer(*layers)), height=height)
+
+
+def zoomable(chart: Any) -> Any:
+    """The chart with a hand: drag, and zoom with Shift, so that a page still scrolls."""
+    hand = alt.selection_interval(
+        name="view",
+        bind="scales",
+        zoom="wheel![event.shiftKey]",
+    )
+    return chart.add_params(hand)
+
+
+def rate_scale(top_flops_per_s: float) -> tuple[float, str]:
+    """The unit of the rates on the axis: what to divide FLOP/s by, and its name."""
+    return (1e12, "TFLOP/s") if top_flops_per_s >= 1e13 else (1e9, "GFLOP/s")
+
+
+def _frame(
+    rising: Sequence[BandwidthRoof],
+    flat: Sequence[ComputeRoof],
+    points: Sequence[RooflinePoint],
+    scale: float,
+    height: float,
+) -> Frame:
+    """Every point and every ridge point is inside, with room for names at the right and above."""
+    slopes, tops = rates_of(rising), rates_of(flat)
+    ridges = [max(tops) / min(slopes), min(tops) / max(slopes)]
+    xs = [*ridges, *(point.arithmetic_intensity for point in points)]
+    # Roofs are named at both edges: no point stands there.
+    left = [min(ridges) / 2.5, max(ridges) / 60, min(xs) / (8 if points else 2.5)]
+    x_domain = [min(left), max(max(xs) * 8, max(ridges) * 9)]
+    # Half of the lowest roof is inside at the left edge too.
+    lowest = x_domain[0] * min(slopes) * POOR_BELOW
+    ys = [lowest, *(point.flops_per_s for point in points)]
+    return Frame(x_domain, [min(ys) / 1.25 / scale, max([*tops, *ys]) * 2.4 / scale], height)
+
+
+def _ridge_layers(
+    memory: BandwidthRoof,
+    flat: Sequence[ComputeRoof],
+    main: ComputeRoof,
+    frame: Frame,
+    scale: float,
+    x: alt.X,
+    y: alt.Y,
+) -> list[Any]:
+    """A diamond where main memory meets each flat roof; from that of the heavy one a line down."""
+    rows = [_ridge(memory, roof, scale) for roof in flat]
+    foot = {**_ridge(memory, main, scale), "low": frame.y_domain[0]}
+    foot_text = {**foot, "rate": frame.values(0, 9)[1], "text": f"ridge {foot['figure']}"}
+    tooltip = [alt.Tooltip("of:N", title="ridge point of"), alt.Tooltip("figure:N", title="at")]
+    return [
+        chart_of([foot])
+        .mark_rule(strokeDash=[2, 3], color=GREY, clip=True)
+        .encode(x=x, y=y, y2="low:Q"),
+        chart_of([foot_text])
+        .mark_text(align="left", dx=5, fontSize=11, opacity=0.85, clip=True)
+        .encode(x=x, y=y, text="text:N"),
+        chart_of(rows)
+        .mark_point(shape="diamond", filled=True, size=46, color=GREY, opacity=1, clip=True)
+        .encode(x=x, y=y, tooltip=tooltip),
+    ]
+
+
+def _ridge(memory: BandwidthRoof, roof: ComputeRoof, scale: float) -> Row:
+    at = ridge_point(roof.flops_per_s, memory.bytes_per_s)
+    return {
+        "intensity": at,
+        "rate": roof.flops_per_s / scale,
+        "of": f"{memory.level} and {roof.dtype}",
+        "figure": f"{units.significant(at)} FLOP/byte",
+    }
+
+
+def _has_place(point: RooflinePoint) -> bool:
+    """Work without FLOPs, or without a rate, is nowhere on logarithmic axes."""
+    intensity, rate = point.arithmetic_intensity, point.flops_per_s
+    return intensity > 0 and rate > 0 and math.isfinite(intensity * rate)
+
+
+def _row(point: RooflinePoint, roofs: Roofs, dtype: PeakDtype | None, scale: float) -> Row:
+    placed = place_point(point, roofs, dtype)
+    return {
+        "label": point.name,
+        "group": point.group,
+        "kind": "predicted" if point.predicted else "measured",
+        "intensity": point.arithmetic_intensity,
+        "rate": point.flops_per_s / scale,
+        "reached": units.flops_per_s(point.flops_per_s),
+        "at_intensity": f"{units.significant(point.arithmetic_intensity)} FLOP/byte",
+        "attainable": units.flops_per_s(placed.attainable_flops_per_s if placed else None),
+        "share": units.percent(placed.attained_share if placed else None),
+        "region": placed.region if placed else "not placed: a roof is missing",
+        "detail": point.detail,
+    }

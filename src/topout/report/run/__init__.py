@@ -1,0 +1,1 @@
+"""A run: its document and charts."""

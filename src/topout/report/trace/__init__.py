@@ -1,0 +1,1 @@
+"""Traces, their difference, and runs over more devices."""

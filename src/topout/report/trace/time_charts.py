@@ -1,0 +1,155 @@
+"""Charts of where the time of a trace's devices goes: a stacked bar for each device."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from topout import units
+from topout.records import DeviceTime
+from topout.report.charts.theme import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    RUNG_COLOURS,
+    SKY,
+    Chart,
+)
+from topout.report.trace.bars import GREY_FAINT, GREY_PALE, Bar, choice_words, chosen, stacked_bars
+from topout.report.trace.measures import IDLE_CAUSES, names_by_total
+from topout.report.trace.words import device_labels
+
+# They do not overlap and together are the wall time of the device.
+TIME_COLOURS = {
+    "compute alone": BLUE,
+    "both at once": "#7a6fd0",
+    "communication alone": ORANGE,
+    "copies and fills": GREEN,
+    "idle": GREY_FAINT,
+}
+_GROUP_COLOURS = {
+    "matrix-mul": BLUE,
+    "communication": ORANGE,
+    "memory": GREEN,
+    "attention": PINK,
+    "element-wise": AMBER,
+    "normalization": SKY,
+    "reduction": "#7a6fd0",
+    "optimizer": "#6f8f1f",
+    "host": "#a0522d",
+    "data loading": "#d08b6a",
+    "launch": "#4d5866",
+    "between kernels": GREY_FAINT,
+    "other": GREY,
+}
+_MOST_PARTS = 9  # kinds that a chart tells apart; the smaller ones are one more
+_REST = "all others"
+
+
+def time_parts(device: DeviceTime) -> dict[str, float]:
+    """The wall time in parts that do not overlap, in seconds; those of a summary are sums."""
+    exposed_s, idle_s = device.exposed_communication_s, device.idle_s
+    if exposed_s is None or idle_s is None:
+        return {
+            "compute alone": device.compute_s,
+            "communication alone": device.communication_s,
+            "copies and fills": device.memory_s,
+        }
+    hidden = device.communication_s - exposed_s
+    parts = {
+        "compute alone": device.compute_s - hidden,
+        "both at once": hidden,
+        "communication alone": exposed_s,
+        "copies and fills": device.busy_s - device.compute_s - exposed_s,
+        "idle": idle_s,
+    }
+    return {name: max(0.0, value) for name, value in parts.items()}
+
+
+def time_charts(ranks: Sequence[DeviceTime]) -> list[Chart]:
+    """Busy and idle time, kernel groups, idle causes, critical path: those that are known."""
+    made = [
+        _chart(
+            ranks,
+            "time",
+            "Where the time goes",
+            "Parts that do not overlap; together they are the time from the device's first event "
+            "to its last. Both at once: compute and communication. Copies and fills: those that "
+            "ran beside neither.",
+            time_parts,
+            TIME_COLOURS,
+        ),
+        _chart(
+            ranks,
+            "groups",
+            "Groups",
+            "Durations in sum: where two run at once, both count.",
+            lambda each: {group.name: group.total_s for group in each.groups},
+        ),
+        _chart(
+            ranks,
+            "idle",
+            "Idle: why",
+            "The host was late: it launched what came next only after the device had run out of "
+            "work. Waiting for communication: what came next was launched in time, and the device "
+            "waited for another, or the host itself sat in a collective.",
+            lambda each: {IDLE_CAUSES[idle.cause]: idle.total_s for idle in each.idle},
+            dict(zip(IDLE_CAUSES.values(), ("#a0522d", ORANGE, GREY), strict=True)),
+        ),
+        _chart(
+            ranks,
+            "critical_path",
+            "The critical path of a step",
+            "From the step's end backwards, always to what was waited for: what is not on the "
+            "path could take no time at all, and the step would last as long. The parts sum to "
+            "the step.",
+            lambda each: {part.name: part.total_s for part in each.critical_path},
+        ),
+    ]
+    return [chart for chart in made if chart is not None]
+
+
+def _chart(
+    ranks: Sequence[DeviceTime],
+    key: str,
+    title: str,
+    caption: str,
+    parts_of: Callable[[DeviceTime], dict[str, float]],
+    colours: Mapping[str, str] | None = None,
+) -> Chart | None:
+    """A bar for each device that has such parts; None where no device has any."""
+    known = [
+        (label, device, parts)
+        for label, device in zip(device_labels(ranks), ranks, strict=True)
+        if any((parts := parts_of(device)).values())
+    ]
+    if not known:
+        return None
+    places = chosen([device.busy_s for _, device, _ in known])
+    shown = [known[place] for place in places]
+    names = names_by_total([parts for _, _, parts in shown])
+    kept = names if len(names) <= _MOST_PARTS + 1 else names[:_MOST_PARTS]
+    bars = [_bar(label, device, parts, kept) for label, device, parts in shown]
+    palette = colours or group_colours(kept)
+    if len(kept) < len(names):
+        palette = {**palette, _REST: GREY_PALE}
+    words = caption + choice_words(len(shown), len(known))
+    return Chart(key, title, words, stacked_bars(bars, palette))
+
+
+def _bar(label: str, device: DeviceTime, parts: Mapping[str, float], kept: Sequence[str]) -> Bar:
+    shown = {name: parts.get(name, 0.0) for name in kept}
+    shown[_REST] = sum(value for name, value in parts.items() if name not in kept)
+    return Bar(label, shown, units.seconds(sum(parts.values())), device.name or "")
+
+
+def group_colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each group: its own where it has one, else one that no other has taken."""
+    free = [colour for colour in (*RUNG_COLOURS, "#4d5866", "#c9a0dc") if colour != GREY]
+    taken = {_GROUP_COLOURS[name] for name in names if name in _GROUP_COLOURS}
+    spare = [colour for colour in free if colour not in taken]
+    colours = {}
+    for name in names:
+        own = _GROUP_COLOURS.get(name)
+        colours[name] = own or (spare.pop(0) if spare else GREY)
+    return colours
