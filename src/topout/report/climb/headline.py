@@ -2,7 +2,7 @@
 
 from topout import units
 from topout.records import Climb, Duel, PairedRatio
-from topout.report.climb.rung_row import interval
+from topout.report.intervals import interval
 
 _NOTHING = "Nothing was measured."
 

@@ -5,7 +5,8 @@ from topout.records import Climb, Doubt, Duel, Estimate, PairedRatio
 from topout.report.climb.charts import climb_charts
 from topout.report.climb.headline import headlines
 from topout.report.climb.rung_card import SAMPLE_COLUMNS, rung_cards
-from topout.report.climb.rung_row import RungRow, interval, rung_rows
+from topout.report.climb.rung_row import RungRow, rung_rows
+from topout.report.intervals import interval
 from topout.report.machine.facts import (
     bandwidth_rows,
     compute_rows,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from topout import units
 from topout.records import Climb, Estimate, PairedRatio, RungResult, Status
+from topout.report.intervals import interval, spread
 
 MARKS: dict[Status, str] = {"kept": "✓", "rejected": "✗", "skipped": units.ABSENT, "failed": "!"}
 
@@ -60,26 +61,6 @@ def rung_labels(climb: Climb) -> list[str]:
 def is_baseline(climb: Climb, rung: RungResult) -> bool:
     """Whether `rung` is what all others are measured against."""
     return rung.name == climb.baseline and not rung.on
-
-
-def spread(estimate: Estimate | None) -> str:
-    """Half the interval as a share of the median: "±1.2 %"; empty when there is none."""
-    if estimate is None or estimate.median == 0:
-        return ""
-    half = (estimate.high - estimate.low) / 2 / abs(estimate.median)
-    return f"±{units.percent(half, 1)}"
-
-
-def interval(ratio: PairedRatio | Estimate | None) -> str:
-    """The bounds of an interval: "[2.05, 2.18]"; empty when there is none."""
-    if ratio is None:
-        return ""
-    return f"[{_bound(ratio.low)}, {_bound(ratio.high)}]"
-
-
-def _bound(value: float) -> str:
-    # The bounds of one interval are read side by side: equal decimals, not equal significance.
-    return f"{value:.2f}" if value < 100 else units.significant(value)
 
 
 def _row(climb: Climb, rung: RungResult, number: int, label: str) -> RungRow:

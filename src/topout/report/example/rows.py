@@ -12,7 +12,7 @@ from topout.records import (
     ExampleReport,
     MeasuredExample,
 )
-from topout.report.climb.rung_row import spread
+from topout.report.intervals import spread
 
 _BASIS_WORDS: dict[Basis, str] = {
     "measured": "measured",

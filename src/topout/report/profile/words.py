@@ -2,7 +2,7 @@
 
 from topout import units
 from topout.records import PhaseProfile, ProfileReport
-from topout.report.climb.rung_row import interval
+from topout.report.intervals import interval
 
 
 def subject_sentence(report: ProfileReport) -> str:

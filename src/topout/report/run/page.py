@@ -3,7 +3,7 @@
 from topout import units
 from topout.records import Hardware, PairedRatio
 from topout.records.run import GemmSwap, RunReport
-from topout.report.climb.rung_row import interval
+from topout.report.intervals import interval
 from topout.report.machine.facts import machine_facts
 from topout.report.page import Tile, render_page, unbroken
 from topout.report.run.charts import results_of, run_charts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from topout import units
 from topout.records import PairedRatio, PhaseResult, RunSample, Verification
 from topout.records.run import GemmSwap, RunReport, RunResult
-from topout.report.climb.rung_row import interval, spread
+from topout.report.intervals import interval, spread
 from topout.report.phase_rates import sample_tokens_per_s
 
 SAMPLE_COLUMNS = ("Run of", "Began at", "TTFT", "Prefill, tokens/s", "Decode, tokens/s", "Peak")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from topout import units
 from topout.records import CollectiveTime, Estimate, RankTime, TrainCase, TrainReport
-from topout.report.climb.rung_row import interval, spread
+from topout.report.intervals import interval, spread
 from topout.report.train.words import learning, ranks_name
 
 COLLECTIVE_COLUMNS = ("Collective", "Calls", "Bytes", "Sent", "Time", "Transfer", "Waiting")

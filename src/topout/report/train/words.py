@@ -2,7 +2,7 @@
 
 from topout import units
 from topout.records import TrainCase, TrainReport
-from topout.report.climb.rung_row import interval
+from topout.report.intervals import interval
 
 PARTS = ("data", "forward", "backward", "communication", "optimizer", "other")
 _TASKS = {"classify": "a text classifier", "lm": "a language model"}
