@@ -16,7 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.trace.nvprof_files import GROUPS, published_ns, write_published_run  # noqa: E402
+from tests.trace.readers.nvprof_files import GROUPS, published_ns, write_published_run  # noqa: E402
 from topout import TraceRuns, compare_runs  # noqa: E402
 
 WORKLOADS = ("bert", "distilgpt2")

@@ -99,7 +99,7 @@ def main() -> None:
 def generate(path: Path, size_bytes: int) -> Path:
     """A trace of at least so many bytes of text, compressed where the name ends in .gz."""
     sys.path.insert(0, str(REPOSITORY))
-    from tests.trace.kineto_files import training_trace
+    from tests.trace.readers.kineto_files import training_trace
 
     writer = training_trace(rank=0, world_size=1, steps=STEPS_PER_UNIT, layers=LAYERS)
     document = writer.document()
@@ -138,10 +138,10 @@ def _peak_bytes() -> int:
 
 
 def _read_here(path: Path) -> dict[str, Any]:
-    from topout.trace.breakdown import break_down
-    from topout.trace.groups import load_rules
-    from topout.trace.kineto import new_scan
-    from topout.trace.read import read_trace
+    from topout.trace.analysis.breakdown import break_down
+    from topout.trace.analysis.groups import load_rules
+    from topout.trace.readers.kineto import new_scan
+    from topout.trace.readers.read import read_trace
 
     new_scan().close()  # compiled before, as after a first use
     began = time.perf_counter()

@@ -10,12 +10,12 @@ import pytest
 
 import topout.verbs.read_traces
 import topout.verbs.trace_runs
-from tests.trace import example_trace_report as example
+from tests.trace.analysis import example_trace_report as example
 from topout.cli import main
 from topout.errors import InputError
 from topout.records import TraceDiff, TraceReport, TraceRuns, read
 from topout.run_folder import RunFolder
-from topout.trace.runs import runs_side_by_side
+from topout.trace.analysis.runs import runs_side_by_side
 
 Asked = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.trace.example_trace_report import (
+from tests.trace.analysis.example_trace_report import (
     MARKUP,
     change,
     device,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.trace.example_trace_report import (
+from tests.trace.analysis.example_trace_report import (
     MARKUP,
     change,
     device,

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from tests.trace.example_trace_report import GEMM, device, empty_report, gpus_report
+from tests.trace.analysis.example_trace_report import GEMM, device, empty_report, gpus_report
 from topout import units
 from topout.report.trace.measures import group_measures, time_measures
 from topout.report.trace.reasons import all_reasons

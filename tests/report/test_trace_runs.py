@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.trace.example_trace_report import MARKUP, device, gpus_report
+from tests.trace.analysis.example_trace_report import MARKUP, device, gpus_report
 from topout import records
 from topout.records import Doubt, TraceReport, TraceRuns
 from topout.report.trace.runs_page import trace_runs_page
 from topout.report.trace.runs_rows import runs_headline
 from topout.report.trace.runs_table import trace_runs_table
-from topout.trace.runs import runs_side_by_side
+from topout.trace.analysis.runs import runs_side_by_side
 
 from .browser import drawn, needs_browser, opened
 from .html_page import Page, external_loads

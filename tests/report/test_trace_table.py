@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
-from tests.trace.example_trace_report import (
+from tests.trace.analysis.example_trace_report import (
     MARKUP,
     device,
     devices_report,

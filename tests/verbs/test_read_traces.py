@@ -11,7 +11,7 @@ import topout
 import topout.verbs.read_traces as verb
 from topout.errors import InputError
 from topout.records import TraceDiff, TraceReport, read
-from topout.trace.groups import load_rules, shipped_rules
+from topout.trace.analysis.groups import load_rules, shipped_rules
 
 GEMM = "ampere_sgemm_128x64_tn"
 

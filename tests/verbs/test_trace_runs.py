@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import topout
-from tests.trace.nvprof_files import GROUPS, published_ns, write_published_run
+from tests.trace.readers.nvprof_files import GROUPS, published_ns, write_published_run
 from topout.errors import InputError
 from topout.records import TraceRuns, read
 

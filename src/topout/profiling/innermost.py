@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from topout.trace.intervals import Nanoseconds
-from topout.trace.nesting import innermost
+from topout.trace.analysis.intervals import Nanoseconds
+from topout.trace.analysis.nesting import innermost
 
 Positions = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from topout.profiling.innermost import numbers_of
 from topout.profiling.parts import Parts
 from topout.profiling.slices import Slices, region_name
 from topout.records import GapTime, PartTime, RegionTime
-from topout.trace.intervals import union
+from topout.trace.analysis.intervals import union
 
 _S = 1e-9
 OUTSIDE = "outside of all modules"

@@ -11,7 +11,7 @@ from topout.profiling.phases import Recorded, Timed, profile_phases
 from topout.profiling.runs import CapturedRun
 from topout.records import Count, Hardware, MemoryTrack, PeakDtype, ProfileReport
 from topout.trace.capture import PHASE_PREFIX
-from topout.trace.kineto import read_kineto
+from topout.trace.readers.kineto import read_kineto
 from topout.trace.table import Trace
 
 

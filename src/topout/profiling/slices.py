@@ -12,9 +12,9 @@ import polars as pl
 
 from topout.profiling.innermost import Positions, innermost_at, numbers_of
 from topout.profiling.origin import named_regions, regions_of
+from topout.trace.analysis.intervals import Intervals, Nanoseconds, union
+from topout.trace.analysis.nesting import innermost
 from topout.trace.capture import MODULE_PREFIX, PHASE_PREFIX
-from topout.trace.intervals import Intervals, Nanoseconds, union
-from topout.trace.nesting import innermost
 from topout.trace.table import Trace
 
 _HOST_KINDS = ("annotation", "cpu_op", "runtime")

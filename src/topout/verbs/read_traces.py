@@ -11,9 +11,9 @@ from topout.errors import InputError
 from topout.progress import Notify
 from topout.records import Record, TraceDiff, TraceReport
 from topout.run_folder import RunFolder
-from topout.trace.analyse import analyse
-from topout.trace.groups import Rules, load_rules
-from topout.trace.read import read_traces
+from topout.trace.analysis.groups import Rules, load_rules
+from topout.trace.analysis.report import analyse
+from topout.trace.readers.read import read_traces
 from topout.verbs.trace_diff_ranks import diff_ranks
 
 GroupDetail = Literal["fine", "coarse"]

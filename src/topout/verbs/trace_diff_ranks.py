@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from topout import units
 from topout.errors import InputError
 from topout.records import GroupChange, TraceDiff
-from topout.trace.diff import diff
-from topout.trace.groups import Rules
+from topout.trace.analysis.diff import diff
+from topout.trace.analysis.groups import Rules
 from topout.trace.table import Trace
 
 

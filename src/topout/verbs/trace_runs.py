@@ -10,9 +10,9 @@ from topout.errors import InputError
 from topout.progress import Notify
 from topout.records import TraceReport, TraceRuns
 from topout.run_folder import RunFolder
-from topout.trace.analyse import analyse
-from topout.trace.read import read_traces
-from topout.trace.runs import runs_side_by_side
+from topout.trace.analysis.report import analyse
+from topout.trace.analysis.runs import runs_side_by_side
+from topout.trace.readers.read import read_traces
 from topout.verbs.read_traces import (
     GroupDetail,
     chosen_rules,

@@ -27,8 +27,8 @@ def with_traces(
         return _without(case, "no step was profiled; give --profile-steps 3")
     if case.ranks == 1 and case.times[0].peak_device_bytes is None:
         return _without(case, "one rank has nobody to talk to")
-    from topout.trace.communication import communication_of
-    from topout.trace.read import read_traces
+    from topout.trace.analysis.communication import communication_of
+    from topout.trace.readers.read import read_traces
 
     try:
         traces = read_traces([folder / case.trace_folder], notify)
@@ -47,8 +47,8 @@ def with_traces(
 
 def _with_utilization(case: TrainCase, traces: "Sequence[Trace]") -> TrainCase:
     """With the share of the profiled steps in which each rank's GPU did anything."""
-    from topout.trace.breakdown import break_down
-    from topout.trace.groups import load_rules
+    from topout.trace.analysis.breakdown import break_down
+    from topout.trace.analysis.groups import load_rules
 
     rules = load_rules(None)
     busy = {

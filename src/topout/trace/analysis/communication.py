@@ -1,0 +1,265 @@
+"""Who sends how much to whom, how fast, and how much of the time is waiting for a late rank.
+
+A collective ends on all ranks together but begins on each when that rank gets there. The shortest
+duration of a run over the ranks is that of the last to come, which waits for nobody: it is the
+transfer. What the others spent beyond it is waiting.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from topout.records.trace import CollectiveTime, Communication, Transfer
+from topout.trace.analysis.alignment import Alignment, MatchedRuns, Participant, align, match
+from topout.trace.analysis.collective_runs import collective_runs
+from topout.trace.analysis.collectives import SYNCHRONISING, bus_share, sent_share
+from topout.trace.analysis.communication_copies import Matrix, add_copies
+from topout.trace.analysis.intervals import Nanoseconds
+from topout.trace.table import Trace
+
+_ONE_RANK = (
+    "One rank alone does not show how much of the time it waited for others: give the traces of "
+    "all ranks. The bandwidth is of the whole time, so at least that."
+)
+_NO_SIZE = "The trace does not say how large the messages are."
+
+
+@dataclass(frozen=True)
+class Study:
+    """Communication of several traces, and how their clocks were put together."""
+
+    communication: Communication
+    alignment: Alignment
+
+
+def communication_of(traces: Sequence[Trace]) -> Communication:
+    """Bytes and time of copies and collectives over all traces, which are ranks of one job."""
+    return study(traces).communication
+
+
+def study(traces: Sequence[Trace]) -> Study:
+    """As `communication_of`, with the alignment of the clocks."""
+    by_rank = len(traces) > 1 or any((trace.world_size or 1) > 1 for trace in traces)
+    participants = _participants(traces, by_rank=by_rank)
+    groups = _grouped(participants)
+    matched = {key: match(*key, members) for key, members in groups.items() if len(members) > 1}
+    alignment = align(traces, [runs for runs in matched.values() if runs is not None])
+    world = max((trace.world_size or 0 for trace in traces), default=0) if by_rank else 0
+    matrix = Matrix()
+    reasons: dict[str, str] = {}
+    collectives = []
+    for (name, group), members in groups.items():
+        found = _Collective(name, group, members, matched.get((name, group)), alignment)
+        collective = found.time()
+        collectives.append(collective)
+        if not _add_ring(matrix, collective, [each.number for each in members], world):
+            reasons["transfers"] = (
+                "Collectives without a known size or without known ranks of their group, and "
+                "sends to single peers, are not in the matrix."
+            )
+    numbers = rank_numbers(traces) if by_rank else []
+    users = _users(traces, numbers) if by_rank else {}
+    for place, trace in enumerate(traces):
+        number_of = partial(_rank_of, users, numbers[place], trace.host) if by_rank else _itself
+        add_copies(matrix, trace, number_of)
+    reasons |= _copy_reasons(matrix)
+    transfers = [
+        Transfer(
+            source=source,
+            destination=destination,
+            bytes=sent.bytes,
+            total_s=sent.total_ns / 1e9,
+            calls=sent.calls,
+        )
+        for (source, destination), sent in sorted(matrix.cells.items())
+    ]
+    collectives.sort(key=lambda each: -each.total_s)
+    communication = Communication(
+        unit="rank" if by_rank else "device",
+        transfers=transfers,
+        collectives=collectives,
+        reasons=reasons,
+    )
+    return Study(communication, alignment)
+
+
+def rank_numbers(traces: Sequence[Trace]) -> list[int]:
+    """The rank of each trace; its place in the list where ranks are missing or occur twice."""
+    ranks = [trace.rank for trace in traces]
+    known = [rank for rank in ranks if rank is not None]
+    if len(set(known)) < len(traces):
+        return list(range(len(traces)))
+    return known
+
+
+def _participants(traces: Sequence[Trace], *, by_rank: bool) -> list[Participant]:
+    participants = []
+    for clock, (number, trace) in enumerate(zip(rank_numbers(traces), traces, strict=True)):
+        runs = collective_runs(trace)
+        if by_rank:
+            participants.append(Participant(number, clock, runs))
+            continue
+        for device in runs["device"].unique().sort().to_list():
+            of_device = runs.filter(pl.col("device") == device)
+            participants.append(Participant(device, clock, of_device))
+    return sorted(participants, key=lambda each: each.number)
+
+
+def _grouped(participants: Sequence[Participant]) -> dict[tuple[str, str], list[Participant]]:
+    """Participants of each collective of each process group."""
+    groups: dict[tuple[str, str], list[Participant]] = {}
+    for each in participants:
+        for name, group in each.runs.select("name", "group").unique(maintain_order=True).rows():
+            groups.setdefault((name, group), []).append(each)
+    return groups
+
+
+@dataclass(frozen=True)
+class _Collective:
+    """One collective in one process group, with the ranks that ran it."""
+
+    name: str
+    group: str
+    members: list[Participant]
+    matched: MatchedRuns | None
+    alignment: Alignment
+
+    def time(self) -> CollectiveTime:
+        """Its record."""
+        runs = [self._runs_of(each) for each in self.members]
+        durations = [int((each["end_ns"] - each["start_ns"]).sum()) for each in runs]
+        total_s = sum(durations) / len(durations) / 1e9
+        size = runs[0]["group_size"].max()
+        ranks = size if isinstance(size, int) else len(self.members)
+        moved = None if runs[0]["bytes"].has_nulls() else int(runs[0]["bytes"].sum())
+        sent = sent_share(self.name, ranks)
+        transfer_s, waiting_s, late_rank, reason = self._split(ranks)
+        bus = bus_share(self.name, ranks)
+        timed, time_s = moved, total_s
+        if transfer_s is not None and self.matched is not None:
+            timed, time_s = self.matched.bytes, transfer_s
+        if moved is None and self.name != "barrier":
+            reason = f"{reason} {_NO_SIZE}" if reason else _NO_SIZE
+        return CollectiveTime(
+            name=self.name,
+            group=self.group,
+            group_size=ranks if ranks > 1 else None,
+            calls=runs[0].height,
+            bytes=moved,
+            sent_bytes=None if moved is None or sent is None else round(moved * sent),
+            total_s=total_s,
+            transfer_s=transfer_s,
+            waiting_s=waiting_s,
+            late_rank=late_rank,
+            bus_bandwidth_bytes_per_s=(
+                None if not timed or bus is None or time_s <= 0 else timed * bus / time_s
+            ),
+            reason=reason,
+        )
+
+    def _runs_of(self, participant: Participant) -> pl.DataFrame:
+        return participant.runs.filter(
+            (pl.col("name") == self.name) & (pl.col("group") == self.group)
+        )
+
+    def _split(self, ranks: int) -> tuple[float | None, float | None, int | None, str | None]:
+        """Transfer and waiting time, the late rank; or why they cannot be known."""
+        if len(self.members) == 1:
+            return None, None, None, _ONE_RANK
+        if len(self.members) > ranks:
+            return None, None, None, (
+                f"{len(self.members)} ranks ran it in groups of {ranks} of the same name: which "
+                "ran together is not known."
+            )  # fmt: skip
+        if self.name not in SYNCHRONISING and self.name not in {"broadcast", "reduce"}:
+            return None, None, None, (
+                "Ranks of it do not begin and end together, so that waiting cannot be told apart."
+            )  # fmt: skip
+        assert self.matched is not None  # every member has runs
+        durations = self.matched.ends - self.matched.starts
+        shortest = durations.min(axis=0)
+        transfer = int(shortest.sum())
+        waiting = float((durations - shortest).sum()) / len(self.members)
+        reason = None
+        if self.matched.dropped:
+            reason = (
+                f"{self.matched.dropped} runs at the edges of some traces have no partner on all "
+                "ranks and are left out of transfer and waiting."
+            )
+        return transfer / 1e9, waiting / 1e9, self._late_rank(durations), reason
+
+    def _late_rank(self, durations: Nanoseconds) -> int | None:
+        """The rank that most often came last; None where nobody waited or clocks are unknown."""
+        assert self.matched is not None
+        offsets = [self.alignment.offsets_ns[each.clock] for each in self.members]
+        someone_waited = (durations.max(axis=0) > durations.min(axis=0)).any()
+        if None in offsets or not someone_waited:
+            return None
+        starts = self.matched.starts - np.array(offsets, np.int64)[:, None]
+        last = np.bincount(starts.argmax(axis=0), minlength=len(self.members))
+        return self.members[int(last.argmax())].number
+
+
+def _add_ring(
+    matrix: Matrix, collective: CollectiveTime, members: list[int], world_size: int
+) -> bool:
+    """Count what each rank sends to the next of the ring; False where that is not known."""
+    if collective.name == "barrier":
+        return True
+    size = collective.group_size or 0
+    if collective.sent_bytes is None or collective.name in {"send", "recv", "send_recv"}:
+        return False
+    if len(members) == size:
+        ring = sorted(members)
+    elif size == world_size:
+        ring = list(range(world_size))
+    else:
+        return False
+    time_ns = (collective.total_s if collective.transfer_s is None else collective.transfer_s) * 1e9
+    if not set(members) <= set(ring):
+        return False
+    for rank in members:
+        following = ring[(ring.index(rank) + 1) % len(ring)]
+        matrix.add((rank, following), collective.sent_bytes, time_ns, collective.calls)
+    return True
+
+
+_Users = dict[tuple[str | None, int], set[int]]  # ranks that use a device of a host
+
+
+def _users(traces: Sequence[Trace], numbers: Sequence[int]) -> _Users:
+    users: _Users = {}
+    for number, trace in zip(numbers, traces, strict=True):
+        for device in trace.device_numbers:
+            users.setdefault((trace.host, device), set()).add(number)
+    return users
+
+
+def _rank_of(users: _Users, own: int, host: str | None, device: int) -> int | None:
+    """The rank that uses a device: the trace's own where it does, else the only other one."""
+    of_device = users.get((host, device), set())
+    if own in of_device:
+        return own
+    return next(iter(of_device)) if len(of_device) == 1 else None
+
+
+def _itself(device: int) -> int:
+    return device
+
+
+def _copy_reasons(matrix: Matrix) -> dict[str, str]:
+    reasons = {}
+    if matrix.unplaced:
+        reasons["copies"] = (
+            f"{matrix.unplaced} copies are not in the matrix: the trace does not say between "
+            "which devices they went, or which rank uses them."
+        )
+    if matrix.without_bytes:
+        reasons["bytes"] = (
+            f"{matrix.without_bytes} copies carry no bytes: their time is in the matrix, their "
+            "size is not."
+        )
+    return reasons

@@ -1,0 +1,203 @@
+"""The critical path of a step: what it would have to do faster to end sooner.
+
+Followed backwards from the step's last event. A kernel waited for what ended last before it
+began: the kernel before it in its stream, a kernel of another stream, or the host's call that
+launched it. The host in turn waited where a call of the runtime held it until the device was
+through (a synchronisation), and worked otherwise. Each moment of the step belongs to one part, so
+that the parts sum to the step's duration.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topout.records.trace import CriticalPart
+from topout.trace.analysis.device_work import DeviceWork
+from topout.trace.analysis.intervals import Intervals, Nanoseconds, nothing, union_of
+from topout.trace.analysis.launches import UNKNOWN, HostWaits, Launches
+
+HOST = "host"
+LAUNCH = "launch"  # from the call on the host to the start on the device
+BETWEEN = "between kernels"  # queued, and the kernel before was through
+LOADING = "data loading"
+COMMUNICATION = "communication"
+# A kernel that follows the one before in its stream within this time waited for that one, even
+# if another stream's ended in between: such delays are 1 to 5 µs.
+_QUEUED_NS = 5_000
+
+
+@dataclass(frozen=True)
+class HostTime:
+    """When the host fetched data and when it was in a collective, to name its part of the path."""
+
+    loading: Intervals
+    communication: Intervals
+
+
+@dataclass(frozen=True)
+class Path:
+    """The path as walked: pieces of time on the device and on the host, from end to begin."""
+
+    begin_ns: int
+    end_ns: int
+    kernels: NDArray[np.int64]  # positions in the device's work
+    kernel_ns: Nanoseconds
+    host: list[tuple[int, int]]  # begin and end of each stretch
+    launch_ns: int
+    between_ns: int
+
+    @property
+    def duration_ns(self) -> int:
+        """From begin to end."""
+        return self.end_ns - self.begin_ns
+
+
+def critical_path(
+    work: DeviceWork,
+    launches: Launches,
+    waits: HostWaits,
+    begin_ns: int,
+    end_ns: int,
+    host: HostTime | None = None,
+) -> list[CriticalPart]:
+    """Parts of the critical path from `begin_ns` to `end_ns`, the longest first.
+
+    `work` is what the device did then. Parts are groups of kernels, "host", "data loading",
+    "launch" and "between kernels"; without launches in the trace the path stays on the device.
+    """
+    path = walk(work, launches, waits, begin_ns, end_ns)
+    parts: dict[str, int] = {LAUNCH: path.launch_ns, BETWEEN: path.between_ns}
+    durations = np.zeros(len(work.group_names), np.int64)
+    np.add.at(durations, work.groups[path.kernels], path.kernel_ns)
+    for name, duration in zip(work.group_names, durations.tolist(), strict=True):
+        parts[name] = parts.get(name, 0) + duration
+    known = host or HostTime(nothing(), nothing())
+    for name, duration in _host_parts(path.host, known).items():
+        parts[name] = parts.get(name, 0) + duration
+    return as_parts(parts)
+
+
+def as_parts(durations_ns: dict[str, int]) -> list[CriticalPart]:
+    """The parts that took time, the longest first, with their shares of the whole."""
+    total = sum(durations_ns.values())
+    ranked = sorted(durations_ns.items(), key=lambda part: (-part[1], part[0]))
+    return [
+        CriticalPart(name=name, total_s=duration / 1e9, share=duration / total)
+        for name, duration in ranked
+        if duration > 0
+    ]
+
+
+def walk(
+    work: DeviceWork, launches: Launches, waits: HostWaits, begin_ns: int, end_ns: int
+) -> Path:
+    """Follow the path backwards from `end_ns`; every piece lies between the two moments."""
+    calls = launches.find(work.correlations, work.processes)
+    before_of = waited_for(work, launches, calls).tolist()
+    starts, ends, call_of = work.starts.tolist(), work.ends.tolist(), calls.tolist()
+    call_starts = launches.starts.tolist()
+    host = _HostWalk(work, waits, begin_ns)
+    kernels: list[int] = []
+    kernel_ns: list[int] = []
+    launch = between = 0
+    now, kernel = end_ns, host.last_until(end_ns)
+    if kernel == UNKNOWN or ends[kernel] < end_ns:
+        now, kernel = host.back_from(end_ns, len(work))
+    while now > begin_ns and kernel != UNKNOWN:
+        start = max(min(starts[kernel], now), begin_ns)
+        kernels.append(kernel)
+        kernel_ns.append(now - start)
+        now = start
+        if before_of[kernel] != UNKNOWN:
+            kernel = before_of[kernel]
+            reached = max(min(ends[kernel], now), begin_ns)
+            between += now - reached
+            now = reached
+        else:
+            called = call_starts[call_of[kernel]] if call_of[kernel] != UNKNOWN else now
+            called = max(min(called, now), begin_ns)
+            launch += now - called
+            now, kernel = host.back_from(called, kernel)
+    return Path(
+        begin_ns, end_ns, np.array(kernels, np.int64), np.array(kernel_ns, np.int64),
+        host.stretches, launch, between,
+    )  # fmt: skip
+
+
+class _HostWalk:
+    """The way back over the host: to where it last waited for the device."""
+
+    def __init__(self, work: DeviceWork, waits: HostWaits, begin_ns: int) -> None:
+        self._begin_ns = begin_ns
+        self._by_end = np.argsort(work.ends, kind="stable")
+        self._ends = work.ends[self._by_end]
+        released_by = self._released_by(waits)
+        held = released_by != UNKNOWN
+        self._wait_ends = waits.ends[held].tolist()
+        self._holder = released_by[held].tolist()
+        self._kernel_ends = work.ends.tolist()
+        self.stretches: list[tuple[int, int]] = []
+
+    def last_until(self, moment_ns: int) -> int:
+        """The kernel that ended last until then."""
+        place = int(np.searchsorted(self._ends, moment_ns, side="right")) - 1
+        return int(self._by_end[place]) if place >= 0 else UNKNOWN
+
+    def back_from(self, now_ns: int, below: int) -> tuple[int, int]:
+        """The end of the kernel for which the host last waited, and that kernel.
+
+        Only kernels that began before kernel `below` count, so that the walk comes to an end.
+        """
+        place = bisect_right(self._wait_ends, now_ns) - 1
+        while place >= 0 and self._holder[place] >= below:
+            place -= 1
+        kernel = self._holder[place] if place >= 0 else UNKNOWN
+        reached = self._begin_ns if kernel == UNKNOWN else self._kernel_ends[kernel]
+        reached = max(min(reached, now_ns), self._begin_ns)
+        self.stretches.append((reached, now_ns))
+        return reached, kernel
+
+    def _released_by(self, waits: HostWaits) -> NDArray[np.int64]:
+        """For each wait the kernel whose end let the host go on, UNKNOWN where none ran."""
+        place = np.searchsorted(self._ends, waits.ends, side="right") - 1
+        if not self._ends.size:
+            return np.full(place.size, UNKNOWN, np.int64)
+        known = np.maximum(place, 0)
+        ran = (place >= 0) & (self._ends[known] > waits.starts)
+        kernels: NDArray[np.int64] = np.where(ran, self._by_end[known], UNKNOWN)
+        return kernels
+
+
+def waited_for(work: DeviceWork, launches: Launches, calls: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each kernel the one that it waited for, UNKNOWN where it waited for its launch."""
+    count = len(work)
+    own = np.arange(count, dtype=np.int64)
+    in_stream = np.lexsort((own, work.streams))
+    same = np.full(count, UNKNOWN, np.int64)
+    neighbours = work.streams[in_stream[1:]] == work.streams[in_stream[:-1]]
+    same[in_stream[1:]] = np.where(neighbours, in_stream[:-1], UNKNOWN)
+    by_end = np.argsort(work.ends, kind="stable")
+    place = np.searchsorted(work.ends[by_end], work.starts, side="right") - 1
+    latest = np.where(place >= 0, by_end[np.maximum(place, 0)], UNKNOWN)
+    # Events without duration end when they start: none may wait for itself or a later one.
+    latest = np.where(latest < own, latest, same)
+    queued = (same != UNKNOWN) & (work.starts - work.ends[same] <= _QUEUED_NS)
+    before = np.where(queued | (latest == UNKNOWN), same, latest)
+    if len(launches):
+        late = (calls != UNKNOWN) & (launches.starts[calls] > work.ends[before])
+        before = np.where(late, UNKNOWN, before)
+    return before
+
+
+def _host_parts(stretches: list[tuple[int, int]], host: HostTime) -> dict[str, int]:
+    """Host time on the path by what the host did: it fetched data, was in a collective, worked."""
+    if not stretches:
+        return {}
+    bounds = np.array(stretches, np.int64)
+    loading = int(host.loading.covered_in(bounds[:, 0], bounds[:, 1]).sum())
+    either = union_of(host.loading, host.communication)
+    waiting = int(either.covered_in(bounds[:, 0], bounds[:, 1]).sum()) - loading
+    whole = int((bounds[:, 1] - bounds[:, 0]).sum())
+    return {LOADING: loading, COMMUNICATION: waiting, HOST: whole - loading - waiting}

@@ -1,0 +1,137 @@
+"""Reasons to trust a report of traces less: missing ranks, mixed jobs, clocks that differ."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from topout import units
+from topout.records.measurement import Doubt
+from topout.trace.analysis.alignment import Alignment
+from topout.trace.table import Trace
+
+# Clocks of hosts that keep time over the network agree to some tens of microseconds.
+_CLOCKS_AGREE_NS = 50_000
+
+
+def doubts_of(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:
+    """What was mended or left out in the files, and whether they are the ranks of one job."""
+    doubts = [
+        Doubt(
+            about=trace.path.name,
+            sentence=f"{trace.path.name}: {doubt}",
+            remedy="Record the trace again if that matters.",
+        )
+        for trace in traces
+        for doubt in trace.doubts
+    ]
+    doubts += _ranks(traces)
+    if len(traces) > 1:
+        doubts += [*_jobs(traces), *_clocks(traces, alignment)]
+    return doubts
+
+
+def _ranks(traces: Sequence[Trace]) -> list[Doubt]:
+    unnamed = [trace.path.name for trace in traces if trace.rank is None]
+    doubts = []
+    if unnamed and len(traces) > 1:
+        doubts.append(
+            Doubt(
+                about="ranks",
+                sentence=(
+                    f"{len(unnamed)} of {len(traces)} files do not say their rank "
+                    f"({_some(unnamed)}): files are numbered in the order given."
+                ),
+                remedy="Start torch.distributed before the profiler, or give the files in order.",
+            )
+        )
+    world = max((trace.world_size or 0 for trace in traces), default=0)
+    present = {trace.rank for trace in traces if trace.rank is not None}
+    missing = sorted(set(range(world)) - present)
+    if missing and present:
+        doubts.append(
+            Doubt(
+                about="ranks",
+                sentence=(
+                    f"The job has {world} ranks, and of {len(missing)} there is no trace "
+                    f"({_some([str(rank) for rank in missing])}): waiting is that among the rest."
+                ),
+                remedy="Give the traces of all ranks.",
+            )
+        )
+    return doubts
+
+
+def _jobs(traces: Sequence[Trace]) -> list[Doubt]:
+    """Signs that the files are not of one job."""
+    signs = []
+    counted = Counter(trace.rank for trace in traces if trace.rank is not None)
+    twice = sorted(rank for rank, files in counted.items() if files > 1)
+    if twice:
+        signs.append(f"rank {_some([str(rank) for rank in twice])} occurs more than once")
+    for what in ("world_size", "backend", "format"):
+        values = sorted({str(getattr(trace, what)) for trace in traces if getattr(trace, what)})
+        if len(values) > 1:
+            signs.append(f"the {what.replace('_', ' ')} is {' in one file and '.join(values)}")
+    if _apart(traces):
+        signs.append("some were recorded before others began")
+    if not signs:
+        return []
+    return [
+        Doubt(
+            about="files",
+            sentence=f"The files may be of several jobs: {'; '.join(signs)}.",
+            remedy="Give the files of one job, from one folder.",
+        )
+    ]
+
+
+def _apart(traces: Sequence[Trace]) -> bool:
+    """Whether the time of one trace lies wholly before that of another; False where unknown."""
+    if not all(trace.origin_ns and trace.events.height for trace in traces):
+        return False
+    begins = [trace.origin_ns + int(trace.events["start_ns"][0]) for trace in traces]
+    ends = [
+        trace.origin_ns + int((trace.events["start_ns"] + trace.events["duration_ns"]).max())  # type: ignore[arg-type]
+        for trace in traces
+    ]
+    return max(begins) > min(ends)
+
+
+def _clocks(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:
+    doubts = []
+    unknown = [
+        trace.path.name
+        for trace, offset in zip(traces, alignment.offsets_ns, strict=True)
+        if offset is None
+    ]
+    if unknown:
+        doubts.append(
+            Doubt(
+                about="clocks",
+                sentence=(
+                    f"Nothing joins the clock of {_some(unknown)} to that of "
+                    f"{traces[0].path.name}: which rank came late is not known there."
+                ),
+                remedy="Give traces of one job with a collective in which all ranks take part.",
+            )
+        )
+    for trace, ahead, runs in zip(traces, alignment.clock_ahead_ns, alignment.matched, strict=True):
+        if ahead is not None and runs and abs(ahead) > _CLOCKS_AGREE_NS:
+            way = "ahead of" if ahead > 0 else "behind"
+            doubts.append(
+                Doubt(
+                    about="clocks",
+                    sentence=(
+                        f"The clock of {trace.path.name} is {units.seconds(abs(ahead) / 1e9)} "
+                        f"{way} that of {traces[0].path.name}, by the ends of {runs} collectives: "
+                        "its times are moved by that much for finding the late rank."
+                    ),
+                    remedy="Keep the hosts' clocks together (PTP, chrony).",
+                )
+            )
+    return doubts
+
+
+def _some(names: Sequence[str]) -> str:
+    """The names, or the first few of many."""
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"

@@ -1,0 +1,182 @@
+"""Everything that traces say, in one report."""
+
+import datetime
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+
+import polars as pl
+from msgspec.structs import replace
+
+from topout.errors import InputError
+from topout.records.trace import CriticalPart, DeviceTime, TraceReport
+from topout.trace.analysis.breakdown import NOT_TIMED, device_times, host_time
+from topout.trace.analysis.communication import rank_numbers, study
+from topout.trace.analysis.critical_path import HostTime, critical_path
+from topout.trace.analysis.critical_path_host import host_critical_path
+from topout.trace.analysis.device_work import DeviceWork, device_work_of
+from topout.trace.analysis.doubts import doubts_of
+from topout.trace.analysis.findings import findings_of
+from topout.trace.analysis.groups import Rules
+from topout.trace.analysis.host_waits import communication_on_host, data_loading
+from topout.trace.analysis.host_work import HostWork, host_work_of
+from topout.trace.analysis.idle import NO_LAUNCHES, has_launches, idle_times
+from topout.trace.analysis.intervals import Intervals, union, union_of
+from topout.trace.analysis.launches import HostWaits, Launches, host_waits_of, launches_of
+from topout.trace.analysis.memory import memory_timelines
+from topout.trace.analysis.steps import Step, device_steps, middle_step, steps_of
+from topout.trace.table import HOST_DEVICE, Trace
+
+Notify = Callable[[str, float], None]
+_NO_MEMORY = "The trace records no allocations: profile with memory (torch: profile_memory=True)."
+_HOST_IDLE = "The trace has no work of a device; idle is when no operator ran on the host."
+_PATH_OF_DEVICE = (
+    "The trace holds no launch calls of the host, so that the path stays on the device: gaps "
+    "count as time between kernels."
+)
+
+
+def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify | None = None) -> TraceReport:
+    """Where the time of one job went, by rank and device; `traces` are its ranks.
+
+    Raises InputError where there is no trace, or none with work of a device or an operator.
+    """
+    if not traces:
+        raise InputError("there is no trace to analyse.", "Give one file or more.")
+    began = time.perf_counter()
+    say = notify or (lambda _what, _fraction: None)
+    found: list[DeviceTime] = []
+    for place, trace in enumerate(traces):
+        say(f"time of {trace.path.name}", place / (len(traces) + 1))
+        found += device_report(trace, rules)
+    if not found:
+        raise InputError(
+            f"{', '.join(str(trace.path) for trace in traces)}: no kernel, copy or operator in it.",
+            "Record a trace while the model runs.",
+        )
+    say("communication", len(traces) / (len(traces) + 1))
+    studied = study(traces)
+    if any(trace.rank is not None for trace in traces) or len(traces) > 1:
+        found = _numbered(found, traces)
+    report = TraceReport(
+        topout_version=importlib.metadata.version("topout"),
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        files=[str(trace.path) for trace in traces],
+        format=", ".join(sorted({trace.format for trace in traces})),
+        world_size=max((trace.world_size or 0 for trace in traces), default=0) or None,
+        events=sum(trace.events.height for trace in traces),
+        ranks=found,
+        communication=studied.communication,
+        doubts=doubts_of(traces, studied.alignment),
+        reasons=_reasons(found),
+        elapsed_s=time.perf_counter() - began,
+    )
+    say("done", 1.0)
+    return replace(report, findings=findings_of(report))
+
+
+def device_report(trace: Trace, rules: Rules) -> list[DeviceTime]:
+    """Time of each device of one trace with idle causes, critical path and memory."""
+    work = device_work_of(trace, rules)
+    memory = memory_timelines(trace)
+    if not work:
+        host = host_work_of(trace, rules)
+        if host is None:
+            return []
+        made = host_time(trace, host)
+        path = _path_of_host(trace, host)
+        reasons = made.reasons | {"idle": _HOST_IDLE} | ({} if memory else {"memory": _NO_MEMORY})
+        return [
+            replace(made, critical_path=path, memory=memory.get(HOST_DEVICE, []), reasons=reasons)
+        ]
+    if not trace.timed:
+        unknown = {"idle": NOT_TIMED, "critical_path": NOT_TIMED, "memory": _NO_MEMORY}
+        return [
+            replace(made, reasons=made.reasons | unknown)
+            for made in device_times(trace, rules, work)
+        ]
+    launches = launches_of(trace)
+    waits = host_waits_of(trace, launches)
+    host_time_of = HostTime(data_loading(trace), communication_on_host(trace))
+    steps = steps_of(trace)
+    reports = []
+    for made, of_device in zip(device_times(trace, rules, work), work, strict=True):
+        others = [each for each in work if each.device != of_device.device]
+        idle = idle_times(
+            of_device,
+            launches,
+            elsewhere=_elsewhere(trace, of_device.device, others),
+            on_host=host_time_of.communication,
+        )
+        path = _path_of(of_device, launches, waits, steps, host_time_of)
+        reasons = dict(made.reasons)
+        if not has_launches(of_device, launches):
+            reasons |= {"idle": NO_LAUNCHES, "critical_path": _PATH_OF_DEVICE}
+        if of_device.device not in memory:
+            reasons["memory"] = _NO_MEMORY
+        reports.append(
+            replace(
+                made,
+                idle=idle,
+                critical_path=path,
+                memory=memory.get(of_device.device, []),
+                reasons=reasons,
+            )
+        )
+    return reports
+
+
+def _elsewhere(trace: Trace, device: int, others: Sequence[DeviceWork]) -> Intervals:
+    """When other devices of the trace communicated, or a stream of this one waited."""
+    waits = trace.events.filter((pl.col("kind") == "gpu_sync") & (pl.col("device") == device))
+    starts = waits["start_ns"].to_numpy()
+    waited = union(starts, starts + waits["duration_ns"].to_numpy())
+    return union_of(waited, *(other.communication for other in others))
+
+
+def _path_of(
+    work: DeviceWork,
+    launches: Launches,
+    waits: HostWaits,
+    steps: list[Step],
+    host: HostTime,
+) -> list[CriticalPart]:
+    """The critical path of the step of median length, or else of the device's whole time."""
+    step = Step("whole trace", work.begin_ns, work.end_ns)
+    if steps:
+        step = middle_step(device_steps(steps, work, launches))
+    if step.duration_ns <= 0:
+        return []
+    return critical_path(
+        work.during(step.start_ns, step.end_ns),
+        launches,
+        waits,
+        step.start_ns,
+        step.end_ns,
+        host,
+    )
+
+
+def _path_of_host(trace: Trace, host: HostWork) -> list[CriticalPart]:
+    steps = steps_of(trace)
+    step = middle_step(steps) if steps else Step("whole trace", host.begin_ns, host.end_ns)
+    if step.duration_ns <= 0:
+        return []
+    return host_critical_path(host, data_loading(trace), step.start_ns, step.end_ns)
+
+
+def _numbered(found: list[DeviceTime], traces: Sequence[Trace]) -> list[DeviceTime]:
+    """Each with the rank that the matrix of communication calls it."""
+    numbers = dict(zip((str(trace.path) for trace in traces), rank_numbers(traces), strict=True))
+    return sorted(
+        (replace(each, rank=numbers[each.file]) for each in found),
+        key=lambda each: (each.rank or 0, each.device),
+    )
+
+
+def _reasons(found: Sequence[DeviceTime]) -> dict[str, str]:
+    if any(each.device != HOST_DEVICE for each in found):
+        return {}
+    return {
+        "devices": "The traces hold no work of a device: times are those of the host's operators."
+    }

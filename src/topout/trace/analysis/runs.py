@@ -1,0 +1,141 @@
+"""Runs of one program on more and more devices, side by side."""
+
+import datetime
+import importlib.metadata
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from topout.errors import InputError
+from topout.records.measurement import Doubt
+from topout.records.trace import DeviceTime, GroupTime, TracedRun, TraceReport, TraceRuns
+from topout.trace.analysis.findings_runs import findings_over_runs
+from topout.trace.analysis.run_work import device_shares, run_work, scaling
+from topout.trace.table import HOST_DEVICE
+
+_EXAMPLES = 3
+
+
+def runs_side_by_side(named: Sequence[tuple[str, TraceReport]]) -> TraceRuns:
+    """Each run's time, work and speedup over the run on the fewest devices, which stands first.
+
+    Raises InputError for fewer than two runs, and where some hold devices and others the host.
+    """
+    if len(named) < 2:
+        raise InputError("there are no two runs to compare.", "Give the traces of two runs.")
+    _refuse_unlike(named)
+    ordered = sorted(named, key=lambda run: len(run[1].ranks))
+    first = ordered[0]
+    return TraceRuns(
+        topout_version=importlib.metadata.version("topout"),
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        runs=[_traced_run(name, report, first) for name, report in ordered],
+        findings=findings_over_runs([report for _, report in ordered]),
+        doubts=_doubts(ordered),
+    )
+
+
+def _refuse_unlike(named: Sequence[tuple[str, TraceReport]]) -> None:
+    on_host = [
+        name for name, report in named if all(each.device == HOST_DEVICE for each in report.ranks)
+    ]
+    if on_host and len(on_host) < len(named):
+        raise InputError(
+            f"{on_host[0]} holds no work of a device, and other runs do.",
+            "Compare runs that all recorded the device, or all the host alone.",
+        )
+
+
+def _traced_run(name: str, report: TraceReport, first: tuple[str, TraceReport]) -> TracedRun:
+    work = run_work(report)
+    busy_s = sum(each.busy_s for each in report.ranks)
+    base = run_work(first[1])
+    scaled = scaling(base, work)
+    speedup, efficiency, reason = scaled.speedup, scaled.efficiency, scaled.reason
+    if report is first[1]:
+        reason = "Speedups are over this run."
+    elif work.devices == base.devices:
+        reason = (
+            f"{name} ran on as many devices as {first[0]}: topout trace diff tells what got slower."
+        )
+    elif reason:
+        reason = f"Over {first[0]}: {reason}."
+    if reason:
+        speedup = efficiency = None
+
+    def share(part_s: float) -> float:
+        return part_s / busy_s if busy_s else 0.0
+
+    return TracedRun(
+        name=name,
+        files=report.files,
+        format=report.format,
+        devices=work.devices,
+        ranks=[replace(each, kernels=[], memory=[], critical_path=[]) for each in report.ranks],
+        wall_s=work.longest_s,
+        busy_s=busy_s,
+        compute_share=share(sum(each.compute_s for each in report.ranks)),
+        communication_share=share(sum(each.communication_s for each in report.ranks)),
+        memory_share=share(sum(each.memory_s for each in report.ranks)),
+        moving_share=work.share,
+        work_s=work.work_s,
+        groups=groups_over_devices(report.ranks),
+        by_device=device_shares(report.ranks),
+        work_ratio=scaled.work_ratio,
+        speedup=speedup,
+        efficiency=efficiency,
+        reasons={"speedup": reason, "efficiency": reason} if reason else {},
+    )
+
+
+def groups_over_devices(ranks: Sequence[DeviceTime]) -> list[GroupTime]:
+    """Each group's time in sum over the devices, the longest first."""
+    found: dict[str, list[GroupTime]] = {}
+    for each in ranks:
+        for group in each.groups:
+            found.setdefault(group.name, []).append(group)
+    whole = sum(group.total_s for groups in found.values() for group in groups)
+    summed = [
+        GroupTime(
+            name=name,
+            calls=sum(group.calls for group in groups),
+            total_s=sum(group.total_s for group in groups),
+            share=sum(group.total_s for group in groups) / whole if whole else 0.0,
+            examples=_examples(groups),
+        )
+        for name, groups in found.items()
+    ]
+    return sorted(summed, key=lambda group: (-group.total_s, group.name))
+
+
+def _examples(groups: Sequence[GroupTime]) -> list[str]:
+    names = dict.fromkeys(name for group in groups for name in group.examples)
+    return list(names)[:_EXAMPLES]
+
+
+def _doubts(named: Sequence[tuple[str, TraceReport]]) -> list[Doubt]:
+    """Those of each run, and where the runs were not recorded alike."""
+    doubts = [
+        replace(doubt, about=f"{name}, {doubt.about}")
+        for name, report in named
+        for doubt in report.doubts
+    ]
+    devices = sorted({each.name for _, report in named for each in report.ranks if each.name})
+    if len(devices) > 1:
+        doubts.append(
+            Doubt(
+                about="devices",
+                sentence=f"The runs were on other kinds of devices: {', '.join(devices)}.",
+                remedy="Compare runs on devices of one kind.",
+            )
+        )
+    formats = sorted({report.format for _, report in named})
+    if len(formats) > 1:
+        doubts.append(
+            Doubt(
+                about="formats",
+                sentence=f"The runs were recorded in several ways: {', '.join(formats)}.",
+                remedy="Record all runs with one profiler: each slows them in its own way.",
+            )
+        )
+    return doubts

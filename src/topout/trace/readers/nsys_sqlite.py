@@ -1,0 +1,247 @@
+"""Nsight Systems' SQLite export → Trace."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import polars as pl
+
+from topout.errors import InputError
+from topout.progress import Notify
+from topout.trace.readers.event_names import collective
+from topout.trace.readers.nsys_sqlite_machine import Machine, read_machine
+from topout.trace.readers.nsys_sqlite_tables import Database
+from topout.trace.table import HOST_DEVICE, Trace, with_all_columns
+
+_CUPTI = "CUPTI_ACTIVITY_KIND_"
+# `copyKind` of CUPTI; arrays lie on the device; from 11 on managed memory moves by itself.
+_COPY_KINDS = {
+    **dict.fromkeys((1, 3, 11), "HtoD"),
+    **dict.fromkeys((2, 4, 12), "DtoH"),
+    **dict.fromkeys((5, 6, 7, 8, 13), "DtoD"),
+    9: "HtoH",
+    10: "PtoP",
+}
+_SYNCHRONIZATIONS = {
+    1: "Event Synchronize",
+    2: "Stream Wait Event",
+    3: "Stream Synchronize",
+    4: "Context Synchronize",
+}
+# Ranges among NVTX's events: pushed and popped, started and ended, each also of a task.
+_NVTX_RANGES = (59, 60, 70, 71)
+_NO_STREAM = 0xFFFFFFFF  # CUPTI's way to say that a wait belongs to no stream
+_REMEDY = "Export it with `nsys export --type sqlite FILE.nsys-rep`."
+
+
+def read_nsys_sqlite(path: Path, notify: Notify | None = None) -> Trace:
+    """The trace in an SQLite file that `nsys export` or `nsys stats` wrote.
+
+    Tables exist only when something was recorded for them; each is read when it is there. Rows
+    that cannot be read are told in `doubts`. Raises InputError for a file that is missing, no
+    SQLite database, damaged from its start, or one without a table of CUDA's work.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file.", "Give the SQLite file that `nsys export` wrote.")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return _read(Database(path, connection), notify)
+    except sqlite3.DatabaseError as error:
+        raise InputError(
+            f"{path} is not an SQLite database or is damaged ({error}).", _REMEDY
+        ) from None
+
+
+def _read(database: Database, notify: Notify | None) -> Trace:
+    _check_tables(database)
+    machine = read_machine(database)
+    parts = []
+    for done, reader in enumerate(_READERS):
+        part = reader(database, machine)
+        if part is not None and part.height:
+            parts.append(part)
+        if notify:
+            notify(f"reading {database.path.name}", (done + 1) / len(_READERS))
+    nothing = pl.DataFrame(schema={"start_ns": pl.Int64})
+    events = pl.concat(parts, how="diagonal") if parts else nothing
+    doubts = list(database.doubts)
+    if not any((part["kind"].cast(pl.String) == "kernel").any() for part in parts):
+        doubts.append("no kernel is in it (was it recorded with --trace=cuda?)")
+    return Trace(
+        path=database.path,
+        format="nsys_sqlite",
+        events=with_all_columns(_cleaned(events, doubts)),
+        host=machine.host,
+        origin_ns=machine.origin_ns,
+        devices=machine.devices,
+        versions=machine.versions,
+        doubts=tuple(doubts),
+    )
+
+
+def _check_tables(database: Database) -> None:
+    """Raise InputError that says what the file is when it holds no CUDA activity."""
+    if any(name.startswith(_CUPTI) for name in database.tables):
+        if "StringTable" in database.tables:
+            raise InputError(
+                f"{database.path} is nvprof's own database, not one of Nsight Systems.",
+                "Print it with `nvprof -i FILE --print-gpu-trace --csv --log-file FILE.csv`.",
+            )
+        return
+    known = "StringIds" in database.tables or "META_DATA_EXPORT" in database.tables
+    what = "a trace of Nsight Systems without CUDA" if known else "no trace of Nsight Systems"
+    raise InputError(
+        f"{database.path} is {what}: it has no table {_CUPTI}KERNEL or the like.",
+        "Record with `nsys profile --trace=cuda,nvtx`, then `nsys export --type sqlite`.",
+    )
+
+
+def _cleaned(events: pl.DataFrame, doubts: list[str]) -> pl.DataFrame:
+    """`events` without negative durations, with collectives told from names."""
+    if events.is_empty():
+        return events
+    negative = int((events["duration_ns"] < 0).sum())
+    if negative:
+        doubts.append(f"{negative} negative durations were taken as 0")
+    names = events.filter(pl.col("kind") == "kernel").select(pl.col("name").unique())
+    names = names.with_columns(collective=collective(pl.col("name")), kind=pl.lit("kernel"))
+    return events.with_columns(duration_ns=pl.col("duration_ns").clip(lower_bound=0)).join(
+        names, on=["kind", "name"], how="left", maintain_order="left"
+    )
+
+
+_DEVICE_COLUMNS = ("start", "end", "deviceId", "streamId", "correlationId", "globalPid")
+
+
+def _kernels(database: Database, machine: Machine) -> pl.DataFrame | None:
+    grid = ("gridX", "gridY", "gridZ")
+    names = ("demangledName", "shortName", "mangledName", "name")
+    rows = database.read(f"{_CUPTI}KERNEL", (*_DEVICE_COLUMNS, *names, *grid))
+    if rows is None:
+        return None
+    rows = database.with_text(rows, names, "name")
+    events = _on_device(rows.with_columns(kind=pl.lit("kernel")), machine)
+    blocks = pl.col("gridX") * pl.col("gridY") * pl.col("gridZ")
+    processors = pl.col("device").replace_strict(
+        machine.multiprocessors, default=None, return_dtype=pl.Float32
+    )
+    return events.with_columns(sm_share=(blocks / processors).clip(0, 1)).drop(*grid)
+
+
+def _graphs(database: Database, machine: Machine) -> pl.DataFrame | None:
+    """CUDA graphs that were recorded as one event each."""
+    rows = database.read(f"{_CUPTI}GRAPH_TRACE", (*_DEVICE_COLUMNS, "graphId"))
+    if rows is None:
+        return None
+    if rows.height:
+        database.doubts.append(
+            f"{rows.height} launches of CUDA graphs were recorded whole, so that their kernels "
+            "are not known (record with --cuda-graph-trace=node)"
+        )
+    name = pl.format("[CUDA graph {}]", pl.col("graphId").fill_null(0)).cast(pl.Categorical)
+    return _on_device(rows.with_columns(kind=pl.lit("kernel"), name=name), machine).drop("graphId")
+
+
+def _copies(database: Database, machine: Machine) -> pl.DataFrame | None:
+    ends = ("srcDeviceId", "dstDeviceId")
+    rows = database.read(f"{_CUPTI}MEMCPY", (*_DEVICE_COLUMNS, "bytes", "copyKind", *ends))
+    if rows is None:
+        return None
+    kind = pl.col("copyKind").replace_strict(_COPY_KINDS, default=None, return_dtype=pl.String)
+    rows = rows.with_columns(kind=pl.lit("memcpy"), copy_kind=kind)
+    name = pl.format("[CUDA memcpy {}]", pl.col("copy_kind").fill_null("of unknown kind"))
+    events = _on_device(rows.with_columns(name=name.cast(pl.Categorical)), machine)
+    for column, end in zip(("from_device", "to_device"), ends, strict=True):
+        events = machine.numbered(events, end, column)
+    between = pl.col("copy_kind") == "PtoP"
+    return events.with_columns(
+        from_device=pl.when(between).then(pl.col("from_device")),
+        to_device=pl.when(between).then(pl.col("to_device")),
+    ).drop("copyKind", *ends)
+
+
+def _fills(database: Database, machine: Machine) -> pl.DataFrame | None:
+    rows = database.read(f"{_CUPTI}MEMSET", (*_DEVICE_COLUMNS, "bytes"))
+    if rows is None:
+        return None
+    name = pl.lit("[CUDA memset]").cast(pl.Categorical)
+    return _on_device(rows.with_columns(kind=pl.lit("memset"), name=name), machine)
+
+
+def _waits(database: Database, machine: Machine) -> pl.DataFrame | None:
+    rows = database.read(f"{_CUPTI}SYNCHRONIZATION", (*_DEVICE_COLUMNS, "syncType"))
+    if rows is None:
+        return None
+    name = pl.col("syncType").replace_strict(
+        _SYNCHRONIZATIONS, default="Synchronize", return_dtype=pl.String
+    )
+    rows = rows.with_columns(
+        kind=pl.lit("gpu_sync"),
+        name=name.cast(pl.Categorical),
+        streamId=pl.when(pl.col("streamId").is_between(0, _NO_STREAM - 1)).then("streamId"),
+    )
+    return _on_device(rows, machine).drop("syncType")
+
+
+def _on_device(rows: pl.DataFrame, machine: Machine) -> pl.DataFrame:
+    """`rows` of CUPTI with the columns of a trace, devices numbered as the machine does."""
+    rows = rows.with_columns(
+        start_ns=pl.col("start"),
+        duration_ns=pl.col("end") - pl.col("start"),
+        process=(pl.col("globalPid") // (1 << 24)) % (1 << 24),
+    )
+    rows = machine.numbered(rows, "deviceId", "device")
+    rows = rows.rename({"streamId": "stream", "correlationId": "correlation"})
+    return rows.drop("start", "end", "deviceId", "globalPid")
+
+
+def _calls(database: Database, machine: Machine) -> pl.DataFrame | None:
+    """Calls of the CUDA runtime and driver on the host."""
+    columns = ("start", "end", "correlationId", "globalTid", "nameId")
+    rows = database.read(f"{_CUPTI}RUNTIME", columns)
+    if rows is None:
+        return None
+    rows = database.with_text(rows, ("nameId",), "name").rename({"correlationId": "correlation"})
+    return _on_host(rows, "runtime")
+
+
+def _ranges(database: Database, machine: Machine) -> pl.DataFrame | None:
+    """NVTX's ranges; marks are moments and left out."""
+    rows = database.read(
+        "NVTX_EVENTS", ("start", "end", "eventType", "textId", "globalTid"), "text"
+    )
+    if rows is None:
+        return None
+    if rows["eventType"].null_count() < rows.height:
+        rows = rows.filter(pl.col("eventType").is_in(_NVTX_RANGES))
+    open_ranges = rows.filter(pl.col("end").is_null()).height
+    if open_ranges:
+        database.doubts.append(f"{open_ranges} NVTX ranges without an end were left out")
+        rows = rows.filter(pl.col("end").is_not_null())
+    rows = database.with_text(rows.rename({"text": "own_text"}), ("textId",), "name")
+    rows = rows.with_columns(name=pl.coalesce("own_text", pl.col("name").cast(pl.String)))
+    rows = rows.with_columns(pl.col("name").fill_null("").cast(pl.Categorical))
+    return _on_host(rows.drop("own_text", "eventType"), "annotation")
+
+
+def _on_host(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
+    return rows.with_columns(
+        kind=pl.lit(kind),
+        start_ns=pl.col("start"),
+        duration_ns=pl.col("end") - pl.col("start"),
+        device=pl.lit(HOST_DEVICE, dtype=pl.Int32),
+        process=(pl.col("globalTid") // (1 << 24)) % (1 << 24),
+        thread=pl.col("globalTid") % (1 << 24),
+    ).drop("start", "end", "globalTid")
+
+
+_READERS: tuple[Callable[[Database, Machine], pl.DataFrame | None], ...] = (
+    _kernels,
+    _graphs,
+    _copies,
+    _fills,
+    _waits,
+    _calls,
+    _ranges,
+)

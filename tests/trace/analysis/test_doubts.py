@@ -1,0 +1,88 @@
+"""Doubts are raised where files do not fit together, and only there."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.trace.analysis.example_traces import collective, kernel, rank, trace
+from topout.trace.analysis.alignment import Alignment
+from topout.trace.analysis.communication import study
+from topout.trace.analysis.doubts import doubts_of
+from topout.trace.table import Trace
+
+_DAY = 86_400 * 10**9
+
+
+def _sentences(*traces: Trace) -> str:
+    found = doubts_of(traces, study(traces).alignment)
+    assert all(each.remedy for each in found)
+    return " ".join(each.sentence for each in found)
+
+
+def _ranks(**second: object) -> list[Trace]:
+    first = rank(0, collective(0, 100), origin_ns=_DAY, host="a", backend="nccl")
+    fields = {"origin_ns": _DAY, "host": "a", "backend": "nccl"} | second
+    return [first, rank(1, collective(0, 100), **fields)]
+
+
+def test_ranks_of_one_job_raise_none() -> None:
+    assert _sentences(*_ranks()) == ""
+    assert _sentences(trace(kernel(0, 10))) == ""
+
+
+def test_what_a_reader_mended_is_passed_on() -> None:
+    assert _sentences(trace(kernel(0, 10), doubts=("3 durations were negative.",))) == (
+        "example.json: 3 durations were negative."
+    )
+
+
+def test_missing_ranks_are_named() -> None:
+    found = _sentences(rank(1, collective(0, 10, group_size=4), world_size=4))
+    assert "4 ranks, and of 3 there is no trace (0, 2, 3)" in found
+
+
+def test_many_missing_ranks_are_counted_but_not_all_named() -> None:
+    found = _sentences(rank(0, collective(0, 10), world_size=100))
+    assert "of 99 there is no trace (1, 2, 3, 4 and 95 more)" in found
+
+
+def test_files_that_do_not_say_their_rank() -> None:
+    both = [trace(kernel(0, 10), path=Path(name)) for name in ("a.json", "b.json")]
+    assert "2 of 2 files do not say their rank (a.json, b.json)" in _sentences(*both)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sign"),
+    [
+        ({"backend": "gloo"}, "the backend is gloo in one file and nccl"),
+        ({"format": "nsys_sqlite"}, "the format is kineto in one file and nsys_sqlite"),
+        ({"origin_ns": 2 * _DAY}, "recorded before others began"),
+    ],
+)
+def test_signs_of_several_jobs(changes: dict[str, object], sign: str) -> None:
+    found = _sentences(*_ranks(**changes))
+    assert "may be of several jobs" in found
+    assert sign in found
+
+
+def test_a_rank_that_occurs_twice_is_a_sign_of_several_jobs() -> None:
+    twice = [rank(0, collective(0, 10)), rank(0, collective(0, 10))]
+    assert "rank 0 occurs more than once" in _sentences(*twice)
+
+
+def test_clocks_that_differ_are_told_with_how_much() -> None:
+    ahead = [
+        rank(0, collective(0, 100_000), origin_ns=_DAY, host="a"),
+        rank(1, collective(300_000, 100_000), origin_ns=_DAY, host="b"),
+    ]
+    assert "rank1.json is 300 µs ahead of that of rank0.json, by the ends of 1 collectives" in (
+        _sentences(*ahead)
+    )
+    near = [ahead[0], rank(1, collective(20_000, 100_000), origin_ns=_DAY, host="b")]
+    assert "clock" not in _sentences(*near)
+
+
+def test_clocks_that_nothing_joins() -> None:
+    apart = [rank(0, kernel(0, 10)), rank(1, kernel(0, 10))]
+    assert "Nothing joins the clock of rank1.json" in _sentences(*apart)
+    assert doubts_of(apart, Alignment((0, 0), (0, 0), (None, None))) == []

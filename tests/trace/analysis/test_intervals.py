@@ -1,0 +1,80 @@
+"""Unions, gaps and overlaps against a reference that counts nanosecond by nanosecond."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topout.trace.analysis.intervals import Intervals, gaps, nothing, overlap, union, union_of
+
+_SPANS = st.lists(st.tuples(st.integers(-40, 40), st.integers(0, 12)), max_size=25)
+
+
+def _covered(spans: list[tuple[int, int]]) -> set[int]:
+    """Every whole nanosecond that any of them covers."""
+    return {at for start, length in spans for at in range(start, start + length)}
+
+
+def _union(spans: list[tuple[int, int]]) -> Intervals:
+    starts = np.array([start for start, _ in spans], np.int64)
+    return union(starts, starts + np.array([length for _, length in spans], np.int64))
+
+
+def _moments(found: Intervals) -> set[int]:
+    pairs = zip(found.starts.tolist(), found.ends.tolist(), strict=True)
+    return {at for start, end in pairs for at in range(start, end)}
+
+
+@given(_SPANS)
+def test_a_union_covers_each_moment_once(spans: list[tuple[int, int]]) -> None:
+    found = _union(spans)
+    assert _moments(found) == _covered(spans)
+    assert found.covered_ns == len(_covered(spans))
+    assert found.covered_ns <= sum(length for _, length in spans)
+    assert (found.starts[1:] > found.ends[:-1]).all()  # disjoint, ascending, not touching
+
+
+@given(_SPANS, st.randoms(use_true_random=False))
+def test_the_order_of_events_does_not_matter(spans: list[tuple[int, int]], random: object) -> None:
+    shuffled = list(spans)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = _union(spans), _union(shuffled)
+    assert one.starts.tolist() == other.starts.tolist()
+    assert one.ends.tolist() == other.ends.tolist()
+
+
+@given(_SPANS, st.integers(-50, 50), st.integers(0, 60))
+def test_gaps_are_what_is_left_of_the_window(
+    spans: list[tuple[int, int]], begin: int, length: int
+) -> None:
+    found = gaps(_union(spans), begin, begin + length)
+    assert _moments(found) == set(range(begin, begin + length)) - _covered(spans)
+
+
+@given(_SPANS, _SPANS)
+def test_overlap_and_union_of_two_sets(
+    one: list[tuple[int, int]], other: list[tuple[int, int]]
+) -> None:
+    assert _moments(overlap(_union(one), _union(other))) == _covered(one) & _covered(other)
+    assert _moments(union_of(_union(one), _union(other))) == _covered(one) | _covered(other)
+
+
+@given(_SPANS, _SPANS)
+def test_how_much_of_each_interval_is_covered(
+    spans: list[tuple[int, int]], asked: list[tuple[int, int]]
+) -> None:
+    starts = np.array([start for start, _ in asked], np.int64)
+    ends = starts + np.array([length for _, length in asked], np.int64)
+    found = _union(spans).covered_in(starts, ends).tolist()
+    assert found == [
+        len(_covered(spans) & set(range(start, start + length))) for start, length in asked
+    ]
+
+
+def test_overlaps_by_a_nanosecond_and_nested_events_count_once() -> None:
+    # [0, 100) and [99, 150) overlap by 1 ns, [10, 20) lies inside: 150 ns, not 161.
+    assert _union([(0, 100), (99, 51), (10, 10)]).covered_ns == 150
+
+
+def test_nothing_covers_nothing() -> None:
+    assert nothing().covered_ns == 0
+    assert len(union(np.array([5]), np.array([5]))) == 0

@@ -1,0 +1,77 @@
+"""One name for each collective, whoever wrote it."""
+
+import pytest
+
+from topout.trace.readers.kineto_collectives import (
+    canonical_collective,
+    collective_of_annotation,
+    collective_of_kernel,
+    message_of,
+)
+
+from .kineto_files import ALL_REDUCE_NEW, ALL_REDUCE_OLD, GEMM
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("allreduce", "all_reduce"),
+        ("allreduce_coalesced", "all_reduce"),
+        ("_allgather_base", "all_gather"),
+        ("allgather_into_tensor_coalesced", "all_gather"),
+        ("_reduce_scatter_base", "reduce_scatter"),
+        ("reduce_scatter_tensor_coalesced", "reduce_scatter"),
+        ("all_to_allv", "all_to_all"),
+        ("all_to_all", "all_to_all"),
+        ("broadcast", "broadcast"),
+        ("send", "send"),
+        ("barrier", "barrier"),
+        ("something new", "something new"),
+    ],
+)
+def test_names_of_pytorch(written: str, name: str) -> None:
+    assert canonical_collective(written) == name
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"),
+    [
+        (ALL_REDUCE_NEW, "all_reduce"),
+        (ALL_REDUCE_OLD, "all_reduce"),
+        ("ncclAllReduceRingLLKernel_sum_f32(ncclColl)", "all_reduce"),
+        ("ncclBroadcastRingLLKernel_copy_i8(ncclColl)", "broadcast"),
+        ("ncclReduceRingLLKernel_sum_f32(ncclColl)", "reduce"),
+        ("ncclKernel_ReduceScatter_RING_LL_Sum_half(ncclWorkElem)", "reduce_scatter"),
+        ("ncclDevKernel_AllGather_RING_LL(ncclDevKernelArgsStorage<4096ul>)", "all_gather"),
+        ("ncclDevKernel_SendRecv(ncclDevComm*, unsigned long, ncclWork*)", "send_recv"),
+        ("ncclDevKernel_Generic_1(ncclDevKernelArgsStorage<4096ul>)", None),
+        (GEMM, None),
+    ],
+)
+def test_kernels_of_nccl(kernel: str, name: str | None) -> None:
+    assert collective_of_kernel(kernel) == name
+
+
+def test_annotations_of_back_ends_on_the_host() -> None:
+    assert collective_of_annotation("gloo:all_reduce") == "all_reduce"
+    assert collective_of_annotation("nccl:all_reduce") is None  # its kernel is counted
+    assert collective_of_annotation("ProfilerStep#1") is None
+
+
+@pytest.mark.parametrize(
+    ("shapes", "types", "message"),
+    [
+        ("[[9610]]", '["float"]', (9610, "float")),
+        ("[[2, 3], [4], []]", '["int", "int", ""]', (10, "int")),
+        ("[[], [], []]", '["float", "", "Scalar"]', (1, "float")),  # a tensor of one number
+        ("[[[5], [2, 2]]]", '["TensorList"]', (9, None)),
+        ("[]", "[]", (0, None)),
+        (None, None, None),
+        ("[[1, null]]", "[]", None),
+        ("7", "[]", None),
+    ],
+)
+def test_messages_by_their_shapes(
+    shapes: str | None, types: str | None, message: tuple[int, str | None] | None
+) -> None:
+    assert message_of(shapes, types) == message

@@ -1,0 +1,111 @@
+"""Traces of any format, one or many, from files and folders."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from polars.testing import assert_frame_equal
+
+from topout.errors import InputError
+from topout.trace.readers.kineto import read_kineto
+from topout.trace.readers.read import read_trace, read_traces
+
+from .kineto_files import training_trace
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def ranks(folder: Path, numbers: range | list[int], world_size: int) -> Path:
+    folder.mkdir(exist_ok=True)
+    for rank in numbers:
+        writer = training_trace(rank=rank, world_size=world_size, steps=1)
+        writer.save(folder / f"worker{rank}.json.gz")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("nvprof_cuda8.csv", "nvprof_csv"), ("nsys_gpu_trace.csv", "nsys_csv")],
+)
+def test_each_format_has_its_reader(name: str, format: str) -> None:
+    assert read_trace(RECORDED / name).format == format
+
+
+def test_a_kineto_file(tmp_path: Path) -> None:
+    path = training_trace().save(tmp_path / "table.csv")
+    assert_frame_equal(read_trace(path).events, read_kineto(path).events)
+
+
+def test_a_folder_of_ranks(tmp_path: Path) -> None:
+    folder = ranks(tmp_path / "run", range(12), 12)
+    traces = read_traces([folder])
+    assert [trace.rank for trace in traces] == list(range(12))
+    assert all(trace.doubts == () for trace in traces)
+
+
+def test_other_files_in_a_folder_are_left_out_and_named(tmp_path: Path) -> None:
+    folder = ranks(tmp_path / "run", range(2), 2)
+    (folder / "notes.txt").write_text("slow today")
+    (folder / "run.json").write_text(json.dumps({"kind": "train"}))
+    (folder / ".hidden").write_text("x")
+    (folder / "deeper").mkdir()
+    shutil.move(folder / "worker1.json.gz", folder / "deeper" / "worker1.json.gz")
+    traces = read_traces([folder])
+    assert [trace.rank for trace in traces] == [0, 1]
+    (doubt,) = traces[0].doubts
+    assert "notes.txt" in doubt
+    assert "run.json" in doubt
+    assert ".hidden" not in doubt
+
+
+def test_a_file_that_is_named_must_be_a_trace(tmp_path: Path) -> None:
+    folder = ranks(tmp_path / "run", range(2), 2)
+    notes = folder / "notes.txt"
+    notes.write_text("slow today")
+    with pytest.raises(InputError, match=r"notes\.txt is not a trace"):
+        read_traces([folder, notes])
+    with pytest.raises(InputError, match=r"notes\.txt is not a trace"):
+        read_traces([notes, folder])
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no trace is given"):
+        read_traces([])
+    with pytest.raises(InputError, match="does not exist"):
+        read_traces([tmp_path / "none"])
+    with pytest.raises(InputError, match="is empty"):
+        read_traces([tmp_path])
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(InputError, match=r"none of the 1 files .* \(a.txt\)"):
+        read_traces([tmp_path])
+
+
+def test_a_file_is_read_once_however_it_is_named(tmp_path: Path) -> None:
+    folder = ranks(tmp_path / "run", range(2), 2)
+    link = tmp_path / "link.json.gz"
+    link.symlink_to(folder / "worker0.json.gz")
+    assert len(read_traces([folder, folder / "worker0.json.gz", link])) == 2
+
+
+def test_missing_ranks_are_noticed(tmp_path: Path) -> None:
+    traces = read_traces([ranks(tmp_path / "run", [0, 1, 3], 4)])
+    (doubt,) = traces[0].doubts
+    assert doubt.startswith("1 of 4 ranks are missing: 2.")
+
+
+def test_progress_counts_the_bytes_of_all_files(tmp_path: Path) -> None:
+    told: list[float] = []
+    read_traces([ranks(tmp_path / "run", range(3), 3)], lambda what, done: told.append(done))
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+
+
+def test_an_interrupt_ends_the_reading_of_all(tmp_path: Path) -> None:
+    folder = ranks(tmp_path / "run", range(8), 8)
+
+    def interrupt(what: str, done: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_traces([folder], interrupt)
