@@ -74,14 +74,16 @@ def _show(record: Any, json: str | None) -> None:
         return
     from rich.console import Console
 
-    from topout.report.run.table import run_table
+    from topout.report import describe
+    from topout.report.to_terminal import to_terminal
 
-    Console().print(run_table(record))
+    Console().print(to_terminal(describe(record)))
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
-    from topout.report.run.page import run_page
+    from topout.report import describe
+    from topout.report.to_html import to_html
     from topout.running.hardware import hardware_of_run
 
-    page = run_page(record, hardware_of_run(record))
+    page = to_html(describe(record, hardware=hardware_of_run(record)))
     save_page(page, folder, report)

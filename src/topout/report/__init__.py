@@ -1,0 +1,25 @@
+"""Records → one document → a terminal, a page, Markdown. Never imports torch.
+
+Read `document.py`, then `to_terminal.py`, `to_html.py` and `to_markdown.py`; a folder for each verb
+has its `document.py` and charts. `describe` finds the document of any record.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from topout.records import Record
+    from topout.report.document import Document
+
+_DOCUMENTS = {
+    "RunReport": "run.document:run_document",
+}
+"""By the name of the record's class: where its document is made."""
+
+
+def describe(record: "Record", **options: Any) -> "Document":
+    """The document of a record; `options` are those of its maker, such as `top` of a trace."""
+    module, _, name = _DOCUMENTS[type(record).__name__].partition(":")
+    make = getattr(importlib.import_module(f"topout.report.{module}"), name)
+    document: Document = make(record, **options)
+    return document

@@ -25,7 +25,8 @@ from topout.records import (
     TraceRuns,
     TrainReport,
 )
-from topout.report.charts.theme import VEGA_LITE, Chart, chart_svg
+from topout.report.charts.theme import VEGA_LITE, chart_svg
+from topout.report.document import Chart
 
 PageRecord = (
     Climb

@@ -6,7 +6,6 @@ light or dark colours. The hues are those of Okabe and Ito, told apart by colour
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -73,16 +72,6 @@ _CONFIG: dict[str, Any] = {
     },
     "text": {"color": "currentColor", "fontSize": 12},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart with the words around it; `key` is its name in files and in the page."""
-
-    key: str
-    title: str
-    caption: str
-    spec: Spec
 
 
 def chart_of(rows: list[dict[str, Any]]) -> alt.Chart:

@@ -1,13 +1,14 @@
 """The charts of a cost report, each a Vega-Lite spec with a title and a caption."""
 
 from topout.records import CostReport
-from topout.report.charts.theme import Chart, Spec
+from topout.report.charts.theme import Spec
 from topout.report.cost.cache_chart import cache_chart, has_cache_table
 from topout.report.cost.memory_chart import has_memory, memory_fit_chart
 from topout.report.cost.rate_chart import rate_chart, rate_phase
 from topout.report.cost.time_chart import has_times, time_chart
 from topout.report.cost.training_chart import training_memory_chart
 from topout.report.cost.words import PHASES, phase_title
+from topout.report.document import Chart
 
 
 def cost_charts(report: CostReport) -> dict[str, Spec]:

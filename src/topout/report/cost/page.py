@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from topout import units
 from topout.records import CostReport, Hardware, MachineCost
-from topout.report.charts.theme import Chart, Spec
+from topout.report.charts.theme import Spec
 from topout.report.cost.charts import memory_charts, speed_charts, training_charts
 from topout.report.cost.machine_rows import machine_groups
 from topout.report.cost.memory_rows import (
@@ -31,6 +31,7 @@ from topout.report.cost.words import (
     rate_of,
     span,
 )
+from topout.report.document import Chart
 from topout.report.machine.hardware_figures import HardwareFigure, hardware_figures
 from topout.report.page import Tile, render_page, unbroken
 

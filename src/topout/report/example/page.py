@@ -6,7 +6,7 @@ from topout.cost.examples import unit_of
 from topout.cost.roofs import RooflinePoint
 from topout.errors import InputError
 from topout.records import ExampleMachine, ExamplePrediction, ExampleReport
-from topout.report.charts.theme import Chart
+from topout.report.document import Chart
 from topout.report.example.rows import example_tables, measured_facts
 from topout.report.page import Tile, render_page
 from topout.report.roofline.hierarchical import ROOFLINE_CAPTION, hierarchical_roofline

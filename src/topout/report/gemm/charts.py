@@ -1,7 +1,7 @@
 """The charts of a comparison, each a Vega-Lite spec with a title and a caption."""
 
 from topout.records import GemmReport, GemmShape
-from topout.report.charts.theme import Chart
+from topout.report.document import Chart
 from topout.report.gemm.ladder_chart import gemm_ladder_chart
 from topout.report.gemm.roofline import gemm_roofline
 from topout.report.gemm.rows import shape_title

@@ -8,16 +8,8 @@ from topout import units
 from topout.cost.roofs import RooflinePoint
 from topout.errors import InputError
 from topout.records import Hardware, MemoryTrack, OperatorRate, PhaseProfile, ProfileReport
-from topout.report.charts.theme import (
-    BLUE,
-    GREY,
-    ORANGE,
-    VALUE_MARGIN,
-    Chart,
-    Spec,
-    chart_of,
-    finished,
-)
+from topout.report.charts.theme import BLUE, GREY, ORANGE, VALUE_MARGIN, Spec, chart_of, finished
+from topout.report.document import Chart
 from topout.report.profile.rows import GAP, rate_name, short_name
 from topout.report.profile.timeline import timeline_chart
 from topout.report.roofline.hierarchical import ROOFLINE_CAPTION, hierarchical_roofline

@@ -7,7 +7,8 @@ from topout.cost.roofs import RooflinePoint, roofs_of
 from topout.errors import InputError
 from topout.records import Hardware, PhaseResult
 from topout.records.run import RunReport, RunResult
-from topout.report.charts.theme import BLUE, ORANGE, Chart, Spec, chart_of, finished
+from topout.report.charts.theme import BLUE, ORANGE, Spec, chart_of, finished
+from topout.report.document import Chart
 from topout.report.phase_rates import PHASES, Phase, sample_tokens_per_s
 from topout.report.roofline.hierarchical import hierarchical_roofline
 
@@ -35,7 +36,7 @@ def run_roofline(report: RunReport, hardware: Hardware) -> Spec | None:
     """Prefill and decode of both ways under the roofs; None where a roof is missing."""
     points = [
         point
-        for result in results_of(report)
+        for result in report.results
         for point in (
             _point(result, "prefill", result.prefill, hardware),
             _point(result, "decode", result.decode, hardware),
@@ -45,12 +46,6 @@ def run_roofline(report: RunReport, hardware: Hardware) -> Spec | None:
         return hierarchical_roofline(hardware, points, dtype=report.workload.dtype)
     except InputError:
         return None
-
-
-def results_of(report: RunReport) -> list[RunResult]:
-    """PyTorch's own, and what was in its place where it was timed."""
-    swapped = report.gemm.result if report.gemm is not None else None
-    return [report.result, *([swapped] if swapped is not None else [])]
 
 
 def _point(result: RunResult, name: str, phase: PhaseResult, hardware: Hardware) -> RooflinePoint:
@@ -68,7 +63,7 @@ def _point(result: RunResult, name: str, phase: PhaseResult, hardware: Hardware)
 
 def runs_chart(report: RunReport, phase: Phase) -> Spec:
     """Tokens/s of each run as a dot, a row per way to multiply, with a tick at the median."""
-    results = results_of(report)
+    results = report.results
     rows = [
         {"name": result.name, "rate": rate, "figure": f"{units.significant(rate, 4)} tokens/s"}
         for result in results

@@ -1,7 +1,7 @@
 """The charts of a trace, each a Vega-Lite spec with a title and a caption."""
 
 from topout.records import TraceReport
-from topout.report.charts.theme import Chart
+from topout.report.document import Chart
 from topout.report.trace.memory_chart import memory_chart
 from topout.report.trace.time_charts import time_charts
 from topout.report.trace.transfer_chart import transfer_chart

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from topout import units
 from topout.records import GroupChange, TraceDiff
-from topout.report.charts.theme import Chart
+from topout.report.document import Chart
 from topout.report.page import Tile, render_page, unbroken
 from topout.report.trace.diff_chart import change_chart
 from topout.report.trace.diff_rows import (

@@ -7,7 +7,8 @@ import altair as alt
 
 from topout import units
 from topout.records import DeviceTime, MemoryPoint
-from topout.report.charts.theme import BLUE, GREEN, ORANGE, PINK, Chart, chart_of, finished
+from topout.report.charts.theme import BLUE, GREEN, ORANGE, PINK, chart_of, finished
+from topout.report.document import Chart
 from topout.report.trace.bars import choice_words, chosen, legend_columns, time_unit
 from topout.report.trace.words import device_labels
 

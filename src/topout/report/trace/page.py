@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from topout import units
 from topout.records import TraceReport
-from topout.report.charts.theme import Chart
+from topout.report.document import Chart
 from topout.report.page import Tile, render_page, unbroken
 from topout.report.trace.charts import trace_charts
 from topout.report.trace.grid import MOST_COLUMNS, Grid, Measure, device_grid, every_device

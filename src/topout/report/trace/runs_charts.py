@@ -2,7 +2,7 @@
 
 from topout import units
 from topout.records import TraceRuns
-from topout.report.charts.theme import Chart
+from topout.report.document import Chart
 from topout.report.trace.bars import GREY_PALE, Bar, choice_words, chosen, stacked_bars
 from topout.report.trace.measures import names_by_total
 from topout.report.trace.runs_rows import device_rows

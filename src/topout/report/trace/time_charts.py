@@ -4,17 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from topout import units
 from topout.records import DeviceTime
-from topout.report.charts.theme import (
-    AMBER,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    RUNG_COLOURS,
-    SKY,
-    Chart,
-)
+from topout.report.charts.theme import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, RUNG_COLOURS, SKY
+from topout.report.document import Chart
 from topout.report.trace.bars import GREY_FAINT, GREY_PALE, Bar, choice_words, chosen, stacked_bars
 from topout.report.trace.measures import IDLE_CAUSES, names_by_total
 from topout.report.trace.words import device_labels

@@ -6,7 +6,8 @@ import altair as alt
 
 from topout import units
 from topout.records import Communication, Transfer
-from topout.report.charts.theme import BLUE, GREY, Chart, chart_of, finished
+from topout.report.charts.theme import BLUE, GREY, chart_of, finished
+from topout.report.document import Chart
 from topout.report.trace.rows import places_of
 from topout.report.trace.words import HOST, place_label
 

@@ -2,7 +2,8 @@
 
 from topout import units
 from topout.records import CollectiveTime, Communication
-from topout.report.charts.theme import BLUE, GREY, ORANGE, Chart
+from topout.report.charts.theme import BLUE, GREY, ORANGE
+from topout.report.document import Chart
 from topout.report.trace.bars import Bar, stacked_bars
 
 _MOST = 12  # collectives; the shorter ones are one more bar

@@ -15,11 +15,11 @@ from topout.report.charts.theme import (
     PINK,
     RUNG_COLOURS,
     VALUE_MARGIN,
-    Chart,
     Spec,
     chart_of,
     finished,
 )
+from topout.report.document import Chart
 from topout.report.train.rows import rank_name
 from topout.report.train.words import PARTS, ranks_name
 

@@ -8,14 +8,15 @@ from rich.console import Console
 
 from topout.records import Doubt
 from topout.records.run import RunReport
-from topout.report.run.table import run_table
+from topout.report import describe
+from topout.report.to_terminal import to_terminal
 
 from .example_run import MARKUP, example_run, failed_run, swapped_run
 
 
 def shown(report: RunReport, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(run_table(report))
+    console.print(to_terminal(describe(report)))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
 

@@ -13,7 +13,7 @@ from topout.records import (
 )
 from topout.records.run import GemmSwap, ProductCounts, RunReport, RunResult
 
-from .example_climb import MARKUP, example_climb, example_machine
+from ..example_climb import MARKUP, example_climb, example_machine
 
 __all__ = ["MARKUP", "example_run", "failed_run", "swapped_run"]
 PROMPT_LEN, NEW_TOKENS = 256, 128

@@ -1,0 +1,261 @@
+"""A report described once: its parts, in the order of reading, for every form it is shown in.
+
+Each verb makes its `Document` in `report/<verb>/document.py`; `to_terminal`, `to_html` and
+`to_markdown` render any of them. Nothing here knows a verb, a terminal or a browser.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from topout.records import Doubt, Record
+
+Only = Literal["page", "terminal"] | None
+"""The one form in which a part is shown; None for all. Markdown shows what a terminal shows."""
+
+Style = Literal[
+    "",
+    "best",
+    "soft",
+    "kept",
+    "rejected",
+    "skipped",
+    "failed",
+    "memory",
+    "compute",
+    "overhead",
+    "communication",
+]
+"""What a cell or row means; each renderer has its own look for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure or name with what qualifies it."""
+
+    value: str
+    below: str = ""  # on lines of their own: a spread, an interval, shapes
+    style: Style = ""
+    short: str = ""  # takes the place of `value` where space is short
+    link: str = ""  # an anchor "#…" of the page, or a web address
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The head of a column: figures stand right and are never broken, text stands left."""
+
+    title: str  # may have line breaks
+    text: bool = False
+    only: Only = None
+    from_width: int = 0  # the narrowest terminal, in characters, that shows it
+    below_width: int = 0  # the terminal width from which others take its place; 0 for none
+    least: int = 0  # characters that a terminal leaves it
+    addresses: bool = False  # web addresses in it are links of the page
+
+    def on_terminal(self, width: int) -> bool:
+        """Whether a terminal of `width` characters shows it."""
+        fits = width >= self.from_width and not (self.below_width and width >= self.below_width)
+        return self.only != "page" and fits
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Cells under all columns, shown or not; a `heading` has one cell, which spans them."""
+
+    cells: Sequence[Cell | str]
+    kind: Literal["", "heading", "total"] = ""
+    style: Style = ""
+    verdict: Cell | None = None  # with `note`: the judgement and the reason for it
+    note: str = ""
+
+    def cell(self, index: int) -> Cell:
+        """The cell under a column; an empty one where the row is shorter."""
+        found = self.cells[index] if index < len(self.cells) else ""
+        return Cell(found) if isinstance(found, str) else found
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns; the first column names the rows."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    title: str = ""
+    note: str = ""
+    side_by_side: bool = False  # a column for each thing compared: too many are cut into tables
+    most: int | None = None  # rows on a terminal; the page has all
+    only: Only = None
+    notes_title: str = "Reason"  # over the verdicts and notes of the rows
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Pairs of name and value."""
+
+    pairs: Sequence[tuple[str, str]]
+    title: str = ""
+    only: Only = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A sentence or several."""
+
+    text: str
+    style: Literal["", "strong", "note", "failed"] = ""
+    only: Only = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """Sentences in a list."""
+
+    sentences: Sequence[str]
+    title: str = ""
+    only: Only = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """Reasons to trust the figures less, each with its remedy."""
+
+    doubts: Sequence[Doubt]
+    title: str = ""
+    only: Only = None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Fields that are None, with the reason."""
+
+    reasons: Mapping[str, str]
+    title: str = "Not measured"
+    only: Only = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Words of the report with their meanings."""
+
+    pairs: Sequence[tuple[str, str]]
+    title: str = ""
+    only: Only = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart with the words around it; `key` is its name in files and in the page."""
+
+    key: str
+    title: str
+    caption: str
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Charts, drawn only where they are shown."""
+
+    draw: Callable[[], Sequence[Chart]]
+    titled: bool = True  # False where the title of the section says it
+    only: Only = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An SVG drawn only where it is shown; the drawing escapes the text in it."""
+
+    draw: Callable[[], str]
+    key: str = ""
+    only: Only = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Parts under a title."""
+
+    title: str
+    parts: Sequence["Part"]
+    key: str = ""  # the anchor on the page; default: made of the title
+    about: str = ""  # beside the title
+    card: bool = False  # set apart from its neighbours
+    folded: bool | None = None  # can be opened and closed on the page; True is closed
+    columns: bool = False  # parts beside each other where there is room
+    only: Only = None
+
+    @property
+    def anchor(self) -> str:
+        """The name of the section's place on the page."""
+        return self.key or re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+Part = Table | Facts | Paragraph | Bullets | Doubts | Absent | Terms | Figures | Picture | Section
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One large figure with its name above and what qualifies it below."""
+
+    name: str
+    value: str
+    interval: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole report of one record.
+
+    Findings and doubts stand at the top of a page and at the end of what a terminal shows, which
+    is what stays in view.
+    """
+
+    record: Record
+    title: str
+    about: str  # what it is of, in a sentence without a full stop
+    parts: Sequence[Part]
+    headlines: Sequence[str] = ()  # the result, the most important sentence first
+    tiles: Sequence[Tile] = ()
+    findings: Sequence[str] = ()
+    doubts: Sequence[Doubt] = ()
+    absent: Absent = field(default_factory=lambda: Absent({}))
+    terms: Sequence[tuple[str, str]] = ()  # how to read it
+    data_note: str = "All figures, as JSON, are inside this page."
+
+
+def shown_parts(parts: Iterable[Part], form: Literal["page", "terminal"]) -> Iterator[Part]:
+    """The parts that a form shows, without those that have nothing in them."""
+    return (part for part in parts if part.only in (None, form) and _holds(part, form))
+
+
+def _holds(part: Part, form: Literal["page", "terminal"]) -> bool:
+    match part:
+        case Section():
+            return any(True for _ in shown_parts(part.parts, form))
+        case Table():
+            return bool(part.rows)
+        case Facts() | Terms():
+            return bool(part.pairs)
+        case Bullets():
+            return bool(part.sentences)
+        case Doubts():
+            return bool(part.doubts)
+        case Absent():
+            return bool(part.reasons)
+        case Paragraph():
+            return bool(part.text)
+        case Figures() | Picture():
+            return True
+
+
+# Control characters but the line feed, marks that reverse the direction of what follows, and
+# lone surrogates: names come from files, and a terminal or page would obey them.
+_OBEYED = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """The text with each character that a terminal or browser would obey replaced by U+FFFD."""
+    return _OBEYED.sub("\ufffd", text)
