@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Whole climbs, whose verdicts come from times: they run alone, the others two files at once.
-TIMED := tests/rungs/test_climb.py
+TIMED := tests/verbs/test_climb.py
 
 .PHONY: climb test kernels-test kernels-bench check lint install clean figures
 

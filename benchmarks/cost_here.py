@@ -84,8 +84,8 @@ def cases(decoder: Any, vocab_size: int, tokens: int) -> list[tuple[str, Any]]:
     """The compiled steps at one length, compiled and warmed up."""
     import torch
 
+    from topout.generation.steps import DecoderSteps
     from topout.rungs.compile import CompiledSteps
-    from topout.rungs.steps import DecoderSteps
 
     plain = DecoderSteps(decoder, 1, tokens)
     steps = CompiledSteps(plain)

@@ -21,14 +21,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from topout.generation.build import build_session
+from topout.generation.session import Session
 from topout.machine.describe import describe
 from topout.machine.probe import BandwidthProbe
 from topout.measure.stats import paired_ratio
 from topout.models.source import ModelSource, resolve_model
 from topout.records import WorkloadSummary
-from topout.rungs.build_session import build_session
 from topout.rungs.rung import Build
-from topout.rungs.session import Session
 
 RESULTS = Path(__file__).parent / "results"
 EAGER, COMPILED = ["static_cache"], ["static_cache", "compile", "generate_gemv"]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import topout
-from tests.rungs.small_models import SMALL_GPT2, write_model
+from tests.models.small_models import SMALL_GPT2, write_model
 from topout.cli import main
 from topout.machine.describe import describe
 from topout.records import MachineReport, decode

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from topout.errors import TopoutError
     from topout.gemm.request import GemmRequest
+    from topout.generation.run_request import RunRequest
+    from topout.ladder.request import ClimbRequest
     from topout.machine.report import report_machine
     from topout.models.load import (
         load_decoder,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     )
     from topout.models.trainable import load_trainable
     from topout.profiling.request import ProfileRequest
+    from topout.quantization.swap_linears import swap_linears
     from topout.records import (
         Ceilings,
         Climb,
@@ -37,13 +40,10 @@ if TYPE_CHECKING:
         read,
         write,
     )
-    from topout.rungs.climb import climb, resume
-    from topout.rungs.request import ClimbRequest
     from topout.rungs.rung import Rung
-    from topout.rungs.swap_linears import swap_linears
-    from topout.running.request import RunRequest
     from topout.train.request import TrainRequest
     from topout.verbs.check_count import check_count
+    from topout.verbs.climb import climb, resume
     from topout.verbs.compare_gemms import compare_gemms
     from topout.verbs.cost_request import CostRequest
     from topout.verbs.list_layers import list_layers
@@ -115,9 +115,9 @@ _HOMES = {
     "resolve_model": "topout.models.load",
     "resolve_source": "topout.models.load",
     "load_trainable": "topout.models.trainable",
-    "climb": "topout.rungs.climb",
-    "resume": "topout.rungs.climb",
-    "ClimbRequest": "topout.rungs.request",
+    "climb": "topout.verbs.climb",
+    "resume": "topout.verbs.climb",
+    "ClimbRequest": "topout.ladder.request",
     "Rung": "topout.rungs.rung",
     "check_count": "topout.verbs.check_count",
     "GemmRequest": "topout.gemm.request",
@@ -130,10 +130,10 @@ _HOMES = {
     "profile": "topout.verbs.profile_callable",
     "profile_model": "topout.verbs.profile_model",
     "report_cost": "topout.verbs.report_cost",
-    "RunRequest": "topout.running.request",
+    "RunRequest": "topout.generation.run_request",
     "run_model": "topout.verbs.run_model",
     "save_machine": "topout.verbs.save_machine",
-    "swap_linears": "topout.rungs.swap_linears",
+    "swap_linears": "topout.quantization.swap_linears",
     "TrainRequest": "topout.train.request",
     "compare_runs": "topout.verbs.trace_runs",
     "train_model": "topout.verbs.train_model",

@@ -6,17 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.one_thread import one_thread
 from topout.errors import CompilerError
 from topout.kernels.build import find_compiler
 
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from a second thread, which would spin while it waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["inductor", "one_thread"]
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import time
 
 from torch import Tensor, nn
 
+from topout.generation.session import GeneratedRun, Session
 from topout.models.decoder import Decoder
 from topout.rungs.rung import Build, Rung
-from topout.rungs.session import GeneratedRun, Session
 
 
 class Copy(Rung):

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import torch
 
+from tests.generation.tiny_builds import build_of
 from tests.models.tiny import GPT2, make_source
 from topout.cost.predict import Expectation
 from topout.rungs.bf16 import Bf16
-
-from .tiny_builds import build_of
 
 
 def test_it_loads_everything_in_bf16(tmp_path: Path) -> None:

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.generation.tiny_builds import build_of
 from tests.models.tiny import GPT2, make_source, make_tokens
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
+from topout.generation.steps import DecoderSteps
 from topout.kernels import build as kernel_build
 from topout.models.load import load_decoder
 from topout.rungs.compile import Compile, CompiledSteps, compile_mode, plain_copy
-from topout.rungs.steps import DecoderSteps
-
-from .tiny_builds import build_of
 
 
 def test_compiled_steps_equal_eager_steps(tmp_path: Path, inductor: None) -> None:

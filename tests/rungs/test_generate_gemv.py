@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.generation.tiny_builds import build_of
 from tests.models.tiny import GPT2, GROUPED, MISTRAL, QWEN3, Fields, make_source, make_tokens
 from topout.models.decoder import Decoder, StaticCache
 from topout.models.load import load_decoder
@@ -18,8 +19,6 @@ from topout.rungs.generate_gemv import (
     few_rows_product,
     most_rows,
 )
-
-from .tiny_builds import build_of
 
 N, K = 24, 40
 

@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.generation.tiny_builds import MODELS, build_of, session_of, source_of
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
+from topout.generation.session import DecoderSession
+from topout.generation.verify import make_reference, verify
 from topout.kernels import build as kernel_build
-from topout.rungs.native_layers import NATIVE_FORMATS, NativeLinear
+from topout.quantization.native_layers import NATIVE_FORMATS, NativeLinear
 from topout.rungs.native_linear import NativeLinearRung
 from topout.rungs.registry import find_rung, rung_names, stack_with
-from topout.rungs.session import DecoderSession
-from topout.rungs.verify import make_reference, verify
-
-from .tiny_builds import MODELS, build_of, session_of, source_of
 
 NAMES = [f"native_linear_{name}" for name in NATIVE_FORMATS]
 # The loss that a format may add on a tiny model, whose weights are few and all matter.

@@ -7,21 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.generation.tiny_builds import LONG_GPT2, MODELS, build_of, session_of, source_of
 from tests.models.tiny import make_source
+from topout.generation.session import DecoderSession
+from topout.generation.verify import make_reference, verify
 from topout.models.decoder import Decoder
 from topout.models.load import load_decoder
 from topout.models.source import ModelSource
+from topout.quantization.rounding import linear_layers, quantize_per_channel
 from topout.rungs.generate_gemv import GenerateGemv, most_rows
-from topout.rungs.quantization import linear_layers, quantize_per_channel
 from topout.rungs.quantize_weights_int8 import (
     QuantizeWeightsInt8,
     WeightOnlyInt8Linear,
 )
 from topout.rungs.rung import memory_bytes_of
-from topout.rungs.session import DecoderSession
-from topout.rungs.verify import make_reference, verify
-
-from .tiny_builds import LONG_GPT2, MODELS, build_of, session_of, source_of
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tests.generation.tiny_builds import build_of
 from tests.models.tiny import GPT2, make_source
 from topout.cost.predict import Expectation
+from topout.generation.sampling import Sampling
+from topout.generation.steps import DecoderSteps
 from topout.models.load import load_decoder
 from topout.rungs.rung import Rung, memory_bytes_of
-from topout.rungs.sampling import Sampling
-from topout.rungs.steps import DecoderSteps
-
-from .tiny_builds import build_of
 
 
 class Nothing(Rung):

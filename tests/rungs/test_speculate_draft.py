@@ -8,16 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.generation.tiny_builds import LONG_GPT2, MODELS, build_of, source_of
 from tests.models.tiny import make_source
 from topout.cost.predict import Expectation
+from topout.generation.sampling import Sampling
+from topout.generation.steps import DecoderSteps
 from topout.models.decoder import Decoder
 from topout.models.load import load_decoder
 from topout.models.source import ModelSource
-from topout.rungs.sampling import Sampling
 from topout.rungs.speculate_draft import DraftProposer, SpeculateDraft
-from topout.rungs.steps import DecoderSteps
-
-from .tiny_builds import LONG_GPT2, MODELS, build_of, source_of
 
 CPU = torch.device("cpu")
 COUNT = 4

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.generation.tiny_builds import build_of, source_of
 from topout.cost.predict import Expectation
 from topout.rungs.speculate_lookup import (
     LONGEST_NGRAM,
@@ -14,8 +15,6 @@ from topout.rungs.speculate_lookup import (
     NgramIndex,
     SpeculateLookup,
 )
-
-from .tiny_builds import build_of, source_of
 
 # Few different tokens, so that n-grams come again.
 texts = st.lists(st.integers(0, 3), min_size=1, max_size=40)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
+from tests.generation.tiny_builds import build_of, session_of
 from tests.models.tiny import GPT2, make_source
+from topout.generation.session import DecoderSession
 from topout.rungs.registry import find_rung
-from topout.rungs.session import DecoderSession
 from topout.rungs.static_cache import StaticCacheRung
-
-from .tiny_builds import build_of, session_of
 
 
 def test_it_takes_back_what_the_baseline_costs(tmp_path: Path) -> None:

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.generation.tiny_builds import MODELS, build_of, session_of, source_of
 from tests.models.tiny import GPT2, make_source, make_tokens
 from topout.cost.predict import Expectation
+from topout.generation.sampling import Sampling
+from topout.generation.verify import chi_square_p_value
 from topout.models.load import load_transformers
 from topout.models.source import ModelSource
-from topout.rungs.sampling import Sampling
 from topout.rungs.transformers_eager import TransformersEager, TransformersSession
-from topout.rungs.verify import chi_square_p_value
-
-from .tiny_builds import MODELS, build_of, session_of, source_of
 
 
 @pytest.fixture(scope="module", params=list(MODELS))

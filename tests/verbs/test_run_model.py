@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from topout.errors import CompilerError, InputError, UnknownNameError
+from topout.generation.run_request import RunRequest
 from topout.records import PairedRatio, RunReport, read
-from topout.running.request import RunRequest
-from topout.running.timing import LONG_S, FixedPairs
 from topout.verbs.run_model import run_model
+from topout.verbs.run_timing import LONG_S, FixedPairs
 
 from .example_sources import own_source
 from .run_machine import plain_ceilings

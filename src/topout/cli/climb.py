@@ -45,12 +45,12 @@ def climb(
     json: JsonOption = None,
 ) -> None:
     """What makes it faster, by how much, and is the output still right?"""
+    from topout.ladder.request import ClimbRequest
     from topout.models.known import DEFAULT_MODEL
     from topout.progress import progress_bar
-    from topout.rungs.climb import Interrupted, UnsavedError
-    from topout.rungs.climb import climb as climb_ladder
-    from topout.rungs.climb import resume as resume_ladder
-    from topout.rungs.request import ClimbRequest
+    from topout.verbs.climb import Interrupted, UnsavedError
+    from topout.verbs.climb import climb as climb_ladder
+    from topout.verbs.climb import resume as resume_ladder
 
     request = ClimbRequest(
         model=model or DEFAULT_MODEL,

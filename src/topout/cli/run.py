@@ -39,9 +39,9 @@ def run(
     json: JsonOption = None,
 ) -> None:
     """How fast is it now? And with another matrix product in PyTorch's place?"""
+    from topout.generation.run_request import RunRequest
     from topout.models.known import DEFAULT_MODEL
     from topout.progress import progress_bar
-    from topout.running.request import RunRequest
     from topout.verbs.run_model import run_model
 
     request = RunRequest(
@@ -81,9 +81,9 @@ def _show(record: Any, json: str | None) -> None:
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
+    from topout.generation.hardware import hardware_of_run
     from topout.report import describe
     from topout.report.to_html import to_html
-    from topout.running.hardware import hardware_of_run
 
     page = to_html(describe(record, hardware=hardware_of_run(record)))
     save_page(page, folder, report)

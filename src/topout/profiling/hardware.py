@@ -1,9 +1,9 @@
 """The machine of a profile as the roofline draws it: the ceilings of as many threads."""
 
 from topout.errors import InputError
+from topout.generation.hardware import ceilings_up_to
 from topout.machine.catalog.measured import hardware_of
 from topout.records import Ceilings, Hardware, Machine, ProfileReport
-from topout.running.hardware import ceilings_up_to
 
 
 def roofs_for(machine: Machine, ceilings: Ceilings | None, threads: int) -> Hardware | None:

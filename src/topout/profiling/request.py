@@ -6,11 +6,11 @@ from typing import Literal
 import msgspec
 
 from topout.errors import InputError, OutputError
+from topout.generation.run_request import BACKENDS, Backend
+from topout.ladder.request import ClimbRequest
 from topout.models.config import ModelConfig
 from topout.models.source import ModelSource
 from topout.records import Dtype, WorkloadSummary
-from topout.rungs.request import ClimbRequest
-from topout.running.request import BACKENDS, Backend
 
 PhaseChoice = Literal["both", "prefill", "decode"]
 PHASE_CHOICES: tuple[PhaseChoice, ...] = ("both", "prefill", "decode")

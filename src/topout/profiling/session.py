@@ -7,12 +7,12 @@ from typing import Self
 
 import msgspec
 
+from topout.generation.session_process import worker_environment
 from topout.measure.worker import Worker
 from topout.profiling.phases import Timed
 from topout.profiling.runs import CapturedRun, PlainRun
 from topout.progress import Notify
 from topout.records import Count, ElapsedTime
-from topout.rungs.worker_process import worker_environment
 
 WORKER_MODULE = "topout.profiling.worker"
 TIMEOUT_S = 900.0  # of one answer

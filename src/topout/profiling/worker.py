@@ -11,12 +11,12 @@ import msgspec
 import torch
 from safetensors.torch import load_file
 
+from topout.generation.build import build_session, module_of
+from topout.generation.session import Session
+from topout.ladder.worker import Preparation, make_build
 from topout.measure.memory import begin_peak, peak_rss_bytes
 from topout.measure.worker import serve
 from topout.profiling.runs import run_captured, run_counted, run_plain
-from topout.rungs.build_session import build_session, module_of
-from topout.rungs.session import Session
-from topout.rungs.worker import Preparation, make_build
 from topout.trace.capture import Phases
 
 

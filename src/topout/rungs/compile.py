@@ -5,9 +5,9 @@ from torch import Tensor
 
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
+from topout.generation.steps import DecoderSteps, Steps
 from topout.models.decoder import Decoder, StaticCache
 from topout.rungs.rung import Build, Rung
-from topout.rungs.steps import DecoderSteps, Steps
 
 
 class Compile(Rung):

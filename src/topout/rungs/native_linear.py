@@ -5,9 +5,9 @@ from typing import ClassVar
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
 from topout.models.decoder import Decoder
+from topout.quantization.checkpoint import load_or_quantize
+from topout.quantization.native_layers import NATIVE_FORMATS, NativeName, swap_decoder_layers
 from topout.records import OutputClass
-from topout.rungs.native_layers import NATIVE_FORMATS, NativeName, swap_decoder_layers
-from topout.rungs.quantized_checkpoint import load_or_quantize
 from topout.rungs.rung import Build, Rung
 
 

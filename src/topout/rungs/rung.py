@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from topout.cost.predict import Expectation
+from topout.generation.sampling import Sampling
 from topout.models.load import ModelSource
 from topout.records import OutputClass, WorkloadSummary
-from topout.rungs.sampling import Sampling
 
 if TYPE_CHECKING:
+    from topout.generation.session import Session
+    from topout.generation.steps import Steps
     from topout.models.decoder import Decoder
-    from topout.rungs.session import Session
-    from topout.rungs.steps import Steps
 
 MOST_PROPOSED_TOKENS = 4  # per verification pass, of any rung that speculates
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from topout.cost.predict import Expectation
+from topout.generation.sampling import Sampling, draw
+from topout.generation.session import DecoderSession, Session
+from topout.generation.speculation import SpeculativeSession, no_room, not_one_sequence
+from topout.generation.steps import DecoderSteps, PlainPrefill, Steps
 from topout.models.load import load_decoder
 from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung, memory_bytes_of
-from topout.rungs.sampling import Sampling, draw
-from topout.rungs.session import DecoderSession, Session
-from topout.rungs.speculation import SpeculativeSession, no_room, not_one_sequence
-from topout.rungs.steps import DecoderSteps, PlainPrefill, Steps
 
 PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from topout.cost.predict import Expectation
+from topout.generation.session import DecoderSession, Session
+from topout.generation.speculation import SpeculativeSession, no_room, not_one_sequence
 from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung
-from topout.rungs.session import DecoderSession, Session
-from topout.rungs.speculation import SpeculativeSession, no_room, not_one_sequence
 
 PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
 LONGEST_NGRAM = 3

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from topout.cost.predict import Expectation
+from topout.generation.sampling import Sampling
+from topout.generation.session import GeneratedRun, wait_for
 from topout.rungs.rung import Build, Rung, memory_bytes_of
-from topout.rungs.sampling import Sampling
-from topout.rungs.session import GeneratedRun, wait_for
 
 
 class TransformersEager(Rung):

@@ -10,12 +10,12 @@ from topout.cost.hardware_times import HardwareTimes
 from topout.cost.measured_times import MeasuredTimes
 from topout.cost.op_time import OpTimer
 from topout.errors import InputError
+from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
 from topout.machine.catalog import find_hardware, hardware_of
 from topout.machine.ceilings import cached_ceilings, load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.models.architecture import Architecture
 from topout.records import Ceilings, Hardware, Machine, Rates
-from topout.rungs.rates import RatesRequest, cached_rates, load_or_measure_rates
 
 HERE = "here"
 # Overheads are measured on these: the architecture with the model's own kind of block.

@@ -8,7 +8,10 @@ from pathlib import Path
 import msgspec
 
 from topout.errors import InputError
+from topout.generation.build import STATIC_CACHE
+from topout.generation.texts import cut_texts
 from topout.kernels.cache import writable_cache_folder
+from topout.ladder.worker import Preparation
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.measure.checks import load_doubts
@@ -26,10 +29,7 @@ from topout.profiling.worker import ProfilePreparation
 from topout.progress import Notify
 from topout.records import Ceilings, Count, Doubt, Machine, ProfileReport, WorkloadSummary
 from topout.run_folder import RunFolder
-from topout.rungs.build_session import STATIC_CACHE
-from topout.rungs.climb import model_choice, model_summary
-from topout.rungs.texts import cut_texts
-from topout.rungs.worker import Preparation
+from topout.verbs.climb import model_choice, model_summary
 
 _SCORED_TOKENS = 1  # of the text's windows, which nothing is verified on
 

@@ -7,7 +7,12 @@ import time
 import msgspec
 
 from topout.errors import InputError
+from topout.generation.build import STATIC_CACHE
+from topout.generation.placement import phase_ratios
+from topout.generation.run_request import RunRequest
+from topout.generation.texts import cut_texts
 from topout.kernels.cache import writable_cache_folder
+from topout.ladder.worker import Preparation
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.measure.checks import FEW_SAMPLES, load_doubts, sample_doubts
@@ -18,16 +23,11 @@ from topout.progress import Notify
 from topout.records import Ceilings, Doubt, Machine, RunSample, WorkloadSummary
 from topout.records.run import GemmSwap, RunReport, RunResult
 from topout.run_folder import RunFolder
-from topout.rungs.build_session import STATIC_CACHE
-from topout.rungs.climb import model_choice, model_summary
-from topout.rungs.placement import phase_ratios
-from topout.rungs.texts import cut_texts
-from topout.rungs.worker import Preparation
-from topout.running.findings import run_findings
-from topout.running.placement import place_run
-from topout.running.request import RunRequest
-from topout.running.timing import TimedModel
-from topout.running.worker import RunPreparation
+from topout.verbs.climb import model_choice, model_summary
+from topout.verbs.run_findings import run_findings
+from topout.verbs.run_placement import place_run
+from topout.verbs.run_timing import TimedModel
+from topout.verbs.run_worker import RunPreparation
 
 PYTORCH = "pytorch"
 _QUICK_TOKENS = 17  # timed of a generation; the first of them comes out of prefill

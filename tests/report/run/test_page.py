@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from topout.generation.hardware import hardware_of_run
 from topout.records.run import RunReport
 from topout.report import describe
 from topout.report.to_html import to_html
-from topout.running.hardware import hardware_of_run
 
 from ..browser import drawn, needs_browser, opened
 from ..html_page import Page, external_loads

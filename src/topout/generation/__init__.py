@@ -1,0 +1,1 @@
+"""A model that generates: session, steps, the worker it lives in, verification, placement."""

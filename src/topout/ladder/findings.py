@@ -1,0 +1,100 @@
+"""What a climb found, in sentences with the figures behind them."""
+
+from topout import units
+from topout.ladder.candidate import label_of
+from topout.records import Climb, PhaseResult, RungResult
+
+
+def climb_findings(climb: Climb) -> list[str]:
+    """Sentences about the baseline, the best rung, the room left and the predictions."""
+    rungs = {label_of(rung.stack): rung for rung in climb.rungs if rung.decode is not None}
+    baseline = rungs.get(climb.baseline)
+    if baseline is None:
+        return []
+    findings = [_decode_finding("the baseline", baseline), _prefill_finding(baseline)]
+    best = rungs.get(climb.best or "")
+    if best is not None and best is not baseline:
+        findings.append(_decode_finding(label_of(best.stack), best))
+        findings.append(_room_finding(best))
+    findings += [_speculation_finding(rung) for rung in climb.rungs if rung.tokens_per_pass]
+    findings += _misprediction_findings(climb)
+    return [finding for finding in findings if finding]
+
+
+def _decode_finding(name: str, rung: RungResult) -> str:
+    assert rung.decode is not None
+    decode = rung.decode
+    per_token = units.seconds(decode.time_s.median)
+    memory_s = _memory_s(decode)
+    bandwidth = units.bytes_per_s(decode.ceiling_bytes_per_s)
+    if decode.bound == "memory":
+        return (
+            f"Decode of {name} is memory-bound: a token takes {per_token}, of which "
+            f"{units.seconds(memory_s)} are needed to read {units.si(decode.bytes, 'B')} at the "
+            f"{bandwidth} that were measured (MBU {units.percent(decode.mbu_of_ceiling)})."
+        )
+    if decode.bound == "compute":
+        return (
+            f"Decode of {name} is compute-bound: a token takes {per_token} at "
+            f"{units.percent(decode.mfu_of_ceiling)} of the measured FLOP/s."
+        )
+    spent = decode.time_s.median - memory_s
+    return (
+        f"Decode of {name} is overhead-bound: {units.seconds(spent)} of {per_token} per token are "
+        f"spent beyond reading {units.si(decode.bytes, 'B')} at the measured {bandwidth}: "
+        f"in calls, small ops and slow kernels (MBU {units.percent(decode.mbu_of_ceiling)})."
+    )
+
+
+def _prefill_finding(rung: RungResult) -> str:
+    if rung.prefill is None:
+        return ""
+    prefill = rung.prefill
+    return (
+        f"Prefill of the baseline is {prefill.bound}-bound: "
+        f"{units.si(prefill.flops / prefill.time_s.median, 'FLOP/s')} are "
+        f"{units.percent(prefill.mfu_of_ceiling)} of what this machine reaches in that type."
+    )
+
+
+def _room_finding(best: RungResult) -> str:
+    """How far the best rung is from the limit of its own bytes and FLOPs."""
+    assert best.decode is not None
+    limit_s = max(_memory_s(best.decode), _compute_s(best.decode))
+    room = best.decode.time_s.median / limit_s
+    return (
+        f"At the measured ceilings a token of {label_of(best.stack)} would take "
+        f"{units.seconds(limit_s)}: {units.times(room)} of room is left in decode."
+    )
+
+
+def _speculation_finding(rung: RungResult) -> str:
+    return (
+        f"{label_of(rung.stack)} yields {rung.tokens_per_pass:.2f} tokens per pass of the model."
+        if rung.tokens_per_pass
+        else ""
+    )
+
+
+def _misprediction_findings(climb: Climb) -> list[str]:
+    """Where prediction and measurement part, the rung and the phase that did."""
+    findings = []
+    for rung in climb.rungs:
+        for name, phase in (("prefill", rung.prefill), ("decode", rung.decode)):
+            if phase is None or phase.predicted_time_s is None or rung.status != "kept":
+                continue
+            ratio = phase.time_s.median / phase.predicted_time_s
+            if not 0.6 < ratio < 1.67:
+                findings.append(
+                    f"{name.capitalize()} of {label_of(rung.stack)} takes {units.times(ratio)} "
+                    f"what was predicted: the cost model misses something there."
+                )
+    return findings
+
+
+def _memory_s(phase: PhaseResult) -> float:
+    return phase.bytes / phase.ceiling_bytes_per_s if phase.ceiling_bytes_per_s else 0.0
+
+
+def _compute_s(phase: PhaseResult) -> float:
+    return phase.flops / phase.ceiling_flops_per_s if phase.ceiling_flops_per_s else 0.0

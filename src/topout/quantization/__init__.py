@@ -1,0 +1,1 @@
+"""Weights in fewer bits: how they are rounded, saved, and multiplied by native layers."""

@@ -1,0 +1,267 @@
+"""`topout climb`: from a request to a finished ladder."""
+
+import datetime
+import importlib.metadata
+from pathlib import Path
+
+import msgspec
+
+from topout.cost.predict import Context
+from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
+from topout.generation.texts import Texts, cut_texts
+from topout.kernels.cache import writable_cache_folder
+from topout.ladder.climb_folder import ClimbFolder
+from topout.ladder.rates import RatesRequest, load_or_measure_rates
+from topout.ladder.request import ClimbRequest
+from topout.ladder.walk import Ladder, LadderSetup, Notify
+from topout.ladder.worker import ModelChoice, Preparation
+from topout.machine.ceilings import load_or_measure_ceilings
+from topout.machine.describe import describe
+from topout.measure.checks import load_doubts
+from topout.measure.runner import StoppingRule
+from topout.models.known import DRAFTS, bundled_folder
+from topout.models.load import ModelSource, resolve_model
+from topout.records import Climb, Machine, ModelSummary, WorkloadSummary
+from topout.rungs.compile import Compile
+from topout.rungs.native_linear import NativeLinearRung
+from topout.rungs.registry import select_rungs
+from topout.rungs.rung import Rung
+
+SCORED_TOKENS = 64  # of a window, at most: each is a pass of the model
+
+
+class Interrupted(KeyboardInterrupt):
+    """A climb was interrupted; what was finished is in `climb` and `folder`."""
+
+    def __init__(self, climb: Climb | None, folder: ClimbFolder) -> None:
+        self.climb = climb
+        self.folder = folder
+        super().__init__()
+
+
+class UnsavedError(OutputError):
+    """A climb was finished and could not be written; its record is in `climb`."""
+
+    def __init__(self, error: OutputError, climb: Climb) -> None:
+        self.climb = climb
+        super().__init__(error.message, error.remedy)
+
+
+class _Subject(msgspec.Struct, frozen=True):
+    """What is climbed, checked and resolved, before anything is measured."""
+
+    request: ClimbRequest
+    source: ModelSource
+    draft: ModelSource | None
+    machine: Machine
+    workload: WorkloadSummary
+
+
+def climb(
+    request: ClimbRequest, *, folder: ClimbFolder | None = None, notify: Notify | None = None
+) -> tuple[Climb, ClimbFolder]:
+    """Climb the ladder with a model; returns the record and the folder that it lies in.
+
+    `folder` of an earlier climb resumes it. Raises a TopoutError for bad input before anything is
+    measured, UnsavedError when the result could not be written, and Interrupted on Ctrl-C.
+    """
+    notify = notify or (lambda text, done: None)
+    request.check()
+    rungs = select_rungs(request.rungs)
+    subject = _resolve(request)
+    earlier = folder.load() if folder is not None else None
+    is_resumed = folder is not None
+    folder = folder or ClimbFolder.create("climb", subject.source.name)
+    folder.prepare()
+    folder.save_request(request)
+    ladder: Ladder | None = None
+    try:
+        setup = _set_up(subject, rungs, folder, notify)
+        setup.record = _continued(earlier, setup.record)
+        ladder = Ladder(setup)
+        record = ladder.climb()
+    except TopoutError:
+        if not is_resumed:  # a folder that the user named is never removed
+            folder.discard_if_empty()
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(ladder.record if ladder else earlier, folder) from None
+    folder.clean()
+    if ladder.write_error is not None:
+        raise UnsavedError(ladder.write_error, record)
+    return record, folder
+
+
+def resume(path: Path, *, notify: Notify | None = None) -> tuple[Climb, ClimbFolder]:
+    """Go on with an interrupted climb in its folder; finished rungs are not measured again."""
+    folder = ClimbFolder(path)
+    return climb(folder.load_request(), folder=folder, notify=notify)
+
+
+def _resolve(request: ClimbRequest) -> _Subject:
+    """Everything that can be wrong with a request shows here."""
+    source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
+    machine = describe()
+    if request.device == "cuda":
+        _require_cuda()
+    workload = WorkloadSummary(
+        task="generate",
+        prompt_len=request.prompt_len_for(source.config),
+        new_tokens=request.new_tokens,
+        batch_size=request.batch_size,
+        threads=request.threads_for(machine.usable_cpus),
+        device=request.device,
+        dtype=request.dtype or ("bf16" if request.device == "cuda" else "fp32"),
+        temperature=request.temperature,
+        top_k=request.top_k,
+        seed=request.seed,
+    )
+    return _Subject(
+        request=request,
+        source=source,
+        draft=_resolve_draft(request, source),
+        machine=machine,
+        workload=workload,
+    )
+
+
+def _require_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UnsupportedError(
+            "--device cuda: PyTorch sees no GPU here.",
+            "Use --device cpu, or a CUDA build of torch.",
+        )
+
+
+def _resolve_draft(request: ClimbRequest, source: ModelSource) -> ModelSource | None:
+    """The named draft, or the one that comes with a bundled model."""
+    name = request.draft
+    if name is None and source.folder is not None and source.folder == bundled_folder(source.name):
+        name = DRAFTS.get(source.name)
+    if name is None:
+        return None
+    draft = resolve_model(name, random_weights=request.random_weights, seed=request.seed)
+    if draft.config.vocab_size != source.config.vocab_size:
+        raise InputError(
+            f"the draft {draft.name} has {draft.config.vocab_size} tokens, and {source.name} has "
+            f"{source.config.vocab_size}.",
+            "Give a draft with the same tokenizer.",
+        )
+    return draft
+
+
+def _set_up(
+    subject: _Subject, rungs: list[Rung], folder: ClimbFolder, notify: Notify
+) -> LadderSetup:
+    """Measure what predictions need, and cut the text."""
+    request, source, workload = subject.request, subject.source, subject.workload
+    scored = min(SCORED_TOKENS, workload.new_tokens)
+    texts = cut_texts(source, workload, request.text, scored, folder.scratch / "texts.safetensors")
+    doubts = load_doubts()
+    notify("measure the machine's ceilings", 0.0)
+    ceilings = load_or_measure_ceilings(subject.machine, quick=True, device=workload.device)
+    notify("measure what PyTorch reaches here (once per machine)", 0.0)
+    rates = load_or_measure_rates(
+        subject.machine,
+        ceilings,
+        RatesRequest(
+            architecture=source.config.architecture,
+            config_json=source.config_json,
+            device=workload.device,
+            threads=workload.threads,
+            with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
+            with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
+        ),
+        folder.logs / "rates.log",
+        keep=not doubts,
+    )
+    workload = msgspec.structs.replace(workload, prompt_source=texts.description)
+    record = Climb(
+        topout_version=importlib.metadata.version("topout"),
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        finished=False,
+        elapsed_s=0.0,
+        machine=subject.machine,
+        ceilings=ceilings,
+        model=model_summary(source, subject.draft),
+        workload=workload,
+        max_loss=request.max_loss,
+        doubts=doubts,
+    )
+    return LadderSetup(
+        folder=folder,
+        preparation=_preparation(subject, workload, texts),
+        texts=texts,
+        context=Context(workload=workload, ceilings=ceilings, rates=rates),
+        rungs=rungs,
+        max_loss=request.max_loss,
+        rule=_stopping_rule(request),
+        rung_timeout_s=request.rung_timeout_s,
+        record=record,
+        notify=notify,
+    )
+
+
+def _preparation(subject: _Subject, workload: WorkloadSummary, texts: Texts) -> Preparation:
+    return Preparation(
+        stack=[],
+        model=model_choice(subject.source),
+        draft=model_choice(subject.draft) if subject.draft is not None else None,
+        workload=workload,
+        texts=str(texts.path.absolute()),
+        quantized_folder=str(writable_cache_folder("quantized")),
+    )
+
+
+def model_choice(source: ModelSource) -> ModelChoice:
+    """How a worker finds the same model: by its folder, or by name and seed."""
+    return ModelChoice(
+        name_or_path=str(source.folder.absolute()) if source.folder is not None else source.name,
+        random_weights=source.origin == "random",
+        seed=source.seed,
+    )
+
+
+def _stopping_rule(request: ClimbRequest) -> StoppingRule:
+    if request.quick:
+        return StoppingRule(max_pairs=8, time_budget_s=request.time_per_rung_s / 2)
+    return StoppingRule(time_budget_s=request.time_per_rung_s)
+
+
+def model_summary(source: ModelSource, draft: ModelSource | None) -> ModelSummary:
+    """What a record says of a model, and of the draft beside it."""
+    config = source.config
+    return ModelSummary(
+        name=source.name,
+        architecture=config.architecture,
+        parameters=config.parameters().total,
+        weights=source.origin,
+        weights_dtype=source.weights_dtype,
+        layers=config.layers,
+        width=config.width,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        vocab_size=config.vocab_size,
+        context_len=config.context_len,
+        draft=draft.name if draft is not None else None,
+        fingerprint=source.fingerprint,
+    )
+
+
+def _continued(earlier: Climb | None, fresh: Climb) -> Climb:
+    """The earlier record to go on with; raises InputError when it is of something else."""
+    if earlier is None:
+        return fresh
+    for what, before, now in (
+        ("machine", earlier.machine.host_key, fresh.machine.host_key),
+        ("model", earlier.model.fingerprint, fresh.model.fingerprint),
+        ("workload", earlier.workload, fresh.workload),
+    ):
+        if before != now:
+            raise InputError(
+                f"the interrupted climb was of another {what}; its rungs cannot be compared.",
+                "Climb anew.",
+            )
+    return msgspec.structs.replace(earlier, finished=False)

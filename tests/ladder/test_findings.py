@@ -1,0 +1,142 @@
+"""Sentences with the figures behind them."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.report.example_climb import example_climb
+from topout.ladder.findings import climb_findings
+from topout.records import Bound, Climb, Estimate, PhaseResult, RungResult, Status
+
+
+def steady(value: float) -> Estimate:
+    return Estimate(median=value, low=value, high=value)
+
+
+def phase(bound: Bound, time_s: float = 0.02, **changes: Any) -> PhaseResult:
+    """100 MB at 10 GB/s: 10 ms; 200 MFLOP at 100 GFLOP/s: 2 ms."""
+    result = PhaseResult(
+        tokens_per_s=steady(1 / time_s),
+        time_s=steady(time_s),
+        flops=2e8,
+        bytes=1e8,
+        arithmetic_intensity=2.0,
+        mfu_of_ceiling=2e-3 / time_s,
+        mbu_of_ceiling=1e-2 / time_s,
+        bound=bound,
+        ceiling_flops_per_s=1e11,
+        ceiling_bytes_per_s=1e10,
+    )
+    return msgspec.structs.replace(result, **changes)
+
+
+def rung(name: str, on: list[str], status: Status = "kept", **changes: Any) -> RungResult:
+    result = RungResult(
+        name=name,
+        on=on,
+        status=status,
+        reason="",
+        change="",
+        output_class="exact",
+        prefill=phase("compute", 0.5),
+        decode=phase("memory"),
+    )
+    return msgspec.structs.replace(result, **changes)
+
+
+def climb(*rungs: RungResult, best: str | None = None) -> Climb:
+    return msgspec.structs.replace(
+        example_climb(), baseline="transformers_eager", rungs=list(rungs), best=best
+    )
+
+
+BASELINE = rung("transformers_eager", [])
+
+
+def test_a_baseline_bound_by_memory() -> None:
+    decode, prefill = climb_findings(climb(BASELINE, best="transformers_eager"))
+    assert decode == (
+        "Decode of the baseline is memory-bound: a token takes 20.0 ms, of which 10.0 ms are "
+        "needed to read 100 MB at the 10.0 GB/s that were measured (MBU 50 %)."
+    )
+    # 2e8 FLOPs in 0.5 s are 400 MFLOP/s; 2 ms of 500 ms.
+    assert prefill == (
+        "Prefill of the baseline is compute-bound: 400 MFLOP/s are 0 % of what this machine "
+        "reaches in that type."
+    )
+
+
+def test_a_baseline_bound_by_overhead() -> None:
+    eager = msgspec.structs.replace(BASELINE, decode=phase("overhead", 0.04), prefill=None)
+    (finding,) = climb_findings(climb(eager))
+    assert "is overhead-bound: 30.0 ms of 40.0 ms per token" in finding
+    assert "MBU 25 %" in finding
+
+
+def test_a_baseline_bound_by_arithmetic() -> None:
+    busy = msgspec.structs.replace(BASELINE, decode=phase("compute", 0.004), prefill=None)
+    (finding,) = climb_findings(climb(busy))
+    assert "is compute-bound: a token takes 4.00 ms at 50 % of the measured FLOP/s" in finding
+
+
+def test_the_best_rung_and_the_room_that_it_leaves() -> None:
+    best = rung("compile", ["static_cache"], decode=phase("memory", 0.0125))
+    findings = climb_findings(climb(BASELINE, best, best="static_cache + compile"))
+    assert any(
+        finding.startswith(
+            "Decode of static_cache + compile is memory-bound: a token takes 12.5 ms"
+        )
+        for finding in findings
+    )
+    # The slower of 10 ms for the bytes and 2 ms for the FLOPs; 12.5 / 10 = 1.25.
+    assert (
+        "At the measured ceilings a token of static_cache + compile would take 10.0 ms: 1.25× of "
+        "room is left in decode."
+    ) in findings
+
+
+def test_what_a_speculation_yields() -> None:
+    speculation = rung("speculate_lookup", ["static_cache"], "rejected", tokens_per_pass=1.7321)
+    findings = climb_findings(climb(BASELINE, speculation, best="transformers_eager"))
+    assert "static_cache + speculate_lookup yields 1.73 tokens per pass of the model." in findings
+
+
+@pytest.mark.parametrize(
+    ("predicted_s", "mentioned"),
+    [(0.02, False), (0.0121, False), (0.0119, True), (0.033, False), (0.034, True)],
+)
+def test_a_prediction_far_off_is_told(predicted_s: float, mentioned: bool) -> None:
+    """Beyond a factor of 5/3 either way; 20 ms were measured."""
+    baseline = msgspec.structs.replace(
+        BASELINE, decode=phase("memory", predicted_time_s=predicted_s)
+    )
+    found = [f for f in climb_findings(climb(baseline)) if "what was predicted" in f]
+    assert bool(found) == mentioned
+    if mentioned:
+        assert found[0].startswith("Decode of transformers_eager takes ")
+
+
+def test_a_rejected_rungs_prediction_is_not_told() -> None:
+    far_off = phase("memory", predicted_time_s=1.0)
+    rejected = rung("bf16", [], "rejected", decode=far_off)
+    findings = climb_findings(climb(BASELINE, rejected, best="transformers_eager"))
+    assert not any("what was predicted" in finding for finding in findings)
+
+
+def test_without_a_baseline_nothing_was_found() -> None:
+    assert climb_findings(climb()) == []
+    unmeasured = msgspec.structs.replace(BASELINE, decode=None, prefill=None)
+    assert climb_findings(climb(unmeasured)) == []
+
+
+def test_without_ceilings_there_are_still_sentences() -> None:
+    blind = phase("memory", ceiling_flops_per_s=None, mfu_of_ceiling=None)
+    baseline = msgspec.structs.replace(BASELINE, decode=blind, prefill=blind)
+    findings = climb_findings(climb(baseline))
+    assert len(findings) == 2 and "None" not in " ".join(findings)
+
+
+def test_the_findings_of_a_whole_climb_are_sentences() -> None:
+    for finding in climb_findings(example_climb()):
+        assert finding.endswith(".") and "None" not in finding and "nan" not in finding

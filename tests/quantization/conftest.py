@@ -1,0 +1,5 @@
+"""What the tests of `topout.quantization` share."""
+
+from tests.one_thread import one_thread
+
+__all__ = ["one_thread"]

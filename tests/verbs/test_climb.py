@@ -1,0 +1,159 @@
+"""A climb from the command line, on models that the test makes, in real worker processes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.models.small_models import write_model
+from topout.records import Climb, read
+
+TEXT = Path(__file__).parent.parent.parent / "LICENSE"
+FAULTY = "tests.rungs.faulty_rungs"
+SHORT = ["--prompt-len", "24", "--new-tokens", "12", "--text", str(TEXT), "--quick"]
+
+
+def topout(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would."""
+    return subprocess.run(
+        [sys.executable, "-m", "topout", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+def only_run(environment: dict[str, str]) -> Path:
+    """The folder of the one climb of a test."""
+    (folder,) = Path(environment["TOPOUT_HOME"]).iterdir()
+    return folder
+
+
+def rungs_by_name(record: dict[str, Any]) -> dict[str, Any]:
+    """Results under the last part of their names."""
+    return {rung["name"].rpartition(":")[2]: rung for rung in record["rungs"]}
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GPT-2 of two layers in a folder."""
+    return write_model(tmp_path_factory.mktemp("models") / "small")
+
+
+def test_every_way_to_fail_ends_one_rung_and_no_other(
+    small_model: Path, climb_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A crash, a kill, an allocation, an exception, a hang and a wrong output, in one climb."""
+    names = ["Crash", "Killed", "OutOfMemory", "Raises", "Hangs", "WrongOutput", "Slow", "Fast"]
+    rungs = ",".join(["static_cache", *(f"{FAULTY}:{name}" for name in names)])
+    out = tmp_path / "out.json"
+    done = topout(
+        "climb", str(small_model), *SHORT, "--rungs", rungs, "--rung-timeout", "25",
+        "--json", str(out), environment=climb_environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads(out.read_text())
+    found = rungs_by_name(record)
+    statuses = {name: found[name]["status"] for name in names}
+    assert statuses == {
+        "Crash": "failed",
+        "Killed": "failed",
+        "OutOfMemory": "failed",
+        "Raises": "failed",
+        "Hangs": "failed",
+        "WrongOutput": "rejected",
+        "Slow": "rejected",
+        "Fast": "kept",
+    }
+    assert "SIGSEGV" in found["Crash"]["reason"]
+    assert "SIGKILL" in found["Killed"]["reason"] and "memory" in found["Killed"]["reason"]
+    assert "memory" in found["OutOfMemory"]["reason"].lower()
+    assert "the first line the second line" in found["Raises"]["reason"]
+    assert "25 s" in found["Hangs"]["reason"]
+    assert "not right" in found["WrongOutput"]["reason"]
+    assert found["WrongOutput"]["verification"]["passed"] is False
+    assert found["WrongOutput"]["samples"] == []  # wrong: never timed
+    assert found["Slow"]["reason"].startswith("Slower")
+    assert found["transformers_eager"]["status"] == "kept"
+    assert found["static_cache"]["verification"]["token_agreement"] == 1
+    assert record["best"].endswith(":Fast")
+    assert record["finished"] is True and record["findings"]
+    folder = only_run(climb_environment)
+    assert read(folder / "run.json", Climb).best == record["best"]
+    assert "</html>" in (folder / "report.html").read_text()
+    assert not (folder / "scratch").exists()
+    assert "Fast" in done.stdout and "Crash" in done.stdout
+
+
+def test_interrupted_climb_keeps_its_rungs_and_resumes(
+    small_model: Path, climb_environment: dict[str, str]
+) -> None:
+    """Ctrl-C in the middle: exit 130, finished rungs on disk; the resumed climb goes on."""
+    rungs = f"{FAULTY}:Fast,{FAULTY}:Hangs,{FAULTY}:Copy"
+    climber = subprocess.Popen(
+        [sys.executable, "-m", "topout", "climb", str(small_model), *SHORT, "--rungs", rungs],
+        env=climb_environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        time.sleep(0.3)
+        runs = list(Path(climb_environment["TOPOUT_HOME"]).glob("*/run.json"))
+        if runs and len(read(runs[0], Climb).rungs) == 2:
+            break
+    climber.send_signal(signal.SIGINT)
+    _, errors = climber.communicate(timeout=60)
+    assert climber.returncode == 130, errors
+    assert "--resume" in errors
+    folder = only_run(climb_environment)
+    before = read(folder / "run.json", Climb)
+    assert not before.finished and [rung.status for rung in before.rungs] == ["kept", "kept"]
+
+    request = json.loads((folder / "request.json").read_text())
+    request["rung_timeout_s"] = 8.0
+    (folder / "request.json").write_text(json.dumps(request))
+    done = topout("climb", "--resume", str(folder), environment=climb_environment)
+    assert done.returncode == 0, done.stderr
+    after = read(folder / "run.json", Climb)
+    assert after.finished
+    assert after.rungs[:2] == before.rungs  # not measured again
+    assert [rung.status for rung in after.rungs] == ["kept", "kept", "failed", "rejected"]
+    assert after.best == f"{FAULTY}:Fast"
+
+
+def test_sampled_speculation_is_verified_by_its_distribution(
+    small_model: Path, climb_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """At a temperature the lookup is held to the distribution, and json goes to stdout alone."""
+    done = topout(
+        "climb", str(small_model), *SHORT, "--rungs", "static_cache,speculate_lookup",
+        "--temperature", "0.8", "--top-k", "20", "--json", "-", environment=climb_environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = rungs_by_name(json.loads(done.stdout))
+    verification = found["speculate_lookup"]["verification"]
+    assert verification["passed"] is True
+    assert 1e-4 < verification["p_value"] <= 1
+
+
+def test_batches_skip_speculation_with_the_reason(
+    small_model: Path, climb_environment: dict[str, str]
+) -> None:
+    """A rung that does not apply is a row with its reason."""
+    done = topout(
+        "climb", str(small_model), *SHORT, "--rungs", "speculate_lookup", "--batch-size", "2",
+        "--json", "-", environment=climb_environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = rungs_by_name(json.loads(done.stdout))
+    assert found["speculate_lookup"]["status"] == "skipped"
+    assert "one sequence at a time" in found["speculate_lookup"]["reason"]
