@@ -254,9 +254,10 @@ def _needed(table: Table, rows: Sequence[Row], index: int) -> int:
     column = table.columns[index]
     cells = [row.cell(index) for row in rows if row.kind != "heading"]
     if column.text and not table.side_by_side:
-        longest = max((cell_len(cell.value) for cell in cells), default=0)
+        longest = max(map(cell_len, [*column.title.split(), *(cell.value for cell in cells)]))
         return max(column.least, min(longest, _LEAST_TEXT))
-    texts = [_broken(column.title), *(f"{cell.value}\n{cell.below}" for cell in cells)]
+    title = _broken(column.title) if table.side_by_side else column.title
+    texts = [title, *(f"{cell.value}\n{cell.below}" for cell in cells)]
     return max(cell_len(line) for text in texts for line in [*text.splitlines(), ""])
 
 
