@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from topout.records import CostReport
-from topout.report.climb.charts import chart_svg
+from topout.report.charts.theme import chart_svg
 from topout.report.cost.rooflines import cost_points, cost_roofline_table, cost_rooflines
 from topout.verbs.cost_request import CostRequest
 from topout.verbs.report_cost import report_cost

@@ -12,7 +12,7 @@ from topout.cost.examples import example
 from topout.records import Doubt, ExampleReport, decode
 from topout.report.example.page import example_charts, example_page
 
-from .test_climb_page import external_loads
+from .html_page import external_loads
 
 MARKUP = "<script>alert(1)</script>"
 

@@ -18,7 +18,7 @@ from .example_layers import (
     marked_up_graph,
     stacked_graph,
 )
-from .test_climb_page import external_loads
+from .html_page import external_loads
 
 
 @pytest.fixture(scope="module")

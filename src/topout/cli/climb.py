@@ -101,13 +101,15 @@ def _show_climb(record: Any, json: str | None) -> None:
         return
     from rich.console import Console
 
-    from topout.report.climb.table import climb_table
+    from topout.report import describe
+    from topout.report.to_terminal import to_terminal
 
-    Console().print(climb_table(record))
+    Console().print(to_terminal(describe(record)))
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
-    from topout.report.climb.page import climb_page
+    from topout.report import describe
+    from topout.report.to_html import to_html
 
-    page = climb_page(record)
+    page = to_html(describe(record))
     save_page(page, folder, report)

@@ -14,7 +14,7 @@ def check_picture(path: Path | None) -> None:
 
 def write_chart(spec: dict[str, Any], path: Path) -> None:
     """Write a chart; raises OutputError when the file cannot be written."""
-    from topout.report.climb.charts import chart_png, chart_svg
+    from topout.report.charts.theme import chart_png, chart_svg
 
     check_picture(path)
     data = (

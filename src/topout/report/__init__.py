@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from topout.report.document import Document
 
 _DOCUMENTS = {
+    "Climb": "climb.document:climb_document",
     "RunReport": "run.document:run_document",
 }
 """By the name of the record's class: where its document is made."""

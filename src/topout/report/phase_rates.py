@@ -1,8 +1,11 @@
-"""Tokens per second of single runs and of predictions, by phase."""
+"""Phases of runs: tokens per second, measured and predicted, and their place on the roofline."""
 
 from typing import Literal
 
+from topout.cost.roofs import ROOF_TOLERANCE
+from topout.errors import InputError
 from topout.records import Climb, PhaseResult, RungResult, RunSample, WorkloadSummary
+from topout.roofline import Placement, place
 
 Phase = Literal["prefill", "decode"]
 PHASES: tuple[Phase, Phase] = ("prefill", "decode")
@@ -30,3 +33,19 @@ def predicted_tokens_per_s(climb: Climb, rung: RungResult, phase: Phase) -> floa
     expected = rung.prediction.prefill if phase == "prefill" else rung.prediction.decode
     tokens = climb.workload.prompt_len if phase == "prefill" else 1
     return None if expected.time_s <= 0 else tokens * climb.workload.batch_size / expected.time_s
+
+
+def placement(result: PhaseResult) -> Placement | None:
+    """Where a measured phase stands under its own ceilings; None when they are not known."""
+    if result.ceiling_flops_per_s is None or result.ceiling_bytes_per_s is None:
+        return None
+    try:
+        return place(
+            result.arithmetic_intensity,
+            result.flops / result.time_s.median,
+            result.ceiling_flops_per_s,
+            result.ceiling_bytes_per_s,
+            ROOF_TOLERANCE,
+        )
+    except (InputError, ZeroDivisionError):
+        return None

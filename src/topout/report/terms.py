@@ -23,6 +23,12 @@ TERMS = {
         "is the median of the ratios; in brackets stands the 95 % bootstrap interval. An interval "
         "that holds 1 shows no difference."
     ),
+    "Regions of the roofline": (
+        "Memory-bound and compute-bound work reaches at least half of the roof above it. Poor work "
+        "stands under half of both roofs, so something else takes its time. Work above a roof was "
+        "given to the wrong one: its bytes came from a nearer level of memory, or its FLOPs were "
+        "not all done."
+    ),
     "±": "Half of the 95 % interval of the median, as a share of it.",
 }
 

@@ -104,7 +104,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return _text(" ".join(filter(None, (cell.value, cell.below))))
+    return _text(" ".join(filter(None, (cell.short or cell.value, cell.below))))
 
 
 def _text(text: str) -> str:

@@ -224,8 +224,8 @@ def _notes(rows: Sequence[Row]) -> Iterator[RenderableType]:
 
 def _name(row: Row) -> str:
     """What the row is called: its first cell that is longer than a mark."""
-    cells = (row.cell(index).value for index in range(len(row.cells)))
-    return next((value for value in cells if len(value) > 1), "")
+    cells = (row.cell(index) for index in range(len(row.cells)))
+    return next((cell.short or cell.value for cell in cells if len(cell.value) > 1), "")
 
 
 def _chunks(
@@ -254,7 +254,8 @@ def _needed(table: Table, rows: Sequence[Row], index: int) -> int:
     column = table.columns[index]
     cells = [row.cell(index) for row in rows if row.kind != "heading"]
     if column.text and not table.side_by_side:
-        longest = max(map(cell_len, [*column.title.split(), *(cell.value for cell in cells)]))
+        names = (cell.short or cell.value for cell in cells)
+        longest = max(map(cell_len, [*column.title.split(), *names, ""]))
         return max(column.least, min(longest, _LEAST_TEXT))
     title = _broken(column.title) if table.side_by_side else column.title
     texts = [title, *(f"{cell.value}\n{cell.below}" for cell in cells)]

@@ -1,14 +1,11 @@
 """The charts of a climb, each a Vega-Lite spec with a title and a caption."""
 
 from topout.records import Climb
-from topout.report.charts.theme import chart_png, chart_svg
 from topout.report.climb.ladder_chart import ladder_chart
 from topout.report.climb.memory_chart import memory_chart
 from topout.report.climb.roofline_chart import roofline_chart
 from topout.report.climb.samples_chart import bandwidth_over_time, has_bandwidth, runs_over_time
 from topout.report.document import Chart
-
-__all__ = ["Chart", "chart_png", "chart_svg", "climb_charts"]
 
 
 def climb_charts(climb: Climb) -> list[Chart]:

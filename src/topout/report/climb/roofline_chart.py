@@ -6,13 +6,11 @@ from typing import Any
 import altair as alt
 
 from topout import units
-from topout.cost.roofs import ROOF_TOLERANCE
-from topout.errors import InputError
 from topout.records import BandwidthCeiling, Ceilings, Climb, ComputeCeiling, PhaseResult
 from topout.report.charts.labels import LINE, apart
 from topout.report.charts.theme import Spec, chart_of, finished, rung_colour
 from topout.report.climb.rung_row import RungRow, rung_rows
-from topout.report.phase_rates import PHASES, Phase, phase_result
+from topout.report.phase_rates import PHASES, Phase, phase_result, placement
 from topout.report.roofline.frame import (
     HEIGHT,
     Frame,
@@ -22,7 +20,6 @@ from topout.report.roofline.frame import (
     compute_ends,
     roof_layers,
 )
-from topout.roofline import Placement, place
 
 
 def roofline_chart(climb: Climb) -> Spec:
@@ -37,22 +34,6 @@ def roofline_chart(climb: Climb) -> Spec:
         *_point_layers(climb, points, x, y),
     ]
     return finished(alt.layer(*layers), height=HEIGHT)
-
-
-def placement(result: PhaseResult) -> Placement | None:
-    """Where a measured phase stands under its own ceilings; None when they are not known."""
-    if result.ceiling_flops_per_s is None or result.ceiling_bytes_per_s is None:
-        return None
-    try:
-        return place(
-            result.arithmetic_intensity,
-            result.flops / result.time_s.median,
-            result.ceiling_flops_per_s,
-            result.ceiling_bytes_per_s,
-            ROOF_TOLERANCE,
-        )
-    except (InputError, ZeroDivisionError):
-        return None
 
 
 class _Roofs:

@@ -1,7 +1,5 @@
 """One rung in full for its card: prediction beside measurement, verification, single runs."""
 
-from dataclasses import dataclass
-
 from topout import units
 from topout.records import (
     Climb,
@@ -12,62 +10,65 @@ from topout.records import (
     RunSample,
     Verification,
 )
-from topout.report.climb.roofline_chart import placement
-from topout.report.climb.rung_row import RungRow, rung_rows
+from topout.report.climb.rung_row import RungRow
+from topout.report.document import (
+    Absent,
+    Cell,
+    Column,
+    Doubts,
+    Facts,
+    Paragraph,
+    Row,
+    Section,
+    Table,
+)
 from topout.report.phase_rates import (
     PHASES,
     Phase,
     phase_result,
+    placement,
     predicted_tokens_per_s,
     sample_tokens_per_s,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class PhaseTable:
-    """One phase of one rung: rows of (figure, predicted, measured)."""
-
-    phase: Phase
-    rows: list[tuple[str, str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class RungCard:
-    """A rung with all that its record holds, formatted."""
-
-    row: RungRow
-    facts: list[tuple[str, str]]
-    phases: list[PhaseTable]
-    verification: list[tuple[str, str]]
-    samples: list[tuple[str, ...]]  # under SAMPLE_COLUMNS
+_SAMPLE_COLUMNS = [
+    Column("Run of", text=True),
+    Column("Began at"),
+    Column("TTFT"),
+    Column("Total"),
+    Column("Prefill\ntok/s"),
+    Column("Decode\ntok/s"),
+    Column("Passes"),
+    Column("Stolen\nCPU"),
+    Column("Bandwidth\nbefore"),
+    Column("Peak\nmemory"),
+]
 
 
-SAMPLE_COLUMNS = (
-    "Run of",
-    "Began at",
-    "TTFT",
-    "Total",
-    "Prefill tok/s",
-    "Decode tok/s",
-    "Passes",
-    "Stolen CPU",
-    "Bandwidth before",
-    "Peak memory",
-)
-
-
-def rung_cards(climb: Climb) -> list[RungCard]:
-    """A card per rung, in the order climbed."""
-    return [
-        RungCard(
-            row=row,
-            facts=_facts(row),
-            phases=[table for phase in PHASES if (table := _phase(climb, row.rung, phase)).rows],
-            verification=_verification(row.rung.verification),
-            samples=_samples(climb, row.rung),
-        )
-        for row in rung_rows(climb)
-    ]
+def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
+    """All that the record of a rung holds."""
+    rung = row.rung
+    phases = [_phase(climb, rung, phase) for phase in PHASES]
+    assumptions = rung.prediction.assumptions if rung.prediction else []
+    assumed = f"The prediction assumes: {'; '.join(assumptions)}." if assumptions else ""
+    samples = _samples(climb, rung)
+    return Section(
+        f"{row.number} {row.label}",
+        [
+            Paragraph(rung.change),
+            Paragraph(rung.reason or "", "failed" if rung.status == "failed" else "strong"),
+            Facts(_facts(row)),
+            Doubts(rung.doubts),
+            Section("", phases, columns=True, key=f"phases-{row.number}"),
+            Paragraph(assumed, "note"),
+            Facts(_verification(rung.verification), "Is the output still right?"),
+            Absent(rung.reasons),
+            Section(f"{len(samples)} timed runs", [Table(_SAMPLE_COLUMNS, samples)], folded=True),
+        ],
+        key=f"rung-{row.number}",
+        about=verdict.value,
+        card=True,
+    )
 
 
 def _facts(row: RungRow) -> list[tuple[str, str]]:
@@ -117,32 +118,32 @@ def _off(rung: RungResult) -> str:
     return units.significant(rung.speedup.median / rung.predicted_speedup)
 
 
-def _phase(climb: Climb, rung: RungResult, phase: Phase) -> PhaseTable:
+def _phase(climb: Climb, rung: RungResult, phase: Phase) -> Table:
+    """Figures of one phase, predicted and measured; no rows where it has neither."""
+    columns = [Column("", text=True), Column("Predicted"), Column("Measured")]
     result = phase_result(rung, phase)
     expected = None
     if rung.prediction is not None:
         expected = rung.prediction.prefill if phase == "prefill" else rung.prediction.decode
     if result is None and expected is None:
-        return PhaseTable(phase, [])
+        return Table(columns, [])
     predicted_rate = predicted_tokens_per_s(climb, rung, phase)
-    rate = result.tokens_per_s if result else None
-    time = [
+    figures = [
         (
             "Time of the phase" if phase == "prefill" else "Time per token",
             units.seconds(expected.time_s if expected else None),
             _seconds(result.time_s if result else None),
-        )
-    ]
-    speed = [
+        ),
         (
             "Tokens per second",
             units.ABSENT if predicted_rate is None else units.significant(predicted_rate),
-            _plain(rate),
+            _plain(result.tokens_per_s if result else None),
         ),
+        *_terms(expected),
+        *_work(expected, result),
+        *_place(result),
     ]
-    return PhaseTable(
-        phase, time + _terms(expected) + speed + _work(expected, result) + _place(result)
-    )
+    return Table(columns, [Row(figure) for figure in figures], phase.capitalize())
 
 
 def _terms(expected: PhasePrediction | None) -> list[tuple[str, str, str]]:
@@ -219,30 +220,36 @@ def _verification(verification: Verification | None) -> list[tuple[str, str]]:
         ("First differing token", v.first_divergence),
         ("p-value of the same distribution", v.p_value),
     ]
-    rows = [("Verdict", f"{'passed' if v.passed else 'failed'}: {v.reason}"), ("Method", v.method)]
+    rows = [
+        ("Verdict", f"{'right' if v.passed else 'not right'}: {v.reason}"),
+        ("Method", v.method),
+    ]
     if v.token_agreement is not None:
         rows.append(("Tokens that agree", units.percent(v.token_agreement, 2)))
     return rows + [(name, f"{value:.5g}") for name, value in figures if value is not None]
 
 
-def _samples(climb: Climb, rung: RungResult) -> list[tuple[str, ...]]:
+def _samples(climb: Climb, rung: RungResult) -> list[Row]:
+    """The timed runs of the rung and of its rival, in the order in which they ran."""
     runs = [("rung", s) for s in rung.samples] + [("rival", s) for s in rung.rival_samples]
     runs.sort(key=lambda run: run[1].at_s)
     return [_sample(climb, role, sample) for role, sample in runs]
 
 
-def _sample(climb: Climb, role: str, sample: RunSample) -> tuple[str, ...]:
+def _sample(climb: Climb, role: str, sample: RunSample) -> Row:
     rates = [sample_tokens_per_s(sample, climb.workload, phase) for phase in PHASES]
-    return (
-        role,
-        f"{sample.at_s:.1f} s",
-        units.seconds(sample.ttft_s),
-        units.seconds(sample.total_s),
-        *(units.ABSENT if rate is None else units.significant(rate, 4) for rate in rates),
-        str(sample.forward_passes),
-        units.percent(sample.stolen_share, 1),
-        units.bytes_per_s(sample.ceiling_bytes_per_s),
-        units.memory(sample.peak_memory_bytes),
+    return Row(
+        [
+            role,
+            f"{sample.at_s:.1f} s",
+            units.seconds(sample.ttft_s),
+            units.seconds(sample.total_s),
+            *(units.ABSENT if rate is None else units.significant(rate, 4) for rate in rates),
+            str(sample.forward_passes),
+            units.percent(sample.stolen_share, 1),
+            units.bytes_per_s(sample.ceiling_bytes_per_s),
+            units.memory(sample.peak_memory_bytes),
+        ]
     )
 
 

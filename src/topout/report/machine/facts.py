@@ -1,7 +1,8 @@
-"""The machine of a run and its measured ceilings as rows of text."""
+"""The machine of a run and its measured ceilings, as every page shows them."""
 
 from topout import units
 from topout.records import Ceilings, Machine
+from topout.report.document import Absent, Column, Facts, Part, Row, Section, Table
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
@@ -24,36 +25,92 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
+def machine_section(
+    title: str, machine: Machine, *parts: Part, ceilings: Ceilings | None = None
+) -> Section:
+    """The machine, what was asked of it (`parts`), and the ceilings where they were measured."""
+    return Section(
+        title,
+        [
+            Facts(machine_facts(machine)),
+            Absent(machine.reasons),
+            *parts,
+            *(ceiling_parts(ceilings) if ceilings is not None else []),
+        ],
+        key="machine",
+        only="page",
+    )
+
+
+def ceiling_parts(ceilings: Ceilings) -> list[Part]:
+    """What the machine was measured to reach: arithmetic, bandwidth, overheads."""
+    quickly = ", quickly" if ceilings.quick else ""
+    tables = [_compute(ceilings), _bandwidth(ceilings), _overheads(ceilings)]
+    title = f"What this machine was measured to reach, {ceilings.measured_at}{quickly}"
+    return [Section(title, tables, columns=True), Absent(ceilings.reasons)]
+
+
+def _compute(ceilings: Ceilings) -> Table:
+    rows = [
+        Row(
+            [
+                each.dtype,
+                str(each.threads),
+                each.instruction,
+                units.si(each.flops_per_s, "OP/s" if each.dtype == "int8" else "FLOP/s"),
+            ]
+        )
+        for each in ceilings.compute
+    ]
+    columns = [
+        Column("Type", text=True),
+        Column("Threads"),
+        Column("Reached with", text=True),
+        Column("Best trial"),
+    ]
+    return Table(columns, rows, "Arithmetic")
+
+
+def _bandwidth(ceilings: Ceilings) -> Table:
+    rows = [
+        Row(
+            [
+                each.level,
+                str(each.threads),
+                each.page,
+                units.memory(each.working_set_bytes),
+                units.bytes_per_s(each.bytes_per_s),
+            ]
+        )
+        for each in ceilings.bandwidth
+    ]
+    columns = [
+        Column("Level", text=True),
+        Column("Threads"),
+        Column("Pages", text=True),
+        Column("Working set"),
+        Column("Best trial"),
+    ]
+    return Table(columns, rows, "Bandwidth (read)")
+
+
 def compute_rows(ceilings: Ceilings) -> list[tuple[str, ...]]:
     """The arithmetic ceilings: dtype, threads, reached with, rate."""
-    return [
-        (
-            c.dtype,
-            str(c.threads),
-            c.instruction,
-            units.si(c.flops_per_s, "OP/s" if c.dtype == "int8" else "FLOP/s"),
-        )
-        for c in ceilings.compute
-    ]
+    return [tuple(map(str, row.cells)) for row in _compute(ceilings).rows]
 
 
 def bandwidth_rows(ceilings: Ceilings) -> list[tuple[str, ...]]:
     """The bandwidth ceilings: level, threads, page, working set, rate."""
-    return [
-        (
-            b.level,
-            str(b.threads),
-            b.page,
-            units.memory(b.working_set_bytes),
-            units.bytes_per_s(b.bytes_per_s),
-        )
-        for b in ceilings.bandwidth
+    return [tuple(map(str, row.cells)) for row in _bandwidth(ceilings).rows]
+
+
+def _overheads(ceilings: Ceilings) -> Table:
+    rows = [
+        Row([each.name, str(each.threads), units.seconds(each.time_s)])
+        for each in ceilings.overheads
     ]
-
-
-def overhead_rows(ceilings: Ceilings) -> list[tuple[str, ...]]:
-    """The least times of empty work: name, threads, time."""
-    return [(o.name, str(o.threads), units.seconds(o.time_s)) for o in ceilings.overheads]
+    columns = [Column("Of", text=True), Column("Threads"), Column("Least time")]
+    return Table(columns, rows, "Overhead")
 
 
 def _cores(machine: Machine) -> str:

@@ -21,7 +21,7 @@ from topout.report.document import (
     Tile,
 )
 from topout.report.intervals import interval, spread
-from topout.report.machine.facts import machine_facts
+from topout.report.machine.facts import machine_section
 from topout.report.phase_rates import sample_tokens_per_s
 from topout.report.terms import terms
 
@@ -313,13 +313,4 @@ def _machine(report: RunReport) -> Section:
         ("Threads", str(work.threads)),
         ("Run at", f"{report.created_at}, in {units.seconds(report.elapsed_s)}"),
     ]
-    return Section(
-        "Machine and workload",
-        [
-            Facts(machine_facts(report.machine)),
-            Absent(report.machine.reasons),
-            Facts(workload, "What was run"),
-        ],
-        key="machine",
-        only="page",
-    )
+    return machine_section("Machine and workload", report.machine, Facts(workload, "What was run"))

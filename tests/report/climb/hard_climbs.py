@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from topout.records import Climb, Doubt, RungResult
 
-from .example_climb import MARKUP, example_climb
+from ..example_climb import MARKUP, example_climb
 
 
 def empty_climb() -> Climb:

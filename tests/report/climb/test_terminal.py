@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import Climb
-from topout.report.climb.table import climb_table
+from topout.report import describe
+from topout.report.to_terminal import to_terminal
 
-from .example_climb import MARKUP, example_climb
+from ..example_climb import MARKUP, example_climb
 from .hard_climbs import HARD_CLIMBS, marked_up_climb
 
 
@@ -23,7 +24,7 @@ def _printed(climb: Climb, width: int, colour: bool = False) -> str:
         force_terminal=colour,
         color_system="truecolor" if colour else None,
     )
-    console.print(climb_table(climb))
+    console.print(to_terminal(describe(climb)))
     return output.getvalue()
 
 

@@ -6,7 +6,7 @@ from topout.records import Climb, Estimate, PairedRatio
 from topout.report.climb.rung_row import RungRow, rung_labels, rung_rows
 from topout.report.intervals import interval, spread
 
-from .example_climb import example_climb
+from ..example_climb import example_climb
 
 
 def _row(climb: Climb, name: str) -> RungRow:

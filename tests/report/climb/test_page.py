@@ -11,17 +11,18 @@ import pytest
 
 from topout import records
 from topout.records import Climb
-from topout.report.climb.page import climb_page
+from topout.report import describe
+from topout.report.to_html import to_html
 
-from .browser import drawn, needs_browser, opened
-from .example_climb import MARKUP, example_climb
+from ..browser import drawn, needs_browser, opened
+from ..example_climb import MARKUP, example_climb
+from ..html_page import Page, external_loads
 from .hard_climbs import HARD_CLIMBS, empty_climb, marked_up_climb, unplaced_climb
-from .html_page import Page, external_loads
 
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return climb_page(example_climb())
+    return to_html(describe(example_climb()))
 
 
 def test_the_page_loads_nothing(html: str) -> None:
@@ -92,9 +93,9 @@ def test_links_within_the_page_lead_somewhere(html: str) -> None:
 
 
 def test_markup_in_any_name_is_text() -> None:
-    html = climb_page(marked_up_climb())
+    html = to_html(describe(marked_up_climb()))
     page = Page(html)
-    assert page.count("script") == Page(climb_page(example_climb())).count("script") == 4
+    assert page.count("script") == Page(to_html(describe(example_climb()))).count("script") == 4
     assert page.count("img") == 0
     assert page.text.count(MARKUP) > 20
     assert external_loads(html) == []
@@ -103,20 +104,20 @@ def test_markup_in_any_name_is_text() -> None:
 
 @pytest.mark.parametrize("make", HARD_CLIMBS)
 def test_any_climb_has_a_page(make: Callable[[], Climb]) -> None:
-    html = climb_page(make())
+    html = to_html(describe(make()))
     text = Page(html).text
     assert "How to read this" in text
     assert not re.search(r"\bNone\b|\bnan\b|\bundefined\b", text)
 
 
 def test_missing_ceilings_have_their_reason() -> None:
-    assert "no compiler was found." in climb_page(empty_climb())
-    assert "The ceilings were not measured" in climb_page(unplaced_climb())
+    assert "no compiler was found." in to_html(describe(empty_climb()))
+    assert "The ceilings were not measured" in to_html(describe(unplaced_climb()))
 
 
 def test_the_report_does_not_import_torch() -> None:
     code = (
-        "import sys, topout.report.climb.page, topout.report.climb.table; "
+        "import sys, topout.report.climb.charts, topout.report.climb.document; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -132,7 +133,7 @@ def test_the_charts_come_alive_in_a_browser_without_a_network(html: str, tmp_pat
 
 @needs_browser
 def test_markup_does_nothing_in_a_browser(tmp_path: Path) -> None:
-    dom, console = opened(climb_page(marked_up_climb()), tmp_path)
+    dom, console = opened(to_html(describe(marked_up_climb())), tmp_path)
     assert console == []
     assert len(drawn(dom)) == 6
     page = Page(dom)

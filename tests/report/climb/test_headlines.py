@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
-from topout.report.climb.headline import headlines
+from topout.report.climb.document import headlines
 
-from .example_climb import example_climb
+from ..example_climb import example_climb
 from .hard_climbs import crashed_baseline, empty_climb, fruitless_climb
 
 

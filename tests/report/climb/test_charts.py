@@ -9,10 +9,12 @@ import pytest
 
 from topout.records import Climb
 from topout.report.charts.labels import apart
-from topout.report.climb.charts import Chart, chart_png, chart_svg, climb_charts
+from topout.report.charts.theme import chart_png, chart_svg
+from topout.report.climb.charts import climb_charts
 from topout.report.climb.roofline_chart import placement
+from topout.report.document import Chart
 
-from .example_climb import DRAM, FLOPS_CEILING, MARKUP, RUNS, example_climb
+from ..example_climb import DRAM, FLOPS_CEILING, MARKUP, RUNS, example_climb
 from .hard_climbs import HARD_CLIMBS, empty_climb, marked_up_climb
 
 
