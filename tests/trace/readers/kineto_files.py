@@ -342,7 +342,7 @@ class KinetoWriter:
     def save(self, path: Path, *, indent: int | None = 2) -> Path:
         """Write the trace, compressed where the name ends in .gz."""
         data = self.text(indent=indent).encode()
-        path.write_bytes(gzip.compress(data, 1) if path.suffix == ".gz" else data)
+        path.write_bytes(gzip.compress(data, 1, mtime=0) if path.suffix == ".gz" else data)
         return path
 
     def _identity(self, correlation: int | None, external: int | None) -> dict[str, int]:

@@ -31,7 +31,7 @@ def test_json_that_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_gzip_that_is_cut_off(tmp_path: Path) -> None:
-    packed = gzip.compress(WHOLE)
+    packed = gzip.compress(WHOLE, mtime=0)
     trace = read_kineto(save(tmp_path, packed[: len(packed) // 2]))
     assert len(trace.events) > 100
     (doubt,) = trace.doubts
@@ -40,7 +40,7 @@ def test_gzip_that_is_cut_off(tmp_path: Path) -> None:
 
 def test_gzip_without_its_last_bytes_has_all_events(tmp_path: Path) -> None:
     whole = read_kineto(save(tmp_path, WHOLE))
-    trace = read_kineto(save(tmp_path, gzip.compress(WHOLE)[:-4]))
+    trace = read_kineto(save(tmp_path, gzip.compress(WHOLE, mtime=0)[:-4]))
     assert trace.events.equals(whole.events)
     assert "ends early" in trace.doubts[0]
 
@@ -54,19 +54,25 @@ def test_json_that_breaks_off_into_something_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        (b"", "it is empty"),
-        (gzip.compress(b""), "it is empty"),
-        (gzip.compress(WHOLE)[:10], "ends early"),
-        (b"\0" * 5_000, "NUL bytes alone"),
-        (b" \n ", "white space alone"),
-        (b"hello", "not a JSON object"),
-        (b'"traceEvents"', "not a JSON object"),
-        (b"{}", "it has no keys"),
-        (b'{"schema_version": 1, "kind": "climb"}', "'schema_version', 'kind'"),
-        (b'{"traceEvents": {"a": 1}}', "no array"),
-        (b"[1, 2, 3]", "none of its 3 entries is an event"),
-        (b'[{"loss": 2.5}]', "none of its 1 entries is an event"),
-        (b'{"a": ', "cut off"),
+        pytest.param(b"", "it is empty", id="no bytes"),
+        pytest.param(gzip.compress(b"", mtime=0), "it is empty", id="gzip of no bytes"),
+        pytest.param(gzip.compress(WHOLE, mtime=0)[:10], "ends early", id="gzip header alone"),
+        pytest.param(b"\0" * 5_000, "NUL bytes alone", id="NUL bytes"),
+        pytest.param(b" \n ", "white space alone", id="white space"),
+        pytest.param(b"hello", "not a JSON object", id="a word"),
+        pytest.param(b'"traceEvents"', "not a JSON object", id="a string"),
+        pytest.param(b"{}", "it has no keys", id="an empty object"),
+        pytest.param(
+            b'{"schema_version": 1, "kind": "climb"}',
+            "'schema_version', 'kind'",
+            id="a record of topout",
+        ),
+        pytest.param(b'{"traceEvents": {"a": 1}}', "no array", id="events that are no array"),
+        pytest.param(b"[1, 2, 3]", "none of its 3 entries is an event", id="numbers"),
+        pytest.param(
+            b'[{"loss": 2.5}]', "none of its 1 entries is an event", id="an object without ph"
+        ),
+        pytest.param(b'{"a": ', "cut off", id="an object cut off"),
     ],
 )
 def test_what_is_no_trace_is_refused_by_name(tmp_path: Path, data: bytes, found: str) -> None:

@@ -87,7 +87,7 @@ def test_a_call_of_the_host_has_no_device() -> None:
 
 def test_gzip_is_read_like_the_plain_file(tmp_path: Path) -> None:
     packed = tmp_path / "trace.csv.gz"
-    packed.write_bytes(gzip.compress(CUDA8.read_bytes()))
+    packed.write_bytes(gzip.compress(CUDA8.read_bytes(), mtime=0))
     assert read_nvprof(packed).events.equals(read_nvprof(CUDA8).events)
 
 
@@ -95,7 +95,7 @@ def test_a_gzip_file_that_is_cut_off_is_used_as_far_as_it_goes(tmp_path: Path) -
     text = CUDA8.read_text()
     row = text.splitlines()[-1]
     whole = text + "".join(row.replace("0.31", f"{n}.31") + "\n" for n in range(1, 5000))
-    packed = gzip.compress(whole.encode())
+    packed = gzip.compress(whole.encode(), mtime=0)
     path = tmp_path / "cut.csv.gz"
     path.write_bytes(packed[: len(packed) // 2])
     trace = read_nvprof(path)
