@@ -1,6 +1,5 @@
 """Real worker processes, ended in every way that a process can end."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,10 +12,8 @@ import pytest
 
 from topout.measure.worker import Worker, WorkerFailure
 
-REPOSITORY = Path(__file__).parents[2]
 PROGRAM = "tests.measure.worker_program"
-ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY)}
-TIMEOUT_S = 60.0
+TIMEOUT_S = 600.0
 
 
 @pytest.fixture
@@ -26,7 +23,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def worker(log: Path) -> Iterator[Worker]:
-    with Worker(PROGRAM, log, environment=ENVIRONMENT) as started:
+    with Worker(PROGRAM, log, environment={}) as started:
         yield started
 
 
@@ -46,7 +43,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 600
     while is_running(pid):
         assert time.monotonic() < deadline, f"process {pid} is still there"
         time.sleep(0.02)
@@ -122,7 +119,7 @@ def test_an_unknown_method_ends_the_worker_with_its_name(worker: Worker) -> None
 
 
 def test_a_module_that_cannot_be_started(log: Path) -> None:
-    with Worker("tests.measure.no_such_module", log, environment=ENVIRONMENT) as worker:
+    with Worker("tests.measure.no_such_module", log, environment={}) as worker:
         failure = failure_of(worker, "echo")
     assert failure.kind == "crash"
     assert "no_such_module" in failure.message
@@ -143,7 +140,7 @@ def test_a_slow_answer_in_time_is_no_hang(worker: Worker) -> None:
 
 
 def test_close_ends_the_child_and_may_be_called_again(log: Path) -> None:
-    worker = Worker(PROGRAM, log, environment=ENVIRONMENT)
+    worker = Worker(PROGRAM, log, environment={})
     assert worker.call("echo", TIMEOUT_S) == {}
     worker.close()
     assert not is_running(worker.pid) and not worker.alive
@@ -154,7 +151,7 @@ def test_close_ends_the_child_and_may_be_called_again(log: Path) -> None:
 def test_close_leaves_no_descriptor_open(log: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
-        with Worker(PROGRAM, log, environment=ENVIRONMENT):
+        with Worker(PROGRAM, log, environment={}):
             pass
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -166,16 +163,12 @@ def test_the_child_ends_when_its_parent_is_killed(log: Path) -> None:
         "from pathlib import Path\n"
         "from topout.measure.worker import Worker\n"
         f"worker = Worker({PROGRAM!r}, Path({str(log)!r}), environment={{}})\n"
-        "worker.call('echo', 60.0)\n"
+        "worker.call('echo', 600.0)\n"
         "print(worker.pid, flush=True)\n"
-        "worker.call('nap', 600.0, seconds=600.0)\n"
+        "worker.call('nap', 3600.0, seconds=3600.0)\n"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **ENVIRONMENT},
-    )
+    command = [sys.executable, "-c", program]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     assert is_running(child)
