@@ -27,7 +27,6 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
 
 
 def test_a_table_a_page_and_a_record(
@@ -85,7 +84,7 @@ def _fewest_lines(runs: Path) -> int:
 
 def test_ctrl_c_ends_the_program_and_its_ranks_and_keeps_what_was_done(tmp_path: Path) -> None:
     """As a terminal does it: the signal comes while ranks run."""
-    arguments = [*SMALL, "--ranks", "2", "--steps", "100000"]
+    arguments = [*SMALL, "--ranks", "2", "--steps", "100000000"]
     program = subprocess.Popen(
         [sys.executable, "-m", "topout", *arguments],
         stdout=subprocess.DEVNULL,
@@ -93,7 +92,7 @@ def test_ctrl_c_ends_the_program_and_its_ranks_and_keeps_what_was_done(tmp_path:
         text=True,
     )
     own = psutil.Process(program.pid)
-    deadline = time.monotonic() + 180  # ranks import torch, and the machine may be busy
+    deadline = time.monotonic() + 600  # ranks import torch, and the machine may be busy
     # Warmed up, and some steps are done.
     while _fewest_lines(tmp_path / "runs") < 10:
         assert program.poll() is None and time.monotonic() < deadline
@@ -101,10 +100,10 @@ def test_ctrl_c_ends_the_program_and_its_ranks_and_keeps_what_was_done(tmp_path:
     started = own.children(recursive=True)
     assert len(started) >= 3  # torchrun and two ranks
     program.send_signal(signal.SIGINT)
-    _, error = program.communicate(timeout=60)
+    _, error = program.communicate(timeout=600)
     assert program.returncode == 130 and "interrupted" in error
     (record,) = (tmp_path / "runs").glob("*/run.json")
     (case,) = decode(record.read_bytes(), TrainReport).cases
     assert case.status == "interrupted" and case.steps[0]
-    psutil.wait_procs(started, timeout=10)
+    psutil.wait_procs(started, timeout=600)
     assert not any(each.is_running() for each in started)

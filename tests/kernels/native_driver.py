@@ -101,7 +101,7 @@ def run(program: Path, mistake: str = "") -> Outcome:
         [str(program)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1200,
         env={**os.environ, **_ENVIRONMENT, "BROKEN": mistake},
     )
     return Outcome(done.returncode, done.stdout, done.stderr)

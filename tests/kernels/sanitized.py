@@ -38,7 +38,7 @@ def check_sanitized(sources: Sequence[Path], sanitizer: str, folder: Path) -> No
     if built.returncode != 0 and re.search(r"cannot find .*san|lib\w*san", built.stderr):
         pytest.skip(f"the runtime of -fsanitize={sanitizer} is not installed")
     assert built.returncode == 0, built.stderr
-    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=1200)
     if "unexpected memory mapping" in done.stderr:
         pytest.skip("the thread sanitizer does not run under this kernel's address layout")
     assert done.returncode == 0, done.stdout + done.stderr

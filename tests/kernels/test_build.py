@@ -184,6 +184,6 @@ def test_two_processes_build_at_once(source: Path) -> None:
         )
         for _ in range(3)
     ]
-    paths = {process.communicate(timeout=60)[0].strip() for process in processes}
+    paths = {process.communicate(timeout=600)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert all(Path(path).is_file() for path in paths)

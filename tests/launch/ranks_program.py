@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
         case "crash", 1:
             os.kill(os.getpid(), signal.SIGSEGV)
         case _:
-            time.sleep(120)
+            time.sleep(3600)
 
 
 if __name__ == "__main__":

@@ -54,16 +54,16 @@ def die(params: dict[str, Any]) -> None:
     if params["how"] == "abort":
         os.abort()
     if params["how"] == "forked" and os.fork() == 0:
-        time.sleep(60)  # the grandchild holds the reply pipe open
+        time.sleep(3600)  # the grandchild holds the reply pipe open
         os._exit(0)
     os._exit(3)
 
 
 def hang(params: dict[str, Any]) -> None:
     """Start a process of its own, note its id in `path`, and never answer."""
-    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     Path(params["path"]).write_text(str(grandchild.pid))
-    time.sleep(600)
+    time.sleep(3600)
 
 
 def nap(params: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ def opened(html: str, folder: Path) -> tuple[str, list[str]]:
         [str(BROWSER), *options, page.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
