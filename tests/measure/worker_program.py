@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from topout.errors import InputError
@@ -59,10 +58,13 @@ def die(params: dict[str, Any]) -> None:
     os._exit(3)
 
 
+def start(params: dict[str, Any]) -> int:
+    """Start a process of its own; its id."""
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]).pid
+
+
 def hang(params: dict[str, Any]) -> None:
-    """Start a process of its own, note its id in `path`, and never answer."""
-    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-    Path(params["path"]).write_text(str(grandchild.pid))
+    """Never answer."""
     time.sleep(3600)
 
 
@@ -73,7 +75,5 @@ def nap(params: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    serve(
-        {"echo": echo, "shout": shout, "fail": fail, "die": die, "hang": hang, "nap": nap},
-        sys.argv[1:],
-    )
+    handlers = (echo, shout, fail, die, start, hang, nap)
+    serve({handler.__name__: handler for handler in handlers}, sys.argv[1:])
