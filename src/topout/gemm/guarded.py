@@ -3,20 +3,20 @@
 import ctypes
 import mmap
 import os
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from topout.errors import UnsupportedError
+from topout.measure.lifetime import Closing
 
 Place = Literal["start", "middle", "end"]
 MARGIN_BYTES = 4096  # on either side of what lies in the middle
 _NO_ACCESS = 0
 
 
-class GuardedMemory:
+class GuardedMemory(Closing):
     """At least `size_bytes` of memory with a guard page before it and one after it.
 
     A read or write of either page ends the process with SIGSEGV (SIGBUS on macOS). Use it in a
@@ -67,17 +67,6 @@ class GuardedMemory:
             self._memory.close()
         except BufferError:
             return  # an array still looks at it, and it goes with the array
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _protect(address: int, size_bytes: int, protection: int) -> None:

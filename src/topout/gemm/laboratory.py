@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from topout.errors import CompilerError, InputError, TopoutError, UnsupportedError
@@ -20,6 +19,7 @@ from topout.machine.describe import describe
 from topout.machine.limits import read_limits
 from topout.machine.recorded_files import SystemFiles
 from topout.machine.working_sets import cache_capacities, working_sets
+from topout.measure.lifetime import Closing
 from topout.measure.worker import WorkerFailure
 from topout.records import Machine
 from topout.records.gemm import GemmDtype, GemmShape
@@ -30,7 +30,7 @@ _CHECKING_SHARE = 0.4  # of the progress bar
 _EMPTY = "there is nothing to compute: m, n or k is 0 (the result is right)"
 
 
-class Laboratory:
+class Laboratory(Closing):
     """Compares versions, a user's own file and rivals, one case after the other.
 
     `folder` takes the logs of the workers; `machine` is this one where it was described already;
@@ -81,12 +81,8 @@ class Laboratory:
             self._held = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the workers."""
         self._held.close()
 
     def compare(self, case: Case, *, quick: bool, notify: Notify | None = None) -> GemmShape:

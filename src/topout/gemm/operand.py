@@ -1,13 +1,13 @@
 """A matrix with a stride between two guard pages, as an operand of a product under test."""
 
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from topout.gemm.guarded import GuardedMemory, Place
+from topout.measure.lifetime import Closing
 
 Matrix = NDArray[Any]
 
@@ -20,7 +20,7 @@ class Layout(NamedTuple):
     gap: int = 0  # elements between the end of a row and the next one
 
 
-class Operand:
+class Operand(Closing):
     """rows × columns of `dtype` in memory of its own; the gaps belong to nobody.
 
     Use it in a `with` block. Raises UnsupportedError when the system refuses guard pages.
@@ -52,14 +52,3 @@ class Operand:
         """Give the memory back."""
         del self.everything, self.values
         self._memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -2,8 +2,7 @@
 
 import time
 from contextlib import ExitStack
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from topout.gemm.inputs import INPUT_TYPES, OUTPUT_TYPES, POISON, encoded, whole
 from topout.gemm.operand import Layout, Operand
 from topout.gemm.trial import Note
 from topout.kernels.gemm_ops import GemmLibrary
+from topout.measure.lifetime import Closing
 
 # Below so many operations nothing is tried on few rows first.
 _AT_ONCE_FLOPS = 1 << 27
@@ -26,7 +26,7 @@ class ShapeVerdict(NamedTuple):
     too_slow_s: float | None = None
 
 
-class ShapeTrial:
+class ShapeTrial(Closing):
     """Whole numbers at one shape, their matrices flush with the guard pages behind them.
 
     Use it in a `with` block; it serves one version after the other.
@@ -105,14 +105,3 @@ class ShapeTrial:
     def close(self) -> None:
         """Give the memory back."""
         self._held.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -9,6 +9,7 @@ from topout.gemm.case import Case
 from topout.gemm.faults import NoteFiles
 from topout.gemm.rivals import rival_environment
 from topout.kernels.gemm_ops import GemmBuild
+from topout.measure.lifetime import Closing
 from topout.measure.worker import Worker, WorkerFailure
 
 WORKER_MODULE = "topout.gemm.worker"
@@ -26,7 +27,7 @@ def worker_environment(threads: int) -> dict[str, str]:
     }
 
 
-class ProductWorker:
+class ProductWorker(Closing):
     """A worker process that is started when it is needed, and again after it died.
 
     Raises WorkerFailure whose message says what the product did. Use it in a `with` block.
@@ -58,12 +59,6 @@ class ProductWorker:
         if self._worker is not None:
             self._worker.close()
             self._worker = None
-
-    def __enter__(self) -> "ProductWorker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _running(self) -> Worker:
         if self._worker is not None and self._worker.alive:

@@ -4,12 +4,12 @@ import ctypes
 import functools
 import re
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from topout.errors import CompilerError, UnsupportedError
 from topout.kernels.build import SOURCE_FOLDER
 from topout.kernels.openmp import OpenmpBuild, build_with_openmp, load_openmp_library
+from topout.measure.lifetime import Closing
 
 GemmDtype = Literal["fp32", "bf16", "int8"]
 GEMM_FOLDER = Path(__file__).parent / "gemm"
@@ -42,7 +42,7 @@ class GemmBuild(NamedTuple):
     openmp: bool
 
 
-class PackedMatrix:
+class PackedMatrix(Closing):
     """B[k×n] in the order in which its library reads it; close it, or use it in a `with` block."""
 
     def __init__(self, library: ctypes.CDLL, handle: int, n: int, k: int) -> None:
@@ -63,17 +63,6 @@ class PackedMatrix:
         if self._handle is not None:
             self._library.gemm_free(self._handle)
             self._handle = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class GemmLibrary:

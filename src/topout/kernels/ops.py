@@ -8,14 +8,14 @@ import ctypes
 import functools
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topout.errors import InputError, UnsupportedError
 from topout.kernels.build import load_library
+from topout.measure.lifetime import Closing
 
 PeakDtype = Literal["fp32", "bf16", "int8"]
 _DTYPE_CODES: dict[PeakDtype, int] = {"fp32": 0, "bf16": 1, "int8": 2}
@@ -107,7 +107,7 @@ class ReadPattern(NamedTuple):
     prefetch_bytes: int
 
 
-class ThreadTeam:
+class ThreadTeam(Closing):
     """Native threads, thread i pinned to `cpus[i]` (none: left to the scheduler).
 
     Close it, or use it in a `with` block. Raises UnsupportedError when the system refuses the
@@ -166,19 +166,8 @@ class ThreadTeam:
             self._library.topout_team_destroy(self._handle)
             self._handle = None
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class ReadBuffers:
+class ReadBuffers(Closing):
     """Memory to read, `bytes_per_thread` for each thread of `team`, first touched by it.
 
     Filled with random non-zero data; `huge_pages` asks for huge pages, or for none. Close it
@@ -240,17 +229,6 @@ class ReadBuffers:
         if self._handle:
             self._library.topout_buffers_destroy(self._handle)
             self._handle = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 Doubles = NDArray[np.float64]

@@ -6,14 +6,14 @@ Calls release the interpreter's lock, so that files are scanned side by side in 
 import ctypes
 import functools
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topout.errors import UnsupportedError
 from topout.kernels.build import load_library
+from topout.measure.lifetime import Closing
 
 Form = Literal["number", "text", "json", "lane"]
 Stage = Literal["start", "members", "member_value", "events", "entry", "done", "foreign", "broken"]
@@ -91,7 +91,7 @@ def scan_library() -> ctypes.CDLL:
     return library
 
 
-class NativeScan:
+class NativeScan(Closing):
     """A scan of one trace; close it, or use it in a `with` block.
 
     `fields` begin with FIXED_FIELDS. Raises CompilerError, UnsupportedError without memory.
@@ -187,17 +187,6 @@ class NativeScan:
         if self._handle:
             self._library.topout_trace_destroy(self._handle)
             self._handle = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open(self) -> int:
         if not self._handle:

@@ -1,17 +1,16 @@
 """A ceiling measured again in between timed runs, in a few hundredths of a second."""
 
 import contextlib
-from types import TracebackType
-from typing import Self
 
 from topout.kernels.ops import GRAIN_BYTES, PeakDtype, ReadBuffers, ThreadTeam
 from topout.machine.describe import pinning_order
 from topout.machine.native_ceilings import best_pattern
+from topout.measure.lifetime import Closing
 
 _SCREEN_S = 0.004
 
 
-class BandwidthProbe:
+class BandwidthProbe(Closing):
     """Threads and memory kept ready, so that each look at the ceilings is cheap.
 
     Holds `working_set_bytes` of memory until it is closed; use it in a `with` block. Raises
@@ -42,17 +41,6 @@ class BandwidthProbe:
     def close(self) -> None:
         """Give memory and threads back."""
         self._held.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_bandwidth_now(threads: int, working_set_bytes: int, seconds: float = 0.05) -> float:

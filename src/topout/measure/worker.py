@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from topout.errors import TopoutError
-from topout.measure.lifetime import end_with_parent
+from topout.measure.lifetime import Closing, end_with_parent
 
 FailureKind = Literal["crash", "hang", "memory", "error", "input"]
 Handler = Callable[[dict[str, Any]], Any]
@@ -47,7 +47,7 @@ class _Reply(msgspec.Struct):
     error_kind: FailureKind = "error"
 
 
-class Worker:
+class Worker(Closing):
     """A child process `python -m MODULE` that runs `serve`; use as a context manager.
 
     Its standard output and error go to `log`. Raises WorkerFailure from `call`.
@@ -74,12 +74,6 @@ class Worker:
             )
         os.close(request_read)
         os.close(reply_write)
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def pid(self) -> int:
