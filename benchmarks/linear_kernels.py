@@ -30,15 +30,8 @@ from topout.gemm.case import Case
 from topout.gemm.laboratory import Laboratory
 from topout.gemm.versions import version_names
 from topout.kernels.build import build_library
-from topout.kernels.linear_ops import (
-    Int4Weight,
-    Int8Weight,
-    PackedLinear,
-    linear_library,
-    pack_float,
-    pack_int4,
-    pack_int8,
-)
+from topout.kernels.linear_ops import PackedLinear, linear_library
+from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
 from topout.machine.describe import describe
 from topout.machine.probe import BandwidthProbe
 from topout.records.gemm import GemmResult, GemmShape

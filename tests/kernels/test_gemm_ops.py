@@ -122,7 +122,7 @@ def test_one_openmp_runtime_serves_pytorch_and_us(first: str) -> None:
     code = [
         "from topout.kernels.gemm_ops import load_gemm",
         *(steps if first == "torch" else steps[::-1]),
-        "from topout.kernels.openmp import openmp_runtimes",
+        "from topout.kernels.build import openmp_runtimes",
         "print(len({file for file in openmp_runtimes() if 'libgomp' in file}))",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}

@@ -11,16 +11,12 @@ from torch import Tensor
 from topout.errors import InputError, UnsupportedError
 from topout.kernels.linear_ops import (
     ACTIVATIONS,
-    Int4Weight,
-    Int8Weight,
     LinearActivation,
     PackedLinear,
     linear_library,
     linear_op,
-    pack_float,
-    pack_int4,
-    pack_int8,
 )
+from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
 
 N, K, GROUP = 70, 96, 32
 HALF = ("-DTOPOUT_VECTOR_BYTES=32",)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from topout.kernels.linear_ops import Int4Weight, Int8Weight
+from topout.kernels.linear_packing import Int4Weight, Int8Weight
 from topout.quantization.rounding import (
     int4_scheme,
     quantize_in_groups,

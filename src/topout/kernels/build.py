@@ -1,8 +1,12 @@
-"""C++ sources to a loaded library: compiled at first use, kept under a key of all it depends on."""
+"""C++ sources to a loaded library: compiled at first use, kept under a key of all it depends on.
+
+Where the compiler has OpenMP, its runtime is the one that PyTorch uses; else kernels do without.
+"""
 
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import re
@@ -10,17 +14,21 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from topout.errors import CompilerError
 from topout.kernels.cache import cache_folder, is_trusted, writable_cache_folder
 
+# By the name of a C function: its result and its arguments.
+Abi = Mapping[str, tuple[type | None, Sequence[type]]]
 SOURCE_FOLDER = Path(__file__).parent / "src"
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra", "-Werror")
 _COMPILERS = ("g++", "c++", "clang++")
 _TIMEOUT_S = 300.0
+_OPENMP = "-fopenmp"
+_MAPS = Path("/proc/self/maps")
 _INSTALL = (
     "Install one: `apt install g++` (Debian, Ubuntu), `dnf install gcc-c++` (Fedora), "
     "`xcode-select --install` (macOS); or name one in CXX."
@@ -174,6 +182,10 @@ def load_library(name: str, *sources: str, extra_flags: tuple[str, ...] = ()) ->
     Raises CompilerError when it cannot be built or loaded.
     """
     path = build_library(name, [SOURCE_FOLDER / source for source in sources], extra_flags)
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
@@ -181,6 +193,14 @@ def load_library(name: str, *sources: str, extra_flags: tuple[str, ...] = ()) ->
             f"the compiled kernel {path} cannot be loaded ({error}).",
             "Set TOPOUT_CACHE to a folder on a file system that allows execution.",
         ) from None
+
+
+def declare(library: ctypes.CDLL, functions: Abi) -> ctypes.CDLL:
+    """The library with the types of its functions stated, so that wrong arguments are refused."""
+    for name, (result, arguments) in functions.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
 
 
 def _content_digest(file: Path) -> str:
@@ -237,3 +257,71 @@ def first_error(messages: str) -> str:
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return [*errors, *lines, "it said nothing."][0]
+
+
+class OpenmpBuild(NamedTuple):
+    """A compiled library; without OpenMP it runs on one thread, whatever it is asked."""
+
+    path: Path
+    openmp: bool
+
+
+def build_with_openmp(
+    name: str,
+    source: Path,
+    extra_flags: Sequence[str] = (),
+    include_folders: Sequence[Path] = (),
+) -> OpenmpBuild:
+    """Compile a source that shares its work by OpenMP, or take it from the cache; loads nothing.
+
+    Where the compiler has no OpenMP it is built without. Raises CompilerError,
+    RefusedSourceError when the source is at fault.
+    """
+    try:
+        path = build_library(
+            name, [source], (_OPENMP, *extra_flags), include_folders=include_folders
+        )
+        return OpenmpBuild(path, True)
+    except RefusedSourceError:
+        toolchain = find_compiler()
+        if links_with(toolchain, _OPENMP):
+            raise
+    # Its pragmas are comments then, and a warning about each would hide the others.
+    quiet = ["-Wno-unknown-pragmas"]
+    if "clang" in toolchain.version.lower():
+        quiet.append("-Wno-source-uses-openmp")
+    path = build_library(name, [source], (*quiet, *extra_flags), include_folders=include_folders)
+    return OpenmpBuild(path, False)
+
+
+def load_openmp_library(build: OpenmpBuild) -> ctypes.CDLL:
+    """The library, sharing the OpenMP runtime of this process; raises CompilerError."""
+    if build.openmp:
+        share_openmp()
+    return _loaded(build.path)
+
+
+def share_openmp() -> None:
+    """Load PyTorch's OpenMP runtime, unless this process has one already.
+
+    Two runtimes have two pools of threads, which fight for the cores. PyTorch ships a libgomp of
+    its own; its symbols are made visible to all, so that ours resolve to it whatever its name.
+    """
+    if any("libgomp" in Path(file).name for file in openmp_runtimes()):
+        return
+    torch = importlib.util.find_spec("torch")  # finds it without importing it
+    for place in (torch.submodule_search_locations if torch else None) or []:
+        for runtime in sorted(Path(place).glob("lib/libgomp*.so*")):
+            ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
+            return
+
+
+def openmp_runtimes() -> list[str]:
+    """Files of the OpenMP runtimes in this process; none where the system does not show them."""
+    try:
+        lines = _MAPS.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    files = {line.split(maxsplit=5)[5] for line in lines if len(line.split(maxsplit=5)) == 6}
+    names = ("libgomp", "libomp", "libiomp")
+    return sorted(file for file in files if Path(file).name.startswith(names))

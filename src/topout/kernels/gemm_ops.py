@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from topout.errors import CompilerError, UnsupportedError
-from topout.kernels.build import SOURCE_FOLDER
-from topout.kernels.openmp import OpenmpBuild, build_with_openmp, load_openmp_library
+from topout.kernels.build import (
+    SOURCE_FOLDER,
+    Abi,
+    OpenmpBuild,
+    build_with_openmp,
+    declare,
+    load_openmp_library,
+)
 from topout.measure.lifetime import Closing
 
 GemmDtype = Literal["fp32", "bf16", "int8"]
@@ -25,7 +31,7 @@ _DECLARED: dict[str, GemmDtype] = {"BF16": "bf16", "INT8": "int8"}
 
 _int, _long, _pointer = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 # name: (result, arguments), as in gemm/gemm.h
-_GEMM_ABI: dict[str, tuple[type | None, list[type]]] = {
+_GEMM_ABI: Abi = {
     "gemm": (None, [*[_pointer] * 3, *[_long] * 6, _int]),
     "gemm_pack": (_pointer, [_pointer, *[_long] * 3, _int]),
     "gemm_packed": (None, [*[_pointer] * 3, *[_long] * 5, _int]),
@@ -82,9 +88,8 @@ class GemmLibrary:
                 'Define it with the signature of gemm.h, as extern "C".',
             )
         self.offers_packing = all(hasattr(self._library, name) for name in _PACKING)
-        for name in ("gemm", *(_PACKING if self.offers_packing else ())):
-            function = getattr(self._library, name)
-            function.restype, function.argtypes = _GEMM_ABI[name]
+        offered = ("gemm", *(_PACKING if self.offers_packing else ()))
+        declare(self._library, {name: _GEMM_ABI[name] for name in offered})
         self._gemm = self._library.gemm
 
     def multiply(

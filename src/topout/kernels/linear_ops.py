@@ -1,6 +1,6 @@
-"""The seam between Python and the native linear layers: packing, multiplying, and PyTorch's op.
+"""The seam between Python and the native linear layers: packed weights, and PyTorch's op.
 
-Weights are packed once into memory that the library owns; a `PackedLinear` holds it. The op
+A `PackedLinear` holds weights in memory that the library owns (`linear_packing` makes them). The op
 `topout::linear` knows packed weights by a number, so that a compiled graph calls it like any other.
 """
 
@@ -8,20 +8,23 @@ import ctypes
 import functools
 import itertools
 import weakref
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from topout.errors import InputError, UnsupportedError
-from topout.kernels.build import SOURCE_FOLDER
-from topout.kernels.openmp import OpenmpBuild, build_with_openmp, load_openmp_library
+from topout.kernels.build import (
+    SOURCE_FOLDER,
+    Abi,
+    OpenmpBuild,
+    build_with_openmp,
+    declare,
+    load_openmp_library,
+)
 
 LinearFormat = Literal["fp32", "bf16", "int8", "int4"]
 LinearActivation = Literal["none", "gelu", "gelu_tanh", "relu", "silu"]
-GROUP_SIZES = (32, 64, 128)  # values of int4 weights that share a scale and an offset
-
-_FORMATS: dict[LinearFormat, int] = {"fp32": 0, "bf16": 1, "int8": 2, "int4": 3}
 ACTIVATIONS: dict[LinearActivation, int] = {
     "none": 0,
     "gelu": 1,
@@ -30,11 +33,10 @@ ACTIVATIONS: dict[LinearActivation, int] = {
     "silu": 4,
 }
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
-_LARGEST_INT8_K = 65_536  # beyond it sums of k · 255 · 128 may leave 32 bits
 
 _int, _long, _pointer = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 # name: (result, arguments), as in src/linear.cpp
-_ABI: dict[str, tuple[Any, list[Any]]] = {
+_ABI: Abi = {
     "topout_linear_pack": (
         _pointer,
         [_int, _pointer, *[_long] * 4, *[_pointer] * 3, _long, _pointer, _int, _int],
@@ -57,10 +59,7 @@ class LinearLibrary:
 
     def __init__(self, build: OpenmpBuild) -> None:
         self.path, self.openmp = build
-        self.library = load_openmp_library(build)
-        for name, (result, arguments) in _ABI.items():
-            function = getattr(self.library, name)
-            function.restype, function.argtypes = result, arguments
+        self.library = declare(load_openmp_library(build), _ABI)
         self.multiply = self.library.topout_linear
 
     @property
@@ -73,29 +72,6 @@ class LinearLibrary:
 def linear_library(flags: tuple[str, ...] = ()) -> LinearLibrary:
     """The library built with such flags, compiled at first use; raises CompilerError."""
     return LinearLibrary(build_with_openmp("linear", SOURCE_FOLDER / "linear.cpp", flags))
-
-
-class Int8Weight(NamedTuple):
-    """W ≈ values · scales[:, None]: values [N, K] int8, scales [N] fp32."""
-
-    values: Tensor
-    scales: Tensor
-
-
-class Int4Weight(NamedTuple):
-    """W ≈ scales · values + offsets in groups along K.
-
-    values [N, K/2] uint8, two to a byte, the low one first; scales and offsets [N, K/group] bf16.
-    """
-
-    values: Tensor
-    scales: Tensor
-    offsets: Tensor
-
-    @property
-    def group(self) -> int:
-        """Values that share a scale."""
-        return 2 * self.values.shape[1] // max(1, self.scales.shape[1])
 
 
 class PackedLinear:
@@ -190,99 +166,6 @@ def _unusable(x: Tensor, inputs: int) -> InputError:
         f"a native linear layer of {inputs} inputs got {tuple(x.shape)} {x.dtype} on {x.device}.",
         "Give fp32 or bf16 on the CPU with that many values in the last dimension.",
     )
-
-
-def pack_float(
-    weight: Tensor,
-    kind: Literal["fp32", "bf16"],
-    bias: Tensor | None = None,
-    *,
-    gated: bool = False,
-    flags: tuple[str, ...] | None = None,
-) -> PackedLinear:
-    """Weight [N, K] of any float type and strides, in fp32 or rounded to bf16.
-
-    `gated`: the first half of the rows are gates of the other half. `flags` ask for one build
-    instead of the fastest. Raises InputError for unusable tensors, UnsupportedError without memory.
-    """
-    _check(weight.dim() == 2, f"a weight of {tuple(weight.shape)}", "Give [N, K].")
-    values = weight.detach().to("cpu", torch.float32)
-    data = (values.data_ptr(), *values.shape, *values.stride())
-    return _pack(kind, data, (None, None, None, 0), bias, gated, flags)
-
-
-def pack_int8(
-    weight: Int8Weight,
-    bias: Tensor | None = None,
-    *,
-    gated: bool = False,
-    flags: tuple[str, ...] | None = None,
-) -> PackedLinear:
-    """The same of int8 weights with a scale per row."""
-    values = weight.values.detach().cpu().contiguous()
-    scales = weight.scales.detach().to("cpu", torch.float32).contiguous()
-    n, k = values.shape
-    fits = values.dtype == torch.int8 and scales.shape == (n,)
-    _check(fits, f"int8 weights of {values.dtype}", "Give values [N, K] int8 and scales [N].")
-    _check(k <= _LARGEST_INT8_K, f"{k} inputs of int8", f"Sums hold up to {_LARGEST_INT8_K}.")
-    data = (values.data_ptr(), n, k, k, 1)
-    return _pack("int8", data, (scales.data_ptr(), None, None, 0), bias, gated, flags)
-
-
-def pack_int4(
-    weight: Int4Weight,
-    bias: Tensor | None = None,
-    *,
-    gated: bool = False,
-    flags: tuple[str, ...] | None = None,
-) -> PackedLinear:
-    """The same of int4 weights in groups of 32, 64 or 128."""
-    values = weight.values.detach().cpu().contiguous()
-    scales = weight.scales.detach().to("cpu", torch.bfloat16).contiguous()
-    offsets = weight.offsets.detach().to("cpu", torch.bfloat16).contiguous()
-    n, k = values.shape[0], 2 * values.shape[1]
-    group = weight.group
-    _check(group in GROUP_SIZES, f"int4 groups of {group}", f"Groups are {GROUP_SIZES}.")
-    whole = values.dtype == torch.uint8 and scales.shape == offsets.shape == (n, k // group)
-    _check(whole, "int4 weights whose parts do not fit together", Int4Weight.__doc__ or "")
-    data = (values.data_ptr(), n, k, k, 1)
-    grouped = (None, scales.data_ptr(), offsets.data_ptr(), group)
-    return _pack("int4", data, grouped, bias, gated, flags)
-
-
-def _pack(
-    kind: LinearFormat,
-    data: tuple[int, ...],
-    scales: tuple[int | None, int | None, int | None, int],
-    bias: Tensor | None,
-    gated: bool,
-    flags: tuple[str, ...] | None,
-) -> PackedLinear:
-    from topout.kernels.linear_builds import fastest_flags
-
-    library = linear_library(fastest_flags(kind) if flags is None else flags)
-    _, n, k, *_ = data
-    _check(not gated or n % 2 == 0, f"{n} gated rows", "Gates and what they gate are of a number.")
-    added = None
-    if bias is not None:
-        added = bias.detach().to("cpu", torch.float32).contiguous()
-        _check(added.shape == (n,), f"a bias of {tuple(added.shape)}", f"Give [{n}].")
-    handle = library.library.topout_linear_pack(
-        _FORMATS[kind],
-        *data,
-        *scales,
-        None if added is None else added.data_ptr(),
-        gated,
-        torch.get_num_threads(),
-    )
-    if not handle:
-        raise UnsupportedError(f"no memory to pack a weight of {n} × {k}.", "Use a smaller model.")
-    return PackedLinear(library, handle, n // 2 if gated else n, k, kind)
-
-
-def _check(holds: bool, what: str, remedy: str) -> None:
-    if not holds:
-        raise InputError(f"{what} cannot be packed.", remedy)
 
 
 _library = torch.library.Library("topout", "DEF")  # type: ignore[no-untyped-call]

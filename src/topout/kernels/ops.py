@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topout.errors import InputError, UnsupportedError
-from topout.kernels.build import load_library
+from topout.kernels.build import Abi, declare, load_library
 from topout.measure.lifetime import Closing
 
 PeakDtype = Literal["fp32", "bf16", "int8"]
@@ -32,7 +32,7 @@ _int, _size, _long, _double, _pointer = (
 )
 _double_out = ctypes.POINTER(ctypes.c_double)
 # name: (result, arguments), as in src/ceilings.cpp
-_CEILINGS_ABI: dict[str, tuple[type | None, list[type]]] = {
+_CEILINGS_ABI: Abi = {
     "topout_empty": (_int, []),
     "topout_team_create": (_pointer, [_int, ctypes.POINTER(_int), _int]),
     "topout_team_destroy": (None, [_pointer]),
@@ -51,7 +51,7 @@ _CEILINGS_ABI: dict[str, tuple[type | None, list[type]]] = {
     "topout_read_trial": (_int, [_pointer, _size, _int, _size, _double, _double_out]),
 }
 # The same, as in src/examples.cpp
-_EXAMPLES_ABI: dict[str, tuple[type | None, list[type]]] = {
+_EXAMPLES_ABI: Abi = {
     "topout_fill_doubles": (None, [_pointer, _pointer, _long, _long, ctypes.c_uint64]),
     "topout_axpy": (_double, [_pointer, _double, _pointer, _pointer, _long, _long]),
     "topout_stencil": (_double, [_pointer, _pointer, _pointer, _long, _long]),
@@ -61,21 +61,13 @@ _EXAMPLES_ABI: dict[str, tuple[type | None, list[type]]] = {
 @functools.cache
 def ceilings_library() -> ctypes.CDLL:
     """The micro-benchmarks, compiled at first use; raises CompilerError."""
-    return _typed(load_library("ceilings", "ceilings.cpp"), _CEILINGS_ABI)
+    return declare(load_library("ceilings", "ceilings.cpp"), _CEILINGS_ABI)
 
 
 @functools.cache
 def examples_library() -> ctypes.CDLL:
     """The worked examples of the roofline, compiled at first use; raises CompilerError."""
-    return _typed(load_library("examples", "examples.cpp"), _EXAMPLES_ABI)
-
-
-def _typed(library: ctypes.CDLL, abi: dict[str, tuple[type | None, list[type]]]) -> ctypes.CDLL:
-    for name, (result, arguments) in abi.items():
-        function = getattr(library, name)
-        function.restype = result
-        function.argtypes = arguments
-    return library
+    return declare(load_library("examples", "examples.cpp"), _EXAMPLES_ABI)
 
 
 def peak_instruction(dtype: PeakDtype) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topout.errors import UnsupportedError
-from topout.kernels.build import load_library
+from topout.kernels.build import Abi, declare, load_library
 from topout.measure.lifetime import Closing
 
 Form = Literal["number", "text", "json", "lane"]
@@ -44,7 +44,7 @@ _COUNTED: tuple[Counted, ...] = (
 _int, _size, _long, _pointer = ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p
 _size_out = ctypes.POINTER(ctypes.c_size_t)
 # name: (result, arguments), as in src/trace_scan.cpp
-_ABI: dict[str, tuple[type | None, list[type]]] = {
+_ABI: Abi = {
     "topout_trace_create": (_pointer, []),
     "topout_trace_destroy": (None, [_pointer]),
     "topout_trace_field": (_int, [_pointer, ctypes.c_char_p, *[_int] * 4]),
@@ -84,11 +84,7 @@ class Column(NamedTuple):
 @functools.cache
 def scan_library() -> ctypes.CDLL:
     """The scanner, compiled at first use; raises CompilerError."""
-    library = load_library("trace_scan", "trace_scan.cpp")
-    for name, (result, arguments) in _ABI.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
+    return declare(load_library("trace_scan", "trace_scan.cpp"), _ABI)
 
 
 class NativeScan(Closing):

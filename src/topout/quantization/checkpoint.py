@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from topout.kernels.linear_ops import Int4Weight, Int8Weight
+from topout.kernels.linear_packing import Int4Weight, Int8Weight
 from topout.quantization.rounding import Scheme, linear_layers
 
 QuantizedWeights = dict[str, Int8Weight | Int4Weight]  # by the name of the layer

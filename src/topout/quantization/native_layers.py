@@ -6,17 +6,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from topout.kernels.linear_ops import (
-    ACTIVATIONS,
-    Int4Weight,
-    Int8Weight,
-    LinearActivation,
-    PackedLinear,
-    linear_op,
-    pack_float,
-    pack_int4,
-    pack_int8,
-)
+from topout.kernels.linear_ops import ACTIVATIONS, LinearActivation, PackedLinear, linear_op
+from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
 from topout.models.cache import StaticCache
 from topout.models.decoder import Block, Decoder, GatedMlp, Mlp, Span
 from topout.quantization.checkpoint import QuantizedWeights

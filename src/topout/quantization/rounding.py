@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from topout.kernels.linear_ops import GROUP_SIZES, Int4Weight, Int8Weight
+from topout.kernels.linear_packing import GROUP_SIZES, Int4Weight, Int8Weight
 
 _LARGEST_INT8 = 127
 _LARGEST_INT4 = 15

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from topout.kernels import linear_builds
-from topout.kernels.linear_builds import fastest_flags
+from topout.kernels import linear_packing
+from topout.kernels.linear_packing import fastest_flags
 
 HALF = ("-DTOPOUT_VECTOR_BYTES=32",)
 
@@ -36,9 +36,9 @@ def has(monkeypatch: pytest.MonkeyPatch, wide: str, half_is_faster: bool | None)
         return half_is_faster
 
     monkeypatch.setattr(
-        linear_builds, "linear_library", lambda flags: Library("avx2" if flags else wide)
+        linear_packing, "linear_library", lambda flags: Library("avx2" if flags else wide)
     )
-    monkeypatch.setattr(linear_builds, "_faster", faster)
+    monkeypatch.setattr(linear_packing, "_faster", faster)
     return asked
 
 
@@ -94,4 +94,4 @@ def test_formats_are_measured_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_comparison_itself_runs() -> None:
     for kind in ("fp32", "bf16", "int8", "int4"):
-        assert linear_builds._faster(kind, (), HALF) in (True, False)  # type: ignore[arg-type]
+        assert linear_packing._faster(kind, (), HALF) in (True, False)  # type: ignore[arg-type]
