@@ -93,13 +93,15 @@ def _show(record: Any, folder: Any, report: Path | None, json: str | None) -> No
     if json != "-":
         from rich.console import Console
 
-        from topout.report.gemm.table import gemm_table
+        from topout.report import describe
+        from topout.report.to_terminal import to_terminal
 
-        Console().print(gemm_table(record))
+        Console().print(to_terminal(describe(record)))
     write_json(record, json)
-    from topout.report.gemm.page import gemm_page
+    from topout.report import describe
+    from topout.report.to_html import to_html
 
-    page = gemm_page(record)
+    page = to_html(describe(record))
     save_page(page, folder, report)
 
 

@@ -187,7 +187,7 @@ class Section:
     @property
     def anchor(self) -> str:
         """The name of the section's place on the page."""
-        return self.key or re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        return re.sub(r"[^\w]+", "-", self.key or self.title.lower()).strip("-")
 
 
 Part = Table | Facts | Paragraph | Bullets | Doubts | Absent | Terms | Figures | Picture | Section

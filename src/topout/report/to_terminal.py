@@ -113,7 +113,7 @@ def _parts(parts: Iterable[Part], width: int) -> Iterator[RenderableType]:
 
 def _title(title: str, about: str = "", style: str = "bold") -> Iterator[RenderableType]:
     if title:
-        beside = (f"  {about}", "dim") if about else ""
+        beside = (f"\n{about}", "dim") if about else ""
         yield Text.assemble("\n", (title, style), beside)
 
 
@@ -150,6 +150,7 @@ def _table(table: Table, width: int) -> Iterator[RenderableType]:
 def _drawn(table: Table, rows: Sequence[Row], indices: Sequence[int], width: int) -> Grid:
     """The columns of these indices as one table."""
     beside = width >= _WIDE and any(row.verdict or row.note for row in rows)
+    named = next((i for i in indices if table.columns[i].only != "terminal"), indices[0])
     grid = _grid(table.side_by_side)
     for index in indices:
         _add_column(grid, table.columns[index], table.side_by_side)
@@ -157,7 +158,8 @@ def _drawn(table: Table, rows: Sequence[Row], indices: Sequence[int], width: int
         grid.add_column(Text(table.notes_title), min_width=30, ratio=1)
     for row in rows:
         if row.kind == "heading":
-            grid.add_row(Text(row.cell(0).value, style=_STYLES[row.style] or "bold"))
+            heading = Text(row.cell(0).value, style=_STYLES[row.style] or "bold")
+            grid.add_row(*(heading if index == named else Text() for index in indices))
             continue
         style = "bold" if row.kind == "total" else _STYLES[row.style]
         cells: list[RenderableType] = [
@@ -218,8 +220,9 @@ def _notes(rows: Sequence[Row]) -> Iterator[RenderableType]:
         yield grid
         return
     for row in noted:
-        style = _STYLES[row.style] or "dim"
-        yield Text(f"{_name(row)}: {row.note}", style=style)
+        mark = row.cell(0).value.strip()
+        beside = f"{mark} " if len(mark) == 1 else ""
+        yield Text(f"{beside}{_name(row)}: {row.note}", style=_STYLES[row.style] or "dim")
 
 
 def _name(row: Row) -> str:

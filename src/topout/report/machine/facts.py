@@ -94,16 +94,6 @@ def _bandwidth(ceilings: Ceilings) -> Table:
     return Table(columns, rows, "Bandwidth (read)")
 
 
-def compute_rows(ceilings: Ceilings) -> list[tuple[str, ...]]:
-    """The arithmetic ceilings: dtype, threads, reached with, rate."""
-    return [tuple(map(str, row.cells)) for row in _compute(ceilings).rows]
-
-
-def bandwidth_rows(ceilings: Ceilings) -> list[tuple[str, ...]]:
-    """The bandwidth ceilings: level, threads, page, working set, rate."""
-    return [tuple(map(str, row.cells)) for row in _bandwidth(ceilings).rows]
-
-
 def _overheads(ceilings: Ceilings) -> Table:
     rows = [
         Row([each.name, str(each.threads), units.seconds(each.time_s)])

@@ -8,15 +8,16 @@ import pytest
 from tests.gemm import example_report as example
 from topout import records
 from topout.records import GemmReport
-from topout.report.gemm.page import gemm_page
+from topout.report import describe
+from topout.report.to_html import to_html
 
-from .browser import drawn, needs_browser, opened
-from .html_page import Page, external_loads
+from ..browser import drawn, needs_browser, opened
+from ..html_page import Page, external_loads
 
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return gemm_page(example.report())
+    return to_html(describe(example.report()))
 
 
 def text_of(html: str) -> str:
@@ -52,19 +53,19 @@ def test_a_failure_stands_with_its_reason() -> None:
     shape = example.shape()
     broken = example.failed("mine.cpp", "3 of 15 elements are wrong")
     shape = msgspec.structs.replace(shape, versions=[*shape.versions, broken])
-    text = text_of(gemm_page(example.report(shape)))
+    text = text_of(to_html(describe(example.report(shape))))
     assert "! mine.cpp: failed" in text and "3 of 15 elements are wrong" in text
 
 
 def test_whole_numbers_are_no_flops() -> None:
-    assert "GOP/s" in text_of(gemm_page(example.report(example.shape(dtype="int8"))))
+    assert "GOP/s" in text_of(to_html(describe(example.report(example.shape(dtype="int8")))))
 
 
 def test_markup_in_a_record_is_text() -> None:
     shape = msgspec.structs.replace(example.shape(), label=example.MARKUP)
     broken = example.failed(example.MARKUP, example.MARKUP)
     shape = msgspec.structs.replace(shape, versions=[*shape.versions, broken])
-    html = gemm_page(example.report(shape, model=example.MARKUP, source=example.MARKUP))
+    html = to_html(describe(example.report(shape, model=example.MARKUP, source=example.MARKUP)))
     assert example.MARKUP not in html
     assert example.MARKUP in text_of(html)
 
@@ -79,7 +80,7 @@ def test_a_report_of_nothing_is_a_page(finished: bool) -> None:
         ceilings=None,
         finished=finished,
     )
-    text = text_of(gemm_page(empty))
+    text = text_of(to_html(describe(empty)))
     assert "Nothing was compared." in text
     assert ("interrupted" in text) is not finished
 
@@ -97,7 +98,7 @@ def test_a_product_of_nothing_is_a_page() -> None:
         rivals=[],
         ceiling_flops_per_s=None,
     )
-    assert "empty" in text_of(gemm_page(example.report(shape)))
+    assert "empty" in text_of(to_html(describe(example.report(shape))))
 
 
 def test_the_record_itself_can_be_read_back(tmp_path: Path) -> None:

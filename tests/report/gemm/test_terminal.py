@@ -11,13 +11,14 @@ from rich.console import Console
 from tests.gemm import example_report as example
 from topout.gemm.results import with_parallel_efficiency
 from topout.records import GemmReport
+from topout.report import describe
 from topout.report.gemm.rows import gemm_rows, report_title, shape_facts, shape_title
-from topout.report.gemm.table import gemm_table
+from topout.report.to_terminal import to_terminal
 
 
 def shown(report: GemmReport, width: int = 80) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(gemm_table(report))
+    console.print(to_terminal(describe(report)))
     file = console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()
@@ -36,7 +37,7 @@ def test_every_figure_is_there_in_80_columns() -> None:
         "96 %",
         "141×",
         "140–143",
-        "rivals",
+        "Rivals",
         "★ onednn_packed",
         "Effi-",
         "ciency",

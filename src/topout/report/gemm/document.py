@@ -1,0 +1,286 @@
+"""A comparison of matrix products as a document: figures, charts, why each is as fast as it is."""
+
+from collections.abc import Sequence
+
+from topout import units
+from topout.records import GemmExplanation, GemmReport, GemmShape, InstructionMix
+from topout.report.document import (
+    Absent,
+    Bullets,
+    Cell,
+    Chart,
+    Column,
+    Document,
+    Facts,
+    Figures,
+    Paragraph,
+    Part,
+    Row,
+    Section,
+    Style,
+    Table,
+    Tile,
+)
+from topout.report.gemm.rows import (
+    GemmRow,
+    gemm_rows,
+    rate_unit,
+    report_title,
+    shape_facts,
+    shape_title,
+)
+from topout.report.machine.facts import machine_section
+from topout.report.terms import terms
+
+_STYLES: dict[str, Style] = {"measured": "", "failed": "failed", "skipped": "soft"}
+_SOURCES = {
+    "blocking": "from the loops and block sizes",
+    "cachegrind": "simulated",
+    "counters": "counted by the hardware",
+}
+_TERMS = [
+    (
+        "MxNxK",
+        "C = A · B, where A has M rows and K columns, B has K rows and N columns. In a linear "
+        "layer M is the number of tokens, and B holds the weights. It takes 2·M·N·K FLOPs.",
+    ),
+    (
+        "Of the ceiling",
+        "The rate over the arithmetic rate that independent multiply-adds reached on as many "
+        "threads, measured between the rounds in which the version ran.",
+    ),
+    (
+        "Over the last, over naive, over the best rival",
+        "Ratios of times from rounds in which both ran, the median of all rounds; below it stands "
+        "the 95 % bootstrap interval. An interval that holds 1 shows no difference. A version "
+        "that packs B ahead is compared with rivals that do so too.",
+    ),
+    (
+        "Parallel efficiency",
+        "The rate, over the rate on one thread times the number of threads.",
+    ),
+    (
+        "Error, of its bound",
+        "The largest error of any element that was checked against fp64, over what rounding can "
+        "explain: γ_K·(|A||B|). Above 100 % a version is wrong, and is not timed. Sums of whole "
+        "numbers must be exact.",
+    ),
+    (
+        "Packed ahead",
+        "The weights do not change, so a library may lay them out once in the order in which it "
+        "reads them. That time is not counted.",
+    ),
+    (
+        "Bytes that one product brings in",
+        "Into a level of the memory hierarchy from the one below it. From loops and block sizes: "
+        "what must move if each cache keeps what is used again soonest. Simulated: lines that "
+        "missed in cachegrind's caches, on an AVX2 build and one thread.",
+    ),
+]
+
+
+def gemm_document(report: GemmReport) -> Document:
+    """The report of a comparison."""
+
+    def charts() -> Sequence[Chart]:
+        from topout.report.gemm.charts import gemm_charts
+
+        return gemm_charts(report)
+
+    interrupted = "The comparison was interrupted; this is what was finished."
+    return Document(
+        record=report,
+        title=report_title(report),
+        about=f"on {report.machine.cpu_model}, {report.machine.usable_cpus} usable CPUs",
+        headlines=[*report.findings[:1], *([] if report.finished else [interrupted])],
+        tiles=_tiles(report),
+        parts=[
+            Section("Charts", [Figures(charts)], key="charts"),
+            _products(report),
+            Section(
+                "Why each is as fast as it is",
+                _explanations(report),
+                key="why",
+                only="page",
+            ),
+            machine_section(
+                "Machine and ceilings",
+                report.machine,
+                Facts(_asked(report), "What was asked for"),
+                ceilings=report.ceilings,
+            ),
+        ],
+        findings=report.findings,
+        doubts=report.doubts,
+        absent=Absent(report.reasons, "Not measured, or not as usual"),
+        terms=[*_TERMS, *terms("±")],
+        data_note="All figures with every single sample, as JSON, are inside this page.",
+    )
+
+
+def _tiles(report: GemmReport) -> list[Tile]:
+    """The best version where it has most to do: its rate, over naive, over the best rival."""
+    shape = max(
+        (each for each in report.shapes if each.threads == report.threads),
+        key=lambda each: each.calls * each.flops,
+        default=None,
+    )
+    rows = gemm_rows(shape) if shape is not None else []
+    best = next((row for row in rows if row.is_best and not row.is_rival), None)
+    if shape is None or best is None:
+        return []
+    rate = f"{best.name}, G{rate_unit(shape)}/s"
+    tiles = [
+        Tile(rate, best.rate, best.rate_spread, shape_title(shape)),
+        Tile("of the ceiling", best.of_ceiling, detail="measured in the same rounds"),
+    ]
+    if best.result.over_naive is not None:
+        tiles.append(Tile("over naive", best.over_naive, best.over_naive_interval))
+    if best.result.over_best_rival is not None:
+        packed_alike = [
+            row
+            for row in rows
+            if row.is_rival and row.result.packed_ahead == best.result.packed_ahead
+        ]
+        name = max(packed_alike, key=_rate).name if packed_alike else ""
+        interval = best.over_rival_interval
+        tiles.append(Tile(f"over {name}", best.over_rival, interval, "the best rival"))
+    return tiles
+
+
+def _rate(row: GemmRow) -> float:
+    return row.result.flops_per_s.median if row.result.flops_per_s is not None else 0.0
+
+
+def _products(report: GemmReport) -> Section:
+    note = (
+        "At each product all versions and rivals were checked, and then all ran in turns, the "
+        "ceilings of the machine measured in between."
+    )
+    parts: list[Part] = [Paragraph(note, "note", only="page")]
+    parts += [
+        Section(
+            shape_title(shape),
+            [_table(shape), Absent(shape.reasons, "Of these figures")],
+            about=shape_facts(shape),
+        )
+        for shape in report.shapes
+    ]
+    if not report.shapes:
+        parts.append(Paragraph("Nothing was compared."))
+    return Section("All figures", parts, key="products")
+
+
+def _table(shape: GemmShape) -> Table:
+    columns = [
+        Column("", text=True, only="terminal"),
+        Column("Name", text=True, least=13),
+        Column(f"G{rate_unit(shape)}/s", least=7),
+        Column("Of the\nceiling", least=7),
+        Column("Over\nthe last", least=9),
+        Column("Over\nnaive", least=9),
+        Column("Over best\nrival", least=9),
+        Column("Effi-\nciency", only="terminal"),
+        Column("Parallel\nefficiency", only="page"),
+        Column("Error, of\nits bound", only="page"),
+    ]
+    rows: list[Row] = []
+    for row in gemm_rows(shape):
+        if row.is_rival and not any(each.kind == "heading" for each in rows):
+            rows.append(Row(["Rivals"], kind="heading"))
+        rows.append(_row(row))
+    return Table(columns, rows)
+
+
+def _row(row: GemmRow) -> Row:
+    style: Style = "best" if row.is_best else _STYLES[row.result.status]
+    packed = " (B packed ahead)" if row.result.packed_ahead else ""
+    status = "" if row.measured else f": {row.result.status}"
+    return Row(
+        [
+            Cell(row.mark, style=style),
+            Cell(f"{row.mark} {row.name}{packed}{status}".strip(), style=style, short=row.name),
+            Cell(row.rate, row.rate_spread, style),
+            row.of_ceiling,
+            Cell(row.over_previous, _span(row.over_previous_interval)),
+            Cell(row.over_naive, _span(row.over_naive_interval)),
+            Cell(row.over_rival, _span(row.over_rival_interval)),
+            row.efficiency,
+            row.efficiency,
+            row.error,
+        ],
+        style=_STYLES[row.result.status],
+        note=row.result.reason or "",
+    )
+
+
+def _span(interval: str) -> str:
+    """ "[1.02, 1.05]" → "1.02–1.05", so that three of them fit into a terminal."""
+    return interval.strip("[]").replace(", ", "–")
+
+
+def _explanations(report: GemmReport) -> list[Section]:
+    """Each version at each product on the most threads."""
+    return [
+        _explained(number, shape, row, row.result.explanation)
+        for number, shape in enumerate(report.shapes)
+        if shape.threads == report.threads
+        for row in gemm_rows(shape)
+        if row.result.explanation is not None
+    ]
+
+
+def _explained(number: int, shape: GemmShape, row: GemmRow, why: GemmExplanation) -> Section:
+    traffic = Table(
+        [Column("Into", text=True), Column("Bytes"), Column("Known", text=True)],
+        [
+            Row([each.level, units.si(each.bytes, "B"), _SOURCES[each.source]])
+            for each in why.traffic
+        ],
+        "Bytes that one product brings in",
+    )
+    events = [(name, units.count(count)) for name, count in why.events.items()]
+    rate = f"{row.rate} G{rate_unit(shape)}/s, {row.of_ceiling} of the ceiling"
+    return Section(
+        row.name,
+        [
+            Bullets(why.sentences),
+            Section(
+                "",
+                [
+                    traffic,
+                    Facts(_instructions(why.instructions), "The innermost loop, disassembled"),
+                    Facts(events, "Counted by the hardware, of one product"),
+                ],
+                key=f"figures-{number}-{row.name}",
+                columns=True,
+            ),
+            Absent(why.reasons),
+        ],
+        key=f"why-{number}-{row.name}",
+        about=f"{shape_title(shape)}: {rate}",
+        card=True,
+    )
+
+
+def _instructions(mix: InstructionMix | None) -> list[tuple[str, str]]:
+    if mix is None:
+        return []
+    return [
+        ("Instructions per multiply-add", units.significant(mix.per_multiply_add)),
+        ("Multiply-adds in the loop", str(mix.multiply_adds)),
+        ("Loads, stores, others", f"{mix.loads}, {mix.stores}, {mix.others}"),
+        ("Vector width", f"{mix.vector_bits} bits"),
+        ("Vectors kept on the stack", str(mix.stack_references)),
+        ("Function", mix.function),
+    ]
+
+
+def _asked(report: GemmReport) -> list[tuple[str, str]]:
+    facts = [
+        ("Model", report.model or ""),
+        ("Threads", ", ".join(str(count) for count in report.thread_counts)),
+        ("Own source", report.source or ""),
+        ("Compared", f"in {units.seconds(report.elapsed_s)}"),
+    ]
+    return [(name, value) for name, value in facts if value]
