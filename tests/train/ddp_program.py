@@ -7,8 +7,16 @@ import torch
 from safetensors.torch import save_file
 
 from tests.train.tiny_network import seeded
-from topout.train.batches import Batch, BatchSource, sample_numbers
-from topout.train.distributed import Ranks, data_parallel, end_process, join, wait_for_all
+from topout.train.distributed import (
+    Batch,
+    BatchSource,
+    Ranks,
+    data_parallel,
+    end_process,
+    join,
+    sample_numbers,
+    wait_for_all,
+)
 from topout.train.step import Trainer
 
 STEPS, ACCUMULATION = 2, 2

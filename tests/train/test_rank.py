@@ -11,11 +11,10 @@ import torch
 from tests.train.test_plan import a_plan
 from tests.train.tiny_network import PARAMETERS, seeded
 from topout.errors import InputError
+from topout.train.data import generated_classes, save_samples
 from topout.train.distributed import Ranks
-from topout.train.generated_data import generated_classes
 from topout.train.plan import Plan, RankDone, StepDone, read_lines
 from topout.train.rank import run_rank, weights_digest
-from topout.train.samples import save_samples
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ import torch
 
 from tests.train.tiny_network import seeded
 from topout.records import TrainDtype
-from topout.train.batches import Batch
-from topout.train.generated_data import generated_classes
-from topout.train.step import Trainer
-from topout.train.step_timer import StepTimer
+from topout.train.data import generated_classes
+from topout.train.distributed import Batch
+from topout.train.step import StepTimer, Trainer
 
 
 def trainer(accumulation: int = 1, dtype: TrainDtype = "fp32") -> Trainer:

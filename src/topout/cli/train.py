@@ -135,7 +135,7 @@ def _show(record: Any, folder: Any, report: Path | None, json: str | None) -> No
 
 def _show_failure(case: Any, folder: Any) -> None:
     """Why a case failed in one line, and how the log of the rank ends."""
-    from topout.launch.rank_failure import last_lines
+    from topout.launch.local import last_lines
 
     print(f"topout: {case.reason}", file=sys.stderr)  # noqa: T201
     if case.log is None:

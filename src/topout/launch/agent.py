@@ -1,16 +1,22 @@
 """`python -m topout.launch.agent FAILURES.json ARGUMENTS…`: torchrun, watched over.
 
-It ends with the process that started it, and writes down which ranks failed. The
-ranks' own output goes where ARGUMENTS say; this process's own says what torchrun did.
+It ends with the process that started it, and writes down which ranks failed. The ranks' own output
+goes where ARGUMENTS say; this process's own says what torchrun did. A rank that fails notes when:
+the failures of others may only follow from it.
 """
 
+import contextlib
+import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 
 from topout.measure.lifetime import end_with_parent
+
+NOTES_VARIABLE = "TOPOUT_RANK_NOTES"  # the folder, in the environment of a rank
 
 
 class RankEnd(msgspec.Struct, frozen=True):
@@ -18,6 +24,30 @@ class RankEnd(msgspec.Struct, frozen=True):
 
     rank: int
     exit_status: int  # negative: the number of the signal
+
+
+def note_failure() -> None:
+    """Write down that this rank fails now, before the others can notice."""
+    folder, rank = os.environ.get(NOTES_VARIABLE), os.environ.get("RANK")
+    if folder is None or rank is None:
+        return
+    with contextlib.suppress(OSError):
+        _note_file(Path(folder), int(rank)).write_text(str(time.monotonic_ns()))
+
+
+def take_notes(folder: Path, ranks: int) -> dict[int, int]:
+    """Nanoseconds at which ranks failed, on one clock; the notes are gone afterwards."""
+    found = {}
+    for rank in range(ranks):
+        file = _note_file(folder, rank)
+        with contextlib.suppress(OSError, ValueError):
+            found[rank] = int(file.read_text())
+            file.unlink()
+    return found
+
+
+def _note_file(folder: Path, rank: int) -> Path:
+    return folder / f"rank-{rank}.failed"
 
 
 def main(arguments: list[str]) -> int:

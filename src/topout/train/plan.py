@@ -1,11 +1,17 @@
-"""What the processes of a case are told, and what they tell: JSON in files, nothing pickled."""
+"""What the processes of a case are told and tell, as JSON in files, and the network they train."""
 
+import importlib
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from topout.records import StepPhase, TrainDtype, TrainStep, TrainTask
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT_BUILDER = "topout.train.plan:load_network"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,3 +111,25 @@ def read_lines(folder: Path, rank: int) -> list[Line]:
         return []
     decoder = msgspec.json.Decoder(Line)
     return [decoder.decode(line) for line in data.split(b"\n")[:-1]]
+
+
+def build_network(plan: Plan) -> "nn.Module":
+    """The network that the plan's builder, "module:function", makes.
+
+    `network(tokens, mask, labels)` → (loss, logits).
+    """
+    module_name, _, function_name = plan.builder.partition(":")
+    builder = getattr(importlib.import_module(module_name), function_name)
+    return cast("nn.Module", builder(plan))
+
+
+def load_network(plan: Plan) -> "nn.Module":
+    """The model that the plan names, with a head for its task.
+
+    Raises a TopoutError when it cannot be loaded.
+    """
+    from topout.models.source import resolve_source
+    from topout.models.trainable import load_trainable
+
+    source = resolve_source(plan.model, random_weights=plan.random_weights, seed=plan.seed)
+    return load_trainable(source, plan.task, max(plan.labels, 2), seed=plan.seed)

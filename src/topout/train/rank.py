@@ -12,12 +12,17 @@ from torch import nn
 from topout.errors import InputError
 from topout.measure.memory import begin_peak, peak_rss_bytes
 from topout.records import TrainStep
-from topout.train.batches import Batch, BatchSource, sample_numbers
-from topout.train.distributed import Ranks, data_parallel, join, wait_for_all
-from topout.train.network import build_network
-from topout.train.plan import LineWriter, Plan, RankDone, StepDone, SumComparison
-from topout.train.step import Trainer
-from topout.train.step_profiler import StepProfiler
+from topout.train.distributed import (
+    Batch,
+    BatchSource,
+    Ranks,
+    data_parallel,
+    join,
+    sample_numbers,
+    wait_for_all,
+)
+from topout.train.plan import LineWriter, Plan, RankDone, StepDone, SumComparison, build_network
+from topout.train.step import StepProfiler, Trainer
 
 _COMPARISONS = 5  # backward passes without the sum over the ranks, beside the last timed steps
 TRACE_ENDING = ".pt.trace.json.gz"

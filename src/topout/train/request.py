@@ -48,15 +48,15 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         self._check_counts()
         if not 0 < self.learning_rate <= _MOST_LEARNING_RATE:
             raise InputError(
-                f"--learning-rate {self.learning_rate:g} teaches nothing.",
+                f"--learning-rate {self.learning_rate:g} is out of range.",
                 f"Give a number above 0 and up to {_MOST_LEARNING_RATE:g}, such as 5e-5.",
             )
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise InputError(
-                f"--weight-decay {self.weight_decay:g} is no weight decay.", "Give 0 or more."
+                f"--weight-decay {self.weight_decay:g} is out of range.", "Give 0 or more."
             )
         if not 0 <= self.seed < 2**63:
-            raise InputError(f"--seed {self.seed} is no seed.", "Give 0 to 2⁶³ − 1.")
+            raise InputError(f"--seed {self.seed} is out of range.", "Give 0 to 2⁶³ − 1.")
         self._check_plan()
 
     @property

@@ -1,16 +1,33 @@
-"""One case: its ranks are started, watched step by step, and their lines read at the end."""
+"""One case: its ranks are started, watched step by step, and their lines read at the end.
 
+`python -m topout.train.run_case PLAN.json` is one rank, as torchrun starts it.
+"""
+
+import faulthandler
+import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from topout.errors import OutputError
+from topout.errors import OutputError, TopoutError
+from topout.launch.agent import note_failure
 from topout.launch.local import run_ranks
+from topout.measure.lifetime import end_with_parent
 from topout.progress import Notify
-from topout.train.plan import Line, Plan, RankDone, RankRefused, StepDone, line_file, read_lines
+from topout.train.plan import (
+    Line,
+    LineWriter,
+    Plan,
+    RankDone,
+    RankRefused,
+    StepDone,
+    line_file,
+    read_lines,
+)
 
-RANK_MODULE = "topout.train.worker_process"
+RANK_MODULE = "topout.train.run_case"
 
 
 def run_case(plan: Plan, ranks: int, logs: Path, notify: Notify) -> list[list[Line]]:
@@ -87,3 +104,31 @@ class _Progress:
         ends = any(isinstance(line, RankDone) for line in lines)
         what = "all steps done" if ends else f"step {done} of {self._plan.steps}"
         self._notify(f"{self._name}: {what}", done / self._plan.steps)
+
+
+def main(arguments: list[str]) -> None:
+    """Run this rank and end the process: 0 when it is done, 1 when not, with the fault told."""
+    end_with_parent()
+    faulthandler.enable()  # a crash shows where in its log
+    # Imported here, since they import torch: a parent that dies meanwhile is noticed.
+    from topout.train.distributed import Ranks, end_process
+    from topout.train.rank import run_rank
+
+    ranks = Ranks.from_environment()
+    try:
+        plan = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Plan)
+        run_rank(plan, ranks)
+    except TopoutError as error:
+        note_failure()
+        print(error, file=sys.stderr)  # noqa: T201
+        LineWriter(Path(plan.output), ranks.rank).write(RankRefused(str(error)))
+        end_process(1)
+    except BaseException:
+        note_failure()
+        traceback.print_exc()
+        end_process(1)
+    end_process(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -5,20 +5,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from topout.launch.rank_failure import RankFailure
+from topout.launch.local import RankFailure
 from topout.measure.checks import load_doubts
 from topout.progress import Notify
 from topout.records import TrainCase, TrainReport
 from topout.run_folder import RunFolder
-from topout.train.case_results import finished_case, unfinished_case
-from topout.train.doubts import case_doubts
-from topout.train.findings import train_findings
-from topout.train.network import DEFAULT_BUILDER
-from topout.train.plan import Plan, RankDone
+from topout.train.data import save_samples
+from topout.train.findings import case_doubts, train_findings
+from topout.train.plan import DEFAULT_BUILDER, Plan, RankDone
 from topout.train.request import TrainRequest
+from topout.train.results import finished_case, unfinished_case, with_speedups
 from topout.train.run_case import lines_of, refusal_of, run_case
-from topout.train.samples import save_samples
-from topout.train.speedup import with_speedups
 from topout.verbs.train_placement import placed, sample_flops
 from topout.verbs.train_subject import TrainSubject, empty_report, resolve_subject
 from topout.verbs.train_traces import with_traces

@@ -5,9 +5,8 @@ import msgspec
 from topout.errors import UnsupportedError
 from topout.machine.ceilings import cached_ceilings
 from topout.records import TrainCase
-from topout.train.network import DEFAULT_BUILDER
-from topout.train.plan import Plan
-from topout.train.work import flops_per_sample
+from topout.train.plan import DEFAULT_BUILDER, Plan
+from topout.train.results import flops_per_sample
 from topout.verbs.train_subject import TrainSubject
 
 

@@ -19,9 +19,8 @@ from topout.records import (
     TrainTask,
     TrainWorkload,
 )
-from topout.train.prepare_data import prepare_data
+from topout.train.data import Samples, prepare_data
 from topout.train.request import DEFAULT_SEQUENCE_LEN, TrainRequest
-from topout.train.samples import Samples
 
 _FEW_STEPS = 3
 _MUCH_PADDING = 0.5

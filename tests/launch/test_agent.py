@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from topout.launch.failure_notes import NOTES_VARIABLE, note_failure, take_notes
+from topout.launch.agent import NOTES_VARIABLE, note_failure, take_notes
 
 
 def test_a_note_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
