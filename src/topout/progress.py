@@ -8,11 +8,15 @@ Notify = Callable[[str, float], None]
 """Called with what happens now and how much of the whole is done, 0 to 1."""
 
 
+def silent(what: str, done: float) -> None:
+    """A `Notify` that shows nothing."""
+
+
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Notify | None]:
-    """A bar with the time that has passed and what happens now; None where nobody watches."""
+def progress_bar() -> Iterator[Notify]:
+    """A bar with the time that has passed and what happens now; silent where nobody watches."""
     if not sys.stderr.isatty():
-        yield None
+        yield silent
         return
     from rich.console import Console
     from rich.markup import escape

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from topout.errors import OutputError
+from topout.measure.lifetime import Closing
 from topout.records.record import Record, write
 
 RUN_FILE = "run.json"
@@ -17,8 +18,11 @@ HOME_VARIABLE = "TOPOUT_HOME"
 _MOST_IN_A_SECOND = 100
 
 
-class RunFolder:
-    """`run.json` (the record so far), `report.html`, `logs/`, `scratch/`."""
+class RunFolder(Closing):
+    """`run.json` (the record so far), `report.html`, `logs/`, `scratch/`.
+
+    Use it in a `with` block, or close it at the end of the run.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,6 +71,11 @@ class RunFolder:
             ) from None
         return path
 
+    def close(self) -> None:
+        """Remove the scratch files, and a folder in which nothing was recorded or logged."""
+        self.clean()
+        self.discard_if_empty()
+
     def discard_if_empty(self) -> None:
         """Remove a folder in which nothing was recorded or logged; others stay."""
         has_logs = any(file.stat().st_size for file in self.logs.glob("*"))
@@ -78,6 +87,15 @@ class RunFolder:
         """Remove what only a run in progress needs."""
         with contextlib.suppress(OSError):
             shutil.rmtree(self.scratch)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was interrupted; what was finished is in `record` and in `folder`."""
+
+    def __init__(self, record: Record, folder: RunFolder) -> None:
+        self.record = record
+        self.folder = folder
+        super().__init__()
 
 
 def _not_created(folder: Path, error: OSError) -> OutputError:

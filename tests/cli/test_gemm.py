@@ -16,8 +16,7 @@ from topout.gemm.own_source import SourceError
 from topout.gemm.request import GemmRequest
 from topout.kernels.build import find_compiler
 from topout.records import GemmReport, read
-from topout.run_folder import RunFolder
-from topout.verbs.compare_gemms import Interrupted
+from topout.run_folder import Interrupted, RunFolder
 
 Asked = list[GemmRequest]
 

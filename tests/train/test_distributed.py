@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from tests.launch.test_local import ENVIRONMENT
+from tests.launch.test_local import ONE_THREAD
 from tests.train.ddp_program import ACCUMULATION, trained
 from topout.launch.local import run_ranks
 from topout.train.data import Samples, generated_classes, save_samples
@@ -36,7 +36,7 @@ def test_ranks_take_the_steps_of_one_process_on_the_joined_batch(
         [str(samples), str(output)],
         ranks=2,
         logs=tmp_path / "logs",
-        environment={**ENVIRONMENT, "GLOO_SOCKET_IFNAME": "lo"},
+        environment={**ONE_THREAD, "GLOO_SOCKET_IFNAME": "lo"},
     )
     first, second = load_file(f"{output}-0"), load_file(f"{output}-1")
     assert largest_difference(first, second) == 0.0  # both ranks have the same bits

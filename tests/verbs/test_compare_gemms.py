@@ -13,8 +13,9 @@ from topout.errors import InputError
 from topout.gemm.case import Case
 from topout.gemm.request import GemmRequest
 from topout.records import GemmExplanation, GemmReport, GemmShape, read
+from topout.run_folder import Interrupted
 from topout.verbs import compare_gemms as verb
-from topout.verbs.compare_gemms import Interrupted, compare_gemms, failed_versions
+from topout.verbs.compare_gemms import compare_gemms, failed_versions
 
 
 class QuickLaboratory:
@@ -162,7 +163,7 @@ def test_an_interruption_keeps_what_was_finished(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(QuickLaboratory, "refusal", staticmethod(interrupt))
     with pytest.raises(Interrupted) as interrupted:
         compare_gemms(GemmRequest(shapes=["8x8x8", "16x16x16"]))
-    report = interrupted.value.report
+    report = interrupted.value.record
     assert [each.m for each in report.shapes] == [8] and not report.finished
     assert read(interrupted.value.folder.path / "run.json", GemmReport).shapes == report.shapes
 
@@ -174,7 +175,7 @@ def test_an_interrupted_explanation_loses_no_figure(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(verb, "explain", explain)
     with pytest.raises(Interrupted) as interrupted:
         compare_gemms(GemmRequest(shapes=["8x8x8"]))
-    assert len(interrupted.value.report.shapes) == 1
+    assert len(interrupted.value.record.shapes) == 1
 
 
 def test_a_product_that_is_refused_does_not_end_the_others(

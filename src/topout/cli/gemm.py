@@ -68,7 +68,8 @@ def gemm(
 def _compare(request: Any, report: Path | None, json: str | None) -> None:
     from topout.gemm.own_source import SourceError
     from topout.progress import progress_bar
-    from topout.verbs.compare_gemms import Interrupted, compare_gemms, failed_versions
+    from topout.run_folder import Interrupted
+    from topout.verbs.compare_gemms import compare_gemms, failed_versions
 
     try:
         with progress_bar() as notify:
@@ -78,10 +79,9 @@ def _compare(request: Any, report: Path | None, json: str | None) -> None:
         raise typer.Exit(2) from None
     except Interrupted as interrupted:
         print("topout: interrupted", file=sys.stderr)  # noqa: T201
-        if interrupted.report.shapes:
-            _show(interrupted.report, interrupted.folder, report, json)
-        else:
-            interrupted.folder.discard_if_empty()
+        finished: Any = interrupted.record
+        if finished.shapes:
+            _show(finished, interrupted.folder, report, json)
         raise typer.Exit(130) from None
     _show(record, folder, report, json)
     if failed_versions(record):

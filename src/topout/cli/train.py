@@ -102,14 +102,15 @@ def train(
 
 def _train(request: Any, report: Path | None, json: str | None) -> None:
     from topout.progress import progress_bar
-    from topout.verbs.train_model import TrainInterrupted, train_model
+    from topout.run_folder import Interrupted
+    from topout.verbs.train_model import train_model
 
     try:
         with progress_bar() as notify:
             record, folder = train_model(request, notify=notify)
-    except TrainInterrupted as interrupted:
+    except Interrupted as interrupted:
         print("topout: interrupted; every rank has ended", file=sys.stderr)  # noqa: T201
-        _show(interrupted.report, interrupted.folder, report, json)
+        _show(interrupted.record, interrupted.folder, report, json)
         raise typer.Exit(130) from None
     _show(record, folder, report, json)
     failed = next((case for case in record.cases if case.status == "failed"), None)

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
 import msgspec
 
@@ -15,6 +15,22 @@ Bound = Literal["memory", "compute", "overhead"]
 OutputClass = Literal["exact", "near", "sampled"]
 Status = Literal["kept", "rejected", "skipped", "failed"]
 WeightsOrigin = Literal["trained", "random"]
+
+
+class Stamp(TypedDict):
+    """The fields that say which topout wrote a record, and when."""
+
+    topout_version: str
+    created_at: str
+
+
+def stamp() -> Stamp:
+    """This version and this moment (UTC), for a record that is begun."""
+    import datetime
+    import importlib.metadata
+
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"topout_version": importlib.metadata.version("topout"), "created_at": now}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

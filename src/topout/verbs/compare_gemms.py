@@ -1,7 +1,5 @@
 """`topout gemm`: versions of a matrix product and their rivals, checked, timed and explained."""
 
-import datetime
-import importlib.metadata
 import os
 import time
 from collections.abc import Iterator
@@ -22,21 +20,11 @@ from topout.gemm.worker_process import worker_environment
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.measure.checks import load_doubts
-from topout.progress import Notify
-from topout.records import Doubt, GemmReport, GemmResult, GemmShape, Machine, write
+from topout.progress import Notify, silent
+from topout.records import Doubt, GemmReport, GemmResult, GemmShape, Machine
 from topout.records.gemm import GemmDtype
-from topout.run_folder import RUN_FILE, RunFolder
-
-_MOST_IN_A_SECOND = 100  # folders of the same name
-
-
-class Interrupted(KeyboardInterrupt):
-    """A comparison was interrupted; what was finished is in `report` and `folder`."""
-
-    def __init__(self, report: GemmReport, folder: RunFolder) -> None:
-        self.report = report
-        self.folder = folder
-        super().__init__()
+from topout.records.record import stamp
+from topout.run_folder import Interrupted, RunFolder
 
 
 class _Comparison(msgspec.Struct, frozen=True):
@@ -55,29 +43,21 @@ class _Comparison(msgspec.Struct, frozen=True):
         return len(self.shapes) * len(self.dtypes) * len(self.threads)
 
 
-def compare_gemms(
-    request: GemmRequest, *, notify: Notify | None = None
-) -> tuple[GemmReport, RunFolder]:
+def compare_gemms(request: GemmRequest, *, notify: Notify = silent) -> tuple[GemmReport, RunFolder]:
     """Check, time and explain versions and rivals; returns the record and its folder.
 
     The record is written after each product. Raises a TopoutError for bad input before anything is
     measured, SourceError (with the compiler's messages) for a source that does not compile, and
     Interrupted on Ctrl-C. A version that fails its check is a result with the status "failed".
     """
-    tell = notify or (lambda what, done: None)
     begun = time.monotonic()
     comparison = _resolve(request)
-    folder = RunFolder.create("gemm", comparison.model or str(comparison.shapes[0]))
-    session = _Session(comparison, folder, tell, begun)
-    try:
-        session.run()
-    except TopoutError:
-        folder.discard_if_empty()
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(session.report, folder) from None
-    finally:
-        folder.clean()
+    with RunFolder.create("gemm", comparison.model or str(comparison.shapes[0])) as folder:
+        session = _Session(comparison, folder, notify, begun)
+        try:
+            session.run()
+        except KeyboardInterrupt:
+            raise Interrupted(session.report, folder) from None
     return session.report, folder
 
 
@@ -113,8 +93,7 @@ class _Session:
         self._done = 0
         request = comparison.request
         self.report = GemmReport(
-            topout_version=importlib.metadata.version("topout"),
-            created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **stamp(),
             machine=comparison.machine,
             threads=max(comparison.threads),
             thread_counts=comparison.threads,
@@ -231,7 +210,7 @@ class _Session:
         self.report = msgspec.structs.replace(report, findings=findings_of(report))
 
     def _save(self) -> None:
-        write(self.report, self._folder.path / RUN_FILE)
+        self._folder.save(self.report)
 
 
 def _standing_doubts(comparison: _Comparison) -> list[Doubt]:

@@ -1,7 +1,5 @@
 """`topout.profile`: where the time of any PyTorch code goes, a training step included."""
 
-import datetime
-import importlib.metadata
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -21,8 +19,9 @@ from topout.profiling.hardware import roofs_for
 from topout.profiling.report import Captured, fill_in
 from topout.profiling.runs import run_captured, run_counted, run_plain
 from topout.profiling.session import run_in_turns
-from topout.progress import Notify
+from topout.progress import Notify, silent
 from topout.records import Ceilings, Count, Machine, PeakDtype, ProfileReport
+from topout.records.record import stamp
 from topout.trace.capture import Phases
 
 _DTYPES: dict[torch.dtype, PeakDtype] = {
@@ -45,7 +44,7 @@ def profile(
     ceilings: Ceilings | bool = True,
     perfetto: Path | None = None,
     tensorboard: Path | None = None,
-    notify: Notify | None = None,
+    notify: Notify = silent,
 ) -> ProfileReport:
     """Profile `function(*args)`: operators, modules, rates, gaps, memory; in this process.
 
@@ -60,7 +59,6 @@ def profile(
     the function raises.
     """
     _check(function, warmup, repeats)
-    notify = notify or (lambda what, done: None)
     began = time.monotonic()
     machine, threads = describe(), torch.get_num_threads()
     roots = _roots(function, modules)
@@ -69,8 +67,7 @@ def profile(
         function(*args)
     known = _ceilings(machine, ceilings, _on_gpu(roots))
     report = ProfileReport(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         subject=name or _name_of(function),
         machine=machine,
         ceilings=known,

@@ -2,54 +2,46 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from topout.errors import TopoutError, UnsupportedError
 from topout.launch.local import RankFailure
+from topout.machine.ceilings import cached_ceilings
 from topout.measure.checks import load_doubts
-from topout.progress import Notify
-from topout.records import TrainCase, TrainReport
-from topout.run_folder import RunFolder
+from topout.progress import Notify, silent
+from topout.records import Communication, TrainCase, TrainReport
+from topout.run_folder import Interrupted, RunFolder
 from topout.train.data import save_samples
 from topout.train.findings import case_doubts, train_findings
 from topout.train.plan import DEFAULT_BUILDER, Plan, RankDone
 from topout.train.request import TrainRequest
-from topout.train.results import finished_case, unfinished_case, with_speedups
+from topout.train.results import finished_case, flops_per_sample, unfinished_case, with_speedups
 from topout.train.run_case import lines_of, refusal_of, run_case
-from topout.verbs.train_placement import placed, sample_flops
 from topout.verbs.train_subject import TrainSubject, empty_report, resolve_subject
-from topout.verbs.train_traces import with_traces
 
-TRACES = "traces"
-
-
-class TrainInterrupted(KeyboardInterrupt):
-    """Ctrl-C during training: every rank has ended, and what was finished is in `report`."""
-
-    def __init__(self, report: TrainReport, folder: RunFolder) -> None:
-        self.report = report
-        self.folder = folder
-        super().__init__()
+_TRACES = "traces"  # folder of them in the run's
+_GRADIENTS = "all_reduce"
 
 
 def train_model(
-    request: TrainRequest, *, notify: Notify | None = None, builder: str = DEFAULT_BUILDER
+    request: TrainRequest, *, notify: Notify = silent, builder: str = DEFAULT_BUILDER
 ) -> tuple[TrainReport, RunFolder]:
     """Train with each number of ranks; returns the record and the folder that it was written to.
 
     A rank that dies ends its case, whose status is then "failed" with the reason, and no further
     case starts; the record has what was finished. `builder` names a function "module:function"
     that makes another network from a `Plan`. Raises a TopoutError for bad input before anything
-    runs, TrainInterrupted on Ctrl-C, OutputError when the result cannot be written.
+    runs, Interrupted on Ctrl-C, OutputError when the result cannot be written.
     """
-    notify = notify or (lambda what, done: None)
     began = time.monotonic()
     notify("read the data", 0.0)
     subject = resolve_subject(request, builder)
     doubts = load_doubts()
-    folder = RunFolder.create("train", subject.source.name)
     report = empty_report(subject, doubts)
-    try:
+    with RunFolder.create("train", subject.source.name) as folder:
         save_samples(subject.samples, folder.scratch / "samples.safetensors")
         for number, ranks in enumerate(request.ranks):
             share = _share_of(notify, number, len(request.ranks))
@@ -58,16 +50,13 @@ def train_model(
             except KeyboardInterrupt:
                 report = _with_case(report, _interrupted(subject, ranks, folder), began)
                 folder.save(report)
-                raise TrainInterrupted(report, folder) from None
+                raise Interrupted(report, folder) from None
             report = _with_case(report, case, began)
             folder.save(report)
             if case.status == "failed":
                 report = _with_skipped(report, request.ranks[number + 1 :], ranks, began)
                 folder.save(report)
                 break
-    finally:
-        folder.clean()
-        folder.discard_if_empty()
     return report, folder
 
 
@@ -81,7 +70,7 @@ def _plan(subject: TrainSubject, ranks: int, folder: RunFolder) -> Plan:
         labels=len(subject.samples.label_names),
         samples=str((folder.scratch / "samples.safetensors").absolute()),
         output=str((folder.scratch / _case_name(ranks)).absolute()),
-        traces=str((folder.path / TRACES / _case_name(ranks)).absolute()),
+        traces=str((folder.path / _TRACES / _case_name(ranks)).absolute()),
         steps=request.step_count,
         warmup_steps=request.warmup_count,
         profiled_steps=request.profiled_count,
@@ -109,17 +98,17 @@ def _run_case(subject: TrainSubject, ranks: int, folder: RunFolder, notify: Noti
         log = str(failure.log.relative_to(folder.path))
         return unfinished_case(ranks, lines_of(plan, ranks), "failed", reason, log)
     end = next(line for line in lines[0] if isinstance(line, RankDone))
-    trace_folder = f"{TRACES}/{_case_name(ranks)}" if plan.profiled_steps else None
+    trace_folder = f"{_TRACES}/{_case_name(ranks)}" if plan.profiled_steps else None
     case = finished_case(
         plan,
         lines,
         sequence_len=subject.sequence_len,
-        flops_per_sample=sample_flops(subject, plan, end.parameters),
+        flops_per_sample=_sample_flops(subject, plan, end.parameters),
         trace_folder=trace_folder,
     )
     notify("read the traces", 1.0)
-    case = with_traces(case, folder.path, plan.profiled_steps)
-    return placed(case, subject)
+    case = _with_traces(case, folder.path, plan.profiled_steps)
+    return _placed(case, subject)
 
 
 def _interrupted(subject: TrainSubject, ranks: int, folder: RunFolder) -> TrainCase:
@@ -155,3 +144,104 @@ def _with_case(report: TrainReport, case: TrainCase, began: float) -> TrainRepor
 
 def _share_of(notify: Notify, number: int, count: int) -> Notify:
     return lambda what, done: notify(what, (number + done) / count)
+
+
+def _sample_flops(subject: TrainSubject, plan: Plan, parameters: int) -> float | None:
+    """FLOPs of a sample; None for another network than the model's, or a family not counted."""
+    if plan.builder != DEFAULT_BUILDER:
+        return None
+    try:
+        return flops_per_sample(
+            subject.source.config_json,
+            subject.source.name,
+            task=subject.task,
+            labels=plan.labels,
+            sequence_len=subject.sequence_len,
+            samples=plan.batch_size * plan.accumulation,
+            parameters=parameters,
+        )
+    except UnsupportedError:
+        return None
+
+
+def _placed(case: TrainCase, subject: TrainSubject) -> TrainCase:
+    """With the share of the arithmetic that this machine was measured to reach, if it was."""
+    if case.flops_per_s is None:
+        return case
+    request = subject.request
+    ceilings = cached_ceilings(subject.machine, request.device)
+    rates = [
+        ceiling.flops_per_s
+        for ceiling in (ceilings.compute if ceilings is not None else [])
+        if ceiling.dtype == request.dtype
+    ]
+    if not rates:
+        reason = "this machine's ceilings were not measured; `topout machine` does"
+        return msgspec.structs.replace(case, reasons={**case.reasons, "mfu_of_ceiling": reason})
+    # CPU ranks share one machine, whose ceiling is that of all its threads; each GPU has its own.
+    whole = max(rates) * (case.ranks if request.device == "cuda" else 1)
+    return msgspec.structs.replace(case, mfu_of_ceiling=case.flops_per_s / whole)
+
+
+if TYPE_CHECKING:
+    from topout.trace.table import Trace
+
+
+def _with_traces(case: TrainCase, folder: Path, profiled_steps: int) -> TrainCase:
+    """`case` with what its traces hold; a trace that cannot be read becomes a reason.
+
+    `folder` is the run's.
+    """
+    if case.trace_folder is None:
+        return _without(case, "no step was profiled; give --profile-steps 3")
+    if case.ranks == 1 and case.times[0].peak_device_bytes is None:
+        return _without(case, "one rank has nobody to talk to")
+    from topout.trace.analysis.communication import communication_of
+    from topout.trace.readers.read import read_traces
+
+    try:
+        traces = read_traces([folder / case.trace_folder])
+        case = _with_utilization(case, traces)
+        if case.ranks == 1:
+            return _without(case, "one rank has nobody to talk to")
+        communication = communication_of(traces)
+    except TopoutError as error:
+        return _without(case, str(error))
+    return msgspec.structs.replace(
+        case,
+        communication=communication,
+        collective_bytes_per_step=_bytes_per_step(communication, profiled_steps),
+    )
+
+
+def _with_utilization(case: TrainCase, traces: "Sequence[Trace]") -> TrainCase:
+    """With the share of the profiled steps in which each rank's GPU did anything."""
+    from topout.trace.analysis.breakdown import break_down
+    from topout.trace.analysis.groups import load_rules
+
+    rules = load_rules(None)
+    busy = {
+        trace.rank or 0: [
+            each.utilization for each in break_down(trace, rules) if each.utilization is not None
+        ]
+        for trace in traces
+        if trace.device_numbers
+    }
+    times = [
+        msgspec.structs.replace(time, device_utilization=max(busy[time.rank]))
+        if busy.get(time.rank)
+        else time
+        for time in case.times
+    ]
+    return msgspec.structs.replace(case, times=times)
+
+
+def _bytes_per_step(communication: Communication, steps: int) -> float | None:
+    """Bytes that one rank put into the sums of gradients of a step; None where none are known."""
+    sizes = [each.bytes for each in communication.collectives if each.name == _GRADIENTS]
+    known = [size for size in sizes if size is not None]
+    return sum(known) / steps if known else None
+
+
+def _without(case: TrainCase, reason: str) -> TrainCase:
+    return msgspec.structs.replace(case, reasons={**case.reasons, "communication": reason})

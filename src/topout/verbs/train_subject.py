@@ -1,8 +1,5 @@
 """What `topout train` is asked for: whatever is wrong with it is found before a rank starts."""
 
-import datetime
-import importlib.metadata
-
 import msgspec
 
 from topout.errors import InputError, UnsupportedError
@@ -19,6 +16,7 @@ from topout.records import (
     TrainTask,
     TrainWorkload,
 )
+from topout.records.record import stamp
 from topout.train.data import Samples, prepare_data
 from topout.train.request import DEFAULT_SEQUENCE_LEN, TrainRequest
 
@@ -113,8 +111,7 @@ def empty_report(subject: TrainSubject, doubts: list[Doubt]) -> TrainReport:
     """The report of a run of which no case has ended yet; `doubts` are those of the machine."""
     request, source, samples = subject.request, subject.source, subject.samples
     return TrainReport(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         elapsed_s=0.0,
         machine=subject.machine,
         model=TrainedModel(
