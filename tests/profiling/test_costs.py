@@ -14,10 +14,9 @@ from topout.profiling.costs import (
     why_uncounted,
 )
 from topout.profiling.operators import WRAPPERS, group_times
-from topout.profiling.parts import Parts
-from topout.profiling.rates import operator_rates, uncounted_operators
+from topout.profiling.rates import operator_rates, uncounted_operators, units_of
+from topout.profiling.regions import Parts
 from topout.profiling.slices import cut
-from topout.profiling.units import units_of
 from topout.records import Hardware, MemoryLevel
 from topout.records.hardware import ComputePeak
 

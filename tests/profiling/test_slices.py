@@ -4,16 +4,17 @@ import polars as pl
 import pytest
 
 from topout.profiling.operators import operator_times, shapes_text
-from topout.profiling.parts import Parts
 from topout.profiling.regions import (
     OUTSIDE,
+    Parts,
     gap_times,
+    median_pass,
     operator_ns,
     part_times,
     region_times,
+    timeline,
 )
 from topout.profiling.slices import cut
-from topout.profiling.timeline import median_pass, timeline
 
 from .profile_traces import MAIN, OTHER, TYPES, event, module, op, phase, trace_of, two_layers
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import topout
 from topout.errors import InputError
-from topout.profiling.export import export_perfetto, export_tensorboard
+from topout.profiling.report import export_perfetto, export_tensorboard
 from topout.records import ProfileReport, decode, encode
 
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from topout.profiling.costs import shapes_of
-from topout.profiling.innermost import innermost_at
-from topout.profiling.slices import Slices
-from topout.profiling.units import Units, device_time_ns
+from topout.profiling.rates import Units, device_time_ns
+from topout.profiling.slices import Slices, innermost_at
 from topout.records import GroupTime, OperatorShape, OperatorTime
 from topout.trace.table import Trace
 

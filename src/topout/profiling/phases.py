@@ -2,20 +2,25 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
+import polars as pl
 
 from topout.measure.stats import estimate, paired_ratio
 from topout.profiling.costs import Costs
-from topout.profiling.devices import device_times
 from topout.profiling.operators import group_times, operator_times
-from topout.profiling.parts import Parts
-from topout.profiling.rates import operator_rates, uncounted_operators
-from topout.profiling.regions import gap_times, operator_ns, part_times, region_times
+from topout.profiling.rates import operator_rates, uncounted_operators, units_of
+from topout.profiling.regions import (
+    Parts,
+    gap_times,
+    median_pass,
+    operator_ns,
+    part_times,
+    region_times,
+    timeline,
+)
 from topout.profiling.slices import Slices, cut
-from topout.profiling.timeline import median_pass, timeline
-from topout.profiling.units import units_of
 from topout.records import DeviceTime, ElapsedTime, Hardware, PeakDtype, PhaseProfile
 from topout.trace.capture import PhaseMark
 from topout.trace.table import Trace
@@ -130,7 +135,14 @@ def _with_timing(profile: PhaseProfile, timed: Timed) -> PhaseProfile:
 
 
 def _devices(trace: Trace, slices: Slices, numbers: list[int]) -> list[DeviceTime]:
-    phases = slices.phases
-    begin_ns = min(phases["start_ns"][number] for number in numbers)
-    end_ns = max(phases["end_ns"][number] for number in numbers)
-    return device_times(trace, int(begin_ns), int(end_ns))
+    """What `topout trace` says of each GPU during these phases; nothing without a GPU."""
+    if trace.device_work.is_empty():
+        return []
+    from topout.trace.analysis.breakdown import break_down
+    from topout.trace.analysis.groups import load_rules
+
+    begin_ns = min(slices.phases["start_ns"][number] for number in numbers)
+    end_ns = max(slices.phases["end_ns"][number] for number in numbers)
+    inside = (pl.col("start_ns") >= begin_ns) & (pl.col("start_ns") < end_ns)
+    part = replace(trace, events=trace.events.filter(inside))
+    return list(break_down(part, load_rules(None)))

@@ -1,10 +1,20 @@
-"""Operators on the roofline: the work that their shapes ask for, over the time that they took."""
+"""Operators on the roofline: the work that their shapes ask for, over the time that they took.
 
+A unit is the outermost call whose work is known: what it calls in turn is how it does it. Where
+the trace has kernels, a unit's time is that of the kernels which it launched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 import polars as pl
 
 from topout.cost.roofs import BandwidthRoof, ComputeRoof, roofs_of
-from topout.profiling.costs import Costs, why_uncounted
-from topout.profiling.units import Units
+from topout.profiling.costs import CallWork, Costs, OperatorKey, shapes_of, why_uncounted
+from topout.profiling.regions import Parts
+from topout.profiling.slices import Slices, innermost_at, region_name, regions_of
 from topout.records import (
     Bound,
     Hardware,
@@ -13,8 +23,88 @@ from topout.records import (
     PeakDtype,
     UncountedOperator,
 )
+from topout.trace.table import Trace
 
 _S = 1e-9
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of some phases: rows of events with key, part, and time_ns."""
+
+    calls: pl.DataFrame  # of `Slices.events`, with unit columns family, flops, bytes, part, time_ns
+    uncounted: pl.DataFrame  # calls without known work that no unit is in, and that are not free
+
+
+def units_of(
+    trace: Trace, slices: Slices, numbers: Sequence[int], costs: Costs, parts: Parts
+) -> Units:
+    """The units among the operators of these phases."""
+    operators = slices.operators(numbers)
+    works = _works(operators, costs)
+    known = operators.filter(pl.Series([work is not None for work in works], dtype=pl.Boolean))
+    known = known.with_columns(
+        pl.Series("family", [work.family for work in works if work], dtype=pl.String),
+        pl.Series("flops", [work.flops for work in works if work], dtype=pl.Float64),
+        pl.Series("bytes_moved", [work.bytes for work in works if work], dtype=pl.Float64),
+    )
+    calls = _outermost(known)
+    calls = calls.with_columns(
+        pl.Series("part", _parts_of(slices, calls, parts), dtype=pl.String),
+        pl.Series("time_ns", _times_ns(trace, calls, operators), dtype=pl.Int64),
+    )
+    return Units(calls, _uncounted(operators, calls, costs))
+
+
+def _works(operators: pl.DataFrame, costs: Costs) -> list[CallWork | None]:
+    shapes = lru_cache(maxsize=None)(shapes_of)  # few texts, many calls
+    return [
+        costs.of(OperatorKey(name, shapes(text)))
+        for name, text in operators.select("name", "shapes").iter_rows()
+    ]
+
+
+def _outermost(calls: pl.DataFrame) -> pl.DataFrame:
+    """Those that lie in no other; calls of a thread nest."""
+    longest_first = calls.sort("start_ns", "duration_ns", descending=[False, True])
+    reached = pl.col("end_ns").cum_max().shift(1).over("thread")
+    return longest_first.filter(reached.is_null() | (pl.col("start_ns") >= reached))
+
+
+def _parts_of(slices: Slices, calls: pl.DataFrame, parts: Parts) -> list[str]:
+    names = slices.events["name"]
+    return [
+        parts.part(region_name(names[row])) if row >= 0 else ""
+        for row in regions_of(slices.events, calls).rows.tolist()
+    ]
+
+
+def _times_ns(trace: Trace, calls: pl.DataFrame, operators: pl.DataFrame) -> list[int]:
+    """Of each unit: its own duration, or that of the device's work that it launched."""
+    if trace.device_work.is_empty():
+        return [int(each) for each in calls["duration_ns"].to_list()]
+    launched = device_time_ns(trace, operators)
+    units = innermost_at(calls, operators)
+    sums: dict[int, int] = {}
+    for unit, time_ns in zip(units.tolist(), launched, strict=True):
+        sums[unit] = sums.get(unit, 0) + time_ns
+    return [sums.get(row, 0) for row in calls["row"].to_list()]
+
+
+def device_time_ns(trace: Trace, operators: pl.DataFrame) -> list[int]:
+    """Per operator the time of the kernels, copies and fills that it launched itself."""
+    work = trace.device_work.filter(pl.col("external").is_not_null())
+    sums = dict(
+        work.group_by("external").agg(pl.col("duration_ns").sum()).iter_rows(),
+    )
+    return [int(sums.get(each, 0)) for each in operators["external"].to_list()]
+
+
+def _uncounted(operators: pl.DataFrame, units: pl.DataFrame, costs: Costs) -> pl.DataFrame:
+    candidates = operators.filter(~pl.col("name").is_in(list(costs.free)))
+    outside = candidates.filter(pl.Series(innermost_at(units, candidates) < 0, dtype=pl.Boolean))
+    holding = innermost_at(outside, units)
+    return _outermost(outside.filter(~pl.col("row").is_in(np.unique(holding).tolist())))
 
 
 def operator_rates(

@@ -1,19 +1,73 @@
-"""The time of each named region and of each part of the model, and the gaps between operators."""
+"""The time of each named region and part of the model, the gaps, and the time line of one pass.
 
-from collections.abc import Iterable, Sequence
+A part is what modules are called when all layers of a stack are taken as one: "blocks.0.mlp.up" and
+"blocks.11.mlp.up" are both "mlp.up". A number stands for a layer where the modules that differ in
+it alone are all of one class.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
 
-from topout.profiling.innermost import numbers_of
-from topout.profiling.parts import Parts
-from topout.profiling.slices import Slices, region_name
-from topout.records import GapTime, PartTime, RegionTime
+from topout.profiling.slices import Slices, numbers_of, region_name
+from topout.records import GapTime, PartTime, RegionTime, TimelineSpan
+from topout.records.profile import SpanKind
 from topout.trace.analysis.intervals import union
 
 _S = 1e-9
+_ANY = "*"
 OUTSIDE = "outside of all modules"
+MOST_SPANS = 2000  # the longest of a pass with more: shorter ones are thinner than a line
 _LENGTH = pl.col("end_ns") - pl.col("start_ns")
+_KINDS: dict[str, SpanKind] = {
+    "annotation": "region",
+    "cpu_op": "operator",
+    "runtime": "runtime",
+}
+
+
+class Parts:
+    """Names of parts by names of regions; `types` are the classes of the model's modules."""
+
+    def __init__(self, types: Mapping[str, str]) -> None:
+        self._types = types
+        self._stacks = self._find_stacks(types)
+        general = {self.general(name) for name in types}
+        # Two stacks (an encoder's and a decoder's) may have parts of the same name.
+        self._several = len({name.rpartition(f".{_ANY}.")[0] for name in general} - {""}) > 1
+
+    def general(self, region: str) -> str:
+        """The region's name with the numbers of layers taken out: "blocks.*.mlp.up"."""
+        if region not in self._types:
+            return region
+        words: list[str] = []
+        own: list[str] = []
+        for word in region.split("."):
+            is_layer = word.isdigit() and ".".join(own) in self._stacks
+            words.append(_ANY if is_layer else word)
+            own.append(word)
+        return ".".join(words)
+
+    def part(self, region: str) -> str:
+        """The part that a region belongs to: "mlp.up"; the block itself: "blocks.*"."""
+        name = self.general(region)
+        inside = name.rpartition(f".{_ANY}.")[2]
+        # "blocks.*.1" is no more than "1" without its stack, and says nothing.
+        return name if self._several or inside.isdigit() else inside
+
+    @staticmethod
+    def _find_stacks(types: Mapping[str, str]) -> set[str]:
+        layers: dict[str, list[str]] = {}
+        for name, kind in types.items():
+            stack, _, last = name.rpartition(".")
+            if last.isdigit():
+                layers.setdefault(stack, []).append(kind)
+        return {stack for stack, kinds in layers.items() if len(kinds) > 1 and _alike(kinds)}
+
+
+def _alike(kinds: Iterable[str]) -> bool:
+    return len(set(kinds)) == 1
 
 
 class _Own(NamedTuple):
@@ -136,3 +190,42 @@ def operator_ns(slices: Slices, numbers: Sequence[int]) -> tuple[int, int]:
     table = slices.of(numbers).filter(pl.col("operator") >= 0)
     starts, ends = numbers_of(table, "start_ns"), numbers_of(table, "end_ns")
     return int((ends - starts).sum()), union(starts, ends).covered_ns
+
+
+def timeline(slices: Slices, number: int, most: int = MOST_SPANS) -> list[TimelineSpan]:
+    """What ran in a phase on its own thread, in the order of time; the phase itself is first."""
+    phase = slices.phases.row(number, named=True)
+    events = slices.events.filter(
+        (pl.col("phase") == number) & (pl.col("thread") == phase["thread"])
+    ).sort("start_ns", "duration_ns", descending=[False, True])
+    begin_ns = phase["start_ns"]
+    spans: list[TimelineSpan] = []
+    open_ends: list[int] = []
+    columns = events.select("name", "kind", "start_ns", "end_ns")
+    for name, kind, start_ns, end_ns in columns.iter_rows():
+        while open_ends and open_ends[-1] <= start_ns:
+            open_ends.pop()
+        span = TimelineSpan(
+            name=phase["name"] if not open_ends else region_name(name),
+            kind=_KINDS[kind],
+            depth=len(open_ends),
+            start_s=(start_ns - begin_ns) * _S,
+            duration_s=(end_ns - start_ns) * _S,
+        )
+        spans.append(span)
+        open_ends.append(end_ns)
+    return _longest(spans, most)
+
+
+def _longest(spans: list[TimelineSpan], most: int) -> list[TimelineSpan]:
+    if len(spans) <= most:
+        return spans
+    least_s = sorted((span.duration_s for span in spans), reverse=True)[most - 1]
+    return [span for span in spans if span.duration_s >= least_s]
+
+
+def median_pass(slices: Slices, numbers: list[int]) -> int:
+    """The number of the pass of median duration."""
+    lengths = (slices.phases["end_ns"] - slices.phases["start_ns"]).to_list()
+    ordered = sorted(numbers, key=lambda number: lengths[number])
+    return ordered[(len(ordered) - 1) // 2]

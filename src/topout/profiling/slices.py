@@ -1,7 +1,9 @@
 """A trace cut into slices of time: in each, one operator, region and phase of one thread.
 
 A slice belongs to the innermost operator around it and to one region: sums over slices count each
-moment of a thread once, by operators and by regions alike.
+moment of a thread once, by operators and by regions alike. The region of a backward is that of its
+forward: autograd numbers the nodes of its graph; the forward operator that makes a node carries its
+number in the trace, and so does the node when the backward runs it.
 """
 
 from collections.abc import Sequence
@@ -9,15 +11,91 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from topout.profiling.innermost import Positions, innermost_at, numbers_of
-from topout.profiling.origin import named_regions, regions_of
 from topout.trace.analysis.intervals import Intervals, Nanoseconds, union
 from topout.trace.analysis.nesting import innermost
 from topout.trace.capture import MODULE_PREFIX, PHASE_PREFIX
 from topout.trace.table import Trace
 
+Positions = NDArray[np.int64]
+_NODE = "autograd::engine::evaluate_function: "
 _HOST_KINDS = ("annotation", "cpu_op", "runtime")
+
+
+def innermost_at(events: pl.DataFrame, calls: pl.DataFrame) -> Positions:
+    """Which of `events` runs innermost where each of `calls` begins: its `row`, −1 for none."""
+    return innermost_row(events, numbers_of(calls, "start_ns"), numbers_of(calls, "thread"))
+
+
+def innermost_row(events: pl.DataFrame, moments: Nanoseconds, threads: Positions) -> Positions:
+    """Which of `events` runs innermost at each moment of a thread: its `row`, −1 for none."""
+    own_threads = numbers_of(events, "thread")
+    pieces = innermost(numbers_of(events, "start_ns"), numbers_of(events, "end_ns"), own_threads)
+    rows = numbers_of(events, "row")
+    found = np.full(moments.size, -1, np.int64)
+    for thread in np.unique(threads):
+        mine = own_threads[pieces.owners] == thread
+        if not mine.any():
+            continue
+        order = np.argsort(pieces.starts[mine], kind="stable")
+        starts, ends = pieces.starts[mine][order], pieces.ends[mine][order]
+        owners = rows[pieces.owners[mine][order]]
+        asked = threads == thread
+        place = np.searchsorted(starts, moments[asked], side="right") - 1
+        known = np.maximum(place, 0)
+        found[asked] = np.where((place >= 0) & (moments[asked] < ends[known]), owners[known], -1)
+    return found
+
+
+def numbers_of(events: pl.DataFrame, column: str) -> Positions:
+    """A column of whole numbers as an array."""
+    numbers: Positions = events[column].cast(pl.Int64).to_numpy().astype(np.int64)
+    return numbers
+
+
+@dataclass(frozen=True)
+class Origin:
+    """For each call the row of its region, −1 for none, and whether it is part of a backward."""
+
+    rows: Positions
+    backward: NDArray[np.bool_]
+
+
+def regions_of(events: pl.DataFrame, calls: pl.DataFrame) -> Origin:
+    """Where each of `calls` belongs; `events` are the host's, with row (their place) and end_ns."""
+    own = innermost_at(named_regions(events), calls)
+    operators = events.filter(pl.col("kind") == "cpu_op")
+    is_node = pl.col("name").str.starts_with(_NODE)
+    nodes = operators.filter(is_node)
+    if nodes.is_empty():
+        return Origin(own, np.zeros(calls.height, np.bool_))
+    around = innermost_at(nodes, calls)
+    made = _made_in(events, operators.filter(~is_node), nodes)
+    numbers = dict(zip(nodes["row"].to_list(), nodes["sequence"].to_list(), strict=True))
+    forward = np.array([made.get(numbers.get(row), -1) for row in around.tolist()], np.int64)
+    # A forward that runs again during the backward, to save memory, has regions of its own.
+    starts = numbers_of(events, "start_ns")
+    again = (own >= 0) & (around >= 0) & (starts[own] >= starts[around])
+    return Origin(np.where(again | (around < 0), own, forward), around >= 0)
+
+
+def named_regions(events: pl.DataFrame) -> pl.DataFrame:
+    """Modules and what the user's code named; not the phases."""
+    is_phase = pl.col("name").str.starts_with(PHASE_PREFIX)
+    return events.filter((pl.col("kind") == "annotation") & ~is_phase)
+
+
+def _made_in(
+    events: pl.DataFrame, operators: pl.DataFrame, nodes: pl.DataFrame
+) -> dict[int | None, int]:
+    """By the number of a node: the region of the operator that made it."""
+    forward = operators.filter(pl.col("sequence").is_not_null())
+    forward = forward.filter(pl.Series(innermost_at(nodes, forward) < 0, dtype=pl.Boolean))
+    # Operators that make no node carry the next one's number: the one that makes it is the last.
+    forward = forward.sort("start_ns").unique("sequence", keep="last", maintain_order=True)
+    regions = innermost_at(named_regions(events), forward).tolist()
+    return dict(zip(forward["sequence"].to_list(), regions, strict=True))
 
 
 @dataclass(frozen=True)

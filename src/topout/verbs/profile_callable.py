@@ -13,10 +13,15 @@ from torch import nn
 from topout.errors import InputError
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
-from topout.profiling.export import TRACE_FILE, export_perfetto, export_tensorboard
 from topout.profiling.findings import profile_doubts, profile_findings
 from topout.profiling.hardware import roofs_for
-from topout.profiling.report import Captured, fill_in
+from topout.profiling.report import (
+    TRACE_FILE,
+    Captured,
+    export_perfetto,
+    export_tensorboard,
+    fill_in,
+)
 from topout.profiling.runs import run_captured, run_counted, run_plain
 from topout.profiling.session import run_in_turns
 from topout.progress import Notify, silent

@@ -17,11 +17,16 @@ from topout.machine.describe import describe
 from topout.measure.checks import load_doubts
 from topout.measure.worker import WorkerFailure
 from topout.models.load import ModelSource, resolve_model
-from topout.profiling.export import TRACE_FILE, export_perfetto, export_tensorboard
 from topout.profiling.findings import profile_doubts, profile_findings
 from topout.profiling.hardware import roofs_for
 from topout.profiling.phases import Timed
-from topout.profiling.report import Captured, fill_in
+from topout.profiling.report import (
+    TRACE_FILE,
+    Captured,
+    export_perfetto,
+    export_tensorboard,
+    fill_in,
+)
 from topout.profiling.request import ProfileRequest
 from topout.profiling.runs import CapturedRun
 from topout.profiling.session import ProfiledModel, run_in_turns

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.profiling.threads import (
+from topout.profiling.runs import (
     Reading,
     ThreadReading,
     elapsed_between,

@@ -1,6 +1,6 @@
 """Names of parts: a number is a layer only where its neighbours are of the same class."""
 
-from topout.profiling.parts import Parts
+from topout.profiling.regions import Parts
 
 DECODER = {
     "Decoder": "Decoder",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.profiling.memory import memory_tracks, thinned
+from topout.profiling.report import memory_tracks, thinned
 from topout.records import MemoryPoint
 from topout.trace.capture import PhaseMark
 from topout.trace.table import Device
