@@ -1,7 +1,7 @@
 """Predicted against published tokens per second, batch 1: `python benchmarks/cost_published.py`.
 
-The constants of `topout.cost.execution` were calibrated on the rows marked so; no row has one of
-its own. The tables below them are an independent check. Sources: the README of
+The constants of `topout.cost.hardware_times` were calibrated on the rows marked so; no row has one
+of its own. The tables below them are an independent check. Sources: the README of
 github.com/meta-pytorch/gpt-fast (A100-80GB limited to 330 W, prompt of 5 tokens, 200 new ones;
 one die of an MI250X); a published ladder on an A100-40GB (5 × 200 tokens); single published
 figures of MI300X and H100.

@@ -9,16 +9,15 @@ from hypothesis import given, settings
 from tests.cost import small_models
 from tests.cost.example_architectures import GPT2, LLAMA_2_7B, MIXTRAL, T5_SMALL
 from tests.cost.live_bytes import saved_bytes
-from topout.cost.activations import block_activations, block_input
-from topout.cost.convolution_activations import convolution_activations
-from topout.cost.edge_activations import (
+from topout.cost.activations import block_activations, block_input, convolution_activations
+from topout.cost.parallel import device_share
+from topout.cost.saved_tensors import SavedTensor, device_bytes
+from topout.cost.training import TrainingStep
+from topout.cost.training_memory import (
     embedding_activations,
     final_activations,
     loss_activations,
 )
-from topout.cost.pipeline_stages import device_share
-from topout.cost.saved_tensors import SavedTensor, device_bytes
-from topout.cost.training_step import TrainingStep
 from topout.errors import InputError
 from topout.models.architecture import Architecture
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topout.cost.collectives import all_gather_s, all_reduce_s, collective_s
+from topout.cost.parallel import all_gather_s, all_reduce_s, collective_s
 from topout.errors import InputError
 
 

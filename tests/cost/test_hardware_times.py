@@ -5,16 +5,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from topout.cost import execution
 from topout.cost.hardware_times import (
+    COMPUTE_SHARE,
+    DEQUANTIZED_SHARE,
     HardwareTimes,
     compute_rate,
     link_of,
     memory_bandwidth,
     peak_of,
 )
-from topout.cost.op_time import Load, OpTime, Pace
-from topout.cost.ops import Op
+from topout.cost.ops import Load, Op, OpTime, Pace
 from topout.records import ComputePeak, Hardware, Link, MemoryLevel
 
 MACHINE = Hardware(
@@ -78,7 +78,7 @@ def test_quantized_weights_are_fewer_bytes_read_less_well() -> None:
     times = HardwareTimes(MACHINE)
     found = times.time(linear(1, 1000, 1000), load(weight_dtype="int4-g32"), NO_OVERHEAD)
     # 4 bits and 32 bits a group of 32: 0.625 bytes.
-    expected = 0.625e6 / 1e12 / execution.DEQUANTIZED_SHARE["int4"]
+    expected = 0.625e6 / 1e12 / DEQUANTIZED_SHARE["int4"]
     assert found.memory_s == pytest.approx(expected)
 
 
@@ -115,7 +115,7 @@ def test_collectives_go_over_the_fastest_link_that_reaches() -> None:
 
 def test_datasheet_figures_are_not_reached() -> None:
     assert compute_rate(MACHINE, "bf16") == 8e13  # measured, on the faster unit
-    assert compute_rate(MACHINE, "fp32") == 1e12 * execution.COMPUTE_SHARE
+    assert compute_rate(MACHINE, "fp32") == 1e12 * COMPUTE_SHARE
     assert compute_rate(MACHINE, "fp16") is None
     found = peak_of(MACHINE, "bf16")
     assert found is not None and found.unit == "matrix"

@@ -13,7 +13,7 @@ from tests.cost.example_architectures import (
     LLAMA_2_70B,
     T5_SMALL,
 )
-from topout.cost.machine_fit import InferenceLoad, load_bytes, machine_fit
+from topout.cost.memory import InferenceLoad, load_bytes, machine_fit
 from topout.errors import InputError
 from topout.models.architecture import Architecture
 from topout.models.architectures.parameters import parameters_by_part

@@ -6,8 +6,7 @@ import pytest
 
 from tests.cost.test_predict import CEILINGS, RATES
 from topout.cost.measured_times import MeasuredTimes
-from topout.cost.op_time import Load, Pace
-from topout.cost.ops import Op
+from topout.cost.ops import Load, Op, Pace
 
 
 def load(**changes: Any) -> Load:

@@ -5,7 +5,7 @@ import pytest
 
 from topout.cost.ops import product_flops
 from topout.cost.parallel import tensor_parallel_ops, tensor_parallel_share
-from topout.cost.transformer import kv_elements, pass_ops
+from topout.cost.passes import kv_elements, pass_ops
 from topout.errors import InputError, UnsupportedError
 from topout.models.architecture import Architecture
 from topout.models.architectures.find import find_architecture

@@ -3,8 +3,8 @@
 import pytest
 
 from topout.cost.ops import Op, product_flops
+from topout.cost.passes import pass_ops
 from topout.cost.training import backward_of, is_recomputed, training_ops
-from topout.cost.transformer import pass_ops
 from topout.models.architectures.decoder import architecture_of
 
 from .small_config import SMALL

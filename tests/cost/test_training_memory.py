@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from tests.cost import small_models
 from tests.cost.example_architectures import BERT_BASE, GPT2, LLAMA_2_7B, MIXTRAL, T5_SMALL
 from tests.cost.live_bytes import LiveBytes
-from topout.cost.pipeline_stages import heaviest_stages
+from topout.cost.parallel import heaviest_stages
+from topout.cost.training import TrainingPlan, TrainingStep
 from topout.cost.training_memory import activation_bytes, training_memory, training_table
-from topout.cost.training_plan import TrainingPlan
-from topout.cost.training_step import TrainingStep
 from topout.errors import InputError, UnsupportedError
 from topout.models.architecture import Architecture
 from topout.records.cost import TrainingMemory

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from topout.cost.training_plan import ParameterBytes, TrainingPlan, parameter_bytes
+from topout.cost.training import ParameterBytes, TrainingPlan, parameter_bytes
 from topout.errors import InputError
 
 brief = settings(max_examples=60, deadline=None)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topout.cost.ops import Op
-from topout.cost.transformer import Habits, head_ops, kv_elements, pass_ops
+from topout.cost.passes import head_ops, kv_elements, pass_ops
+from topout.cost.transformer import Habits
 from topout.cost.transformer import linear_shapes as shapes_of_block
 from topout.models.architectures.decoder import architecture_of
 from topout.models.architectures.read import read_architecture

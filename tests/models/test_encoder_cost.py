@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from topout.cost.full_pass import full_pass_flops, full_pass_ops
 from topout.cost.graph import count
+from topout.cost.passes import full_pass_flops, full_pass_ops
 from topout.models.architectures.parameters import total_parameters
 from topout.models.architectures.read import read_architecture
 from topout.models.classifier import SequenceClassifier, needs_pooler

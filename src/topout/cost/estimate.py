@@ -1,11 +1,15 @@
-"""From the ops of a phase to its cost on one machine: times, what bounds them, how sure it is."""
+"""From the ops of a phase to its cost on one machine: times, what bounds them, how sure they are.
+
+Also MFU and MBU of a phase, and what a KV cache saves of a decoded token.
+"""
 
 import msgspec
 
-from topout.cost.op_time import OpTime, OpTimer, Pace
-from topout.cost.ops import Op, moved_bytes, other_flops, product_flops
-from topout.cost.phases import Phase
-from topout.records import CostBound, Interval, OpCost, PhaseCost
+from topout.cost.hardware_times import peak_of
+from topout.cost.ops import Op, OpTime, OpTimer, Pace, moved_bytes, other_flops, product_flops
+from topout.cost.passes import generating_blocks
+from topout.cost.phases import Phase, Plan, decode, prefill
+from topout.records import CacheSaving, CostBound, Hardware, Interval, OpCost, PhaseCost
 
 EXPECTED = Pace()
 
@@ -102,3 +106,71 @@ def _with_times(cost: PhaseCost, times: list[OpTime]) -> PhaseCost:
         communication_s=parts["communication"],
         bound=max(parts, key=lambda part: parts[part]),
     )
+
+
+def with_utilization(cost: PhaseCost, phase: Phase, hardware: Hardware) -> PhaseCost:
+    """`cost` with the shares of arithmetic and bandwidth that it uses; as it is without a time.
+
+    MFU: the model's FLOPs, recomputation left out, over the time and the peak. MBU: all bytes.
+    """
+    if cost.time_s is None:
+        return cost
+    peak = peak_of(hardware, phase.load.dtype)
+    memory = hardware.levels[-1] if hardware.levels else None
+    flops_per_s, bytes_per_s = phase.model_flops / cost.time_s, cost.bytes / cost.time_s
+    return msgspec.structs.replace(
+        cost,
+        mfu_of_spec_peak=_share(flops_per_s, peak.spec_flops_per_s if peak else None),
+        mfu_of_ceiling=_share(flops_per_s, peak.achievable_flops_per_s if peak else None),
+        mbu_of_spec_peak=_share(bytes_per_s, memory.spec_bytes_per_s if memory else None),
+        mbu_of_ceiling=_share(bytes_per_s, memory.achievable_bytes_per_s if memory else None),
+    )
+
+
+def _share(rate: float, most: float | None) -> float | None:
+    return None if most is None else rate / most
+
+
+def kv_cache_saving(plan: Plan, timer: OpTimer | None) -> CacheSaving | None:
+    """One decoded token at the workload's context, both ways; None for models that decode none.
+
+    Without a cache the whole context goes through the model again, of which the last position
+    gets logits. Times are there where `timer` has all figures.
+    """
+    if plan.architecture.kind not in ("decoder", "encoder_decoder"):
+        return None
+    cached, uncached = decode(plan), uncached_step(plan)
+    timed = timer is not None and timer.missing(cached.load) is None
+    flops, weights = kv_projection(plan)
+    return CacheSaving(
+        context_len=plan.workload.context_len,
+        cached_flops=product_flops(cached.ops),
+        cached_bytes=_bytes(cached),
+        uncached_flops=product_flops(uncached.ops),
+        uncached_bytes=_bytes(uncached),
+        kv_projection_flops=flops,
+        kv_projection_bytes=weights * cached.load.sizes.weight,
+        cached_time_s=total_s(cached, timer) if timed and timer else None,
+        uncached_time_s=total_s(uncached, timer) if timed and timer else None,
+    )
+
+
+def uncached_step(plan: Plan) -> Phase:
+    """The pass that a token costs when nothing before it was kept."""
+    return prefill(plan, prompt_len=plan.workload.context_len)
+
+
+def kv_projection(plan: Plan) -> tuple[float, float]:
+    """(FLOPs, weights read) for the key and the value of one new token of each sequence.
+
+    A width C without grouped heads: 2·2·C² FLOPs over 2·C² weights in each block.
+    """
+    weights = sum(
+        2.0 * block.count * block.attention.kv_width * block.width
+        for block in generating_blocks(plan.share)
+    )
+    return 2.0 * plan.workload.batch_size * weights, weights
+
+
+def _bytes(phase: Phase) -> float:
+    return sum(moved_bytes(op, phase.load.sizes).total for op in phase.ops)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from topout import units
 from topout.cost.ceiling_lookup import bandwidth_at
 from topout.cost.examples import DOUBLE_BYTES, crossover, example, unit_of
-from topout.cost.op_time import ELEMENT_BYTES
+from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.roofs import ROOF_TOLERANCE, BandwidthRoof, ComputeRoof, Roofs, roofs_of
 from topout.records import (
     Crossover,

@@ -1,10 +1,71 @@
-"""Op times on a machine of which only figures are known: `Hardware`, from a datasheet or a file."""
+"""Op times on a machine of which only figures are known: `Hardware`, from a datasheet or a file.
 
-from topout.cost import execution
-from topout.cost.collectives import collective_s
-from topout.cost.op_time import Load, OpTime, Pace
-from topout.cost.ops import Op, moved_bytes
+The constants say what running costs beside arithmetic and bytes. None belongs to a model or to a
+row of a table. `_GPU["compiled"]` and DEQUANTIZED_SHARE were calibrated together on the five
+single-device rows of gpt-fast's published benchmark (github.com/meta-pytorch/gpt-fast: Llama-2-7B
+and 70B, A100-80GB, batch 1), COLLECTIVE_S on its three rows of the 7B model over 2 to 8 devices:
+least squares of the relative error. `benchmarks/cost_published.py` prints what they predict there,
+and for rows and tables that they were not calibrated on.
+"""
+
+import msgspec
+
+from topout.cost.ops import Load, Op, OpTime, Pace, moved_bytes
+from topout.cost.parallel import collective_s
 from topout.records import ComputePeak, Hardware, Link, MemoryLevel
+
+MODES = ("compiled", "eager")
+
+# Of the bandwidth that a plain read reaches, what a product with quantized weights does: they
+# are widened on the way. 16- and 32-bit weights are read at full speed.
+DEQUANTIZED_SHARE = {"int8": 0.80, "fp8": 0.80, "int4": 0.68}
+# Where only the datasheet is known: what large reads and products reach of it.
+BANDWIDTH_SHARE = 0.85
+COMPUTE_SHARE = 0.75
+# Attention's products are smaller and share the time with softmax: FlashAttention-2 reports 50 to
+# 73 % of an A100's peak (arXiv 2307.08691).
+ATTENTION_SHARE = 0.6
+LINK_SHARE = 0.8
+# One hop of a collective within a node, where the catalog has no figure.
+HOP_LATENCY_S = 1.0e-6
+# To start a collective and to wait for the other devices, beside its hops.
+COLLECTIVE_S = 3.0e-6
+
+
+class ExecutionMode(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run of an op costs in one mode.
+
+    `hidden`: launches run ahead of the device, so that an op takes the longer of the two;
+    otherwise the overhead is what lies between two kernels of a captured graph.
+    """
+
+    product_s: float  # of a linear layer, attention, convolution
+    elementwise_s: float  # 0 where they are fused into their neighbours
+    hidden: bool
+
+
+# A captured graph needs about 50 µs per Llama block beside its bytes: five products.
+_GPU = {
+    "compiled": ExecutionMode(product_s=10e-6, elementwise_s=0.0, hidden=False),
+    # 25.5 tokens/s of Llama-2-7B, eager: 1.2 ms per block of 5 products and 6 others, each of
+    # which is several kernels; the CPU is the bottleneck, so it depends on the host.
+    "eager": ExecutionMode(product_s=110e-6, elementwise_s=110e-6, hidden=True),
+}
+# Of a CPU an op of PyTorch costs 3 to 10 µs, and eager elementwise ops are several.
+_CPU = {
+    "compiled": ExecutionMode(product_s=12e-6, elementwise_s=0.0, hidden=False),
+    "eager": ExecutionMode(product_s=8e-6, elementwise_s=12e-6, hidden=False),
+}
+
+
+def execution_mode(hardware: Hardware, name: str) -> ExecutionMode:
+    """The overheads of `name` ("compiled", "eager") on a kind of machine."""
+    return (_GPU if hardware.device == "gpu" else _CPU)[name]
+
+
+def weight_read_share(weight_dtype: str) -> float:
+    """The share of the bandwidth at which weights of this type are read."""
+    return DEQUANTIZED_SHARE.get(weight_dtype.partition("-")[0], 1.0)
 
 
 class HardwareTimes:
@@ -12,7 +73,7 @@ class HardwareTimes:
 
     def __init__(self, hardware: Hardware, mode: str = "compiled") -> None:
         self.hardware = hardware
-        self.mode = execution.execution_mode(hardware, mode)
+        self.mode = execution_mode(hardware, mode)
         # Measured figures are surer than those of a datasheet. An eager run depends on the host
         # (the same model was published at 43 and at 16 ms per token on GPUs of one class).
         self.fast = Pace(compute=1.25, bandwidth=1.12, overhead=0.3 if mode == "eager" else 0.7)
@@ -48,14 +109,14 @@ class HardwareTimes:
             return 0.0  # a handful of FLOPs per element: always slower to read than to compute
         rate = compute_rate(self.hardware, load.dtype)
         assert rate is not None
-        share = execution.ATTENTION_SHARE if op.kind == "attention" else 1.0
+        share = ATTENTION_SHARE if op.kind == "attention" else 1.0
         return op.flops / (rate * share)
 
     def _memory_s(self, op: Op, load: Load) -> float:
         bandwidth = memory_bandwidth(self.hardware, load.working_set_bytes)
         assert bandwidth is not None
         moved = moved_bytes(op, load.sizes)
-        weights_s = moved.weight / execution.weight_read_share(load.weight_dtype)
+        weights_s = moved.weight / weight_read_share(load.weight_dtype)
         return (weights_s + moved.activation + moved.kv) / bandwidth
 
     def _communication_s(self, op: Op, load: Load) -> float:
@@ -68,9 +129,9 @@ class HardwareTimes:
             payload,
             sharing,
             link_bandwidth(link),
-            link.latency_s or execution.HOP_LATENCY_S,
+            link.latency_s or HOP_LATENCY_S,
         )
-        return op.count * (execution.COLLECTIVE_S + moving_s)
+        return op.count * (COLLECTIVE_S + moving_s)
 
     def _reason(self, path: str) -> str:
         reason = self.hardware.reasons.get(path)
@@ -92,7 +153,7 @@ def compute_rate(hardware: Hardware, dtype: str) -> float | None:
     spec = peak.spec_flops_per_s
     if peak.achievable_flops_per_s is not None:
         return peak.achievable_flops_per_s
-    return None if spec is None else spec * execution.COMPUTE_SHARE
+    return None if spec is None else spec * COMPUTE_SHARE
 
 
 def level_rate(level: MemoryLevel) -> float | None:
@@ -100,7 +161,7 @@ def level_rate(level: MemoryLevel) -> float | None:
     if level.achievable_bytes_per_s is not None:
         return level.achievable_bytes_per_s
     spec = level.spec_bytes_per_s
-    return None if spec is None else spec * execution.BANDWIDTH_SHARE
+    return None if spec is None else spec * BANDWIDTH_SHARE
 
 
 def memory_bandwidth(hardware: Hardware, working_set_bytes: float) -> float | None:
@@ -132,7 +193,7 @@ def link_bandwidth(link: Link) -> float:
     """Bytes per second that one device sends: measured, else a share of the datasheet's."""
     if link.achievable_bytes_per_s is not None:
         return link.achievable_bytes_per_s
-    return (link.spec_bytes_per_s or 0.0) * execution.LINK_SHARE
+    return (link.spec_bytes_per_s or 0.0) * LINK_SHARE
 
 
 def _known(peak: ComputePeak) -> bool:

@@ -4,8 +4,7 @@ import itertools
 import math
 
 from topout.cost.ceiling_lookup import bandwidth_at, compute_at
-from topout.cost.op_time import Load, OpTime, Pace
-from topout.cost.ops import Op, moved_bytes
+from topout.cost.ops import Load, Op, OpTime, Pace, moved_bytes
 from topout.records import AttentionRate, Ceilings, Dtype, LinearRate, ModeOverhead, Rates
 
 # A handful of queries is a stream over the keys; from there on it is matrix multiplication.

@@ -1,15 +1,35 @@
-"""`Op`: one kind of op of a pass, with the FLOPs and elements that all its runs need together."""
+"""`Op`: one kind of op of a pass, what it needs, and `OpTime`: how long it takes on a machine.
+
+CONVENTIONS says in words how ops are counted; it stands beside every result.
+"""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
+
+from topout.records import CostBound
 
 OpKind = Literal[
     "linear", "attention", "convolution", "elementwise", "embedding", "copy", "collective"
 ]
 # FLOPs of these are what is published as a model's FLOPs; those of the others are kept apart.
 PRODUCT_KINDS = ("linear", "attention", "convolution")
+
+ELEMENT_BYTES = {"fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0}
+# 4 bits, and a 16-bit scale and zero point for each group of so many weights.
+ELEMENT_BYTES |= {f"int4-g{group}": 0.5 + 4 / group for group in (32, 64, 128)}
+CONVENTIONS = (
+    "A multiply-add is 2 FLOPs.",
+    "FLOPs are those of matrix products, attention and convolutions; norms, activations and sums "
+    "are kept apart, one FLOP per element read.",
+    "Causal attention counts the pairs that its mask leaves, about half of the full square.",
+    "Attention is fused: no matrix of scores goes to memory.",
+    "An embedding is a row that is read, not a product.",
+    "After a prompt only the last position gets logits; in training all do.",
+    "Bytes are what each op reads and writes once: weights, activations, KV cache. 1 GB = 1e9.",
+    "Backward is twice forward, 2.5 times for attention; AdamW moves 28 bytes per parameter.",
+)
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,3 +97,73 @@ def product_flops(ops: Iterable[Op]) -> float:
 def other_flops(ops: Iterable[Op]) -> float:
     """FLOPs of everything else."""
     return sum(op.flops for op in ops if not op.is_product)
+
+
+class OpTime(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of all runs of an op: the slower of compute and memory, then what comes on top."""
+
+    compute_s: float = 0.0
+    memory_s: float = 0.0
+    overhead_s: float = 0.0
+    communication_s: float = 0.0
+
+    @property
+    def time_s(self) -> float:
+        """max(compute, memory) + overhead + communication."""
+        return max(self.compute_s, self.memory_s) + self.overhead_s + self.communication_s
+
+    @property
+    def bound(self) -> CostBound:
+        """The largest of its parts."""
+        parts: dict[CostBound, float] = {
+            "compute": self.compute_s,
+            "memory": self.memory_s,
+            "overhead": self.overhead_s,
+            "communication": self.communication_s,
+        }
+        return max(parts, key=lambda part: parts[part])
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What an op's time depends on beside the op: data types, and the data it stays among."""
+
+    dtype: str  # of activations, and of the arithmetic unless weights and it are both int8
+    weight_dtype: str
+    kv_dtype: str
+    working_set_bytes: float
+    phase: str = "prefill"
+    tensor_parallel: int = 1
+    data_parallel: int = 1
+
+    @property
+    def sizes(self) -> ElementSizes:
+        """Bytes of each kind of element."""
+        return ElementSizes(
+            activation=ELEMENT_BYTES[self.dtype],
+            weight=ELEMENT_BYTES[self.weight_dtype],
+            kv=ELEMENT_BYTES[self.kv_dtype],
+        )
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How much faster or slower than expected everything may be: the ends of an interval.
+
+    Factors on the expected compute rate, bandwidth, and overhead with communication.
+    """
+
+    compute: float = 1.0
+    bandwidth: float = 1.0
+    overhead: float = 1.0
+
+
+class OpTimer(Protocol):
+    """Predicts op times on one machine."""
+
+    fast: Pace
+    slow: Pace
+
+    def missing(self, load: Load) -> str | None:
+        """Why nothing can be predicted for this load, or None."""
+
+    def time(self, op: Op, load: Load, pace: Pace) -> OpTime:
+        """Seconds of all runs of `op`."""

@@ -1,16 +1,27 @@
-"""What one device holds and sends when a model is split over several by tensor parallelism.
+"""A model split over devices: one device's share, its pipeline stages, and the time to communicate.
 
-As Megatron-LM does it (arXiv 1909.08053): Q, K, V and the MLP's first matrix by columns, the
-attention's output and the MLP's second matrix by rows, so that a block ends in two all-reduces.
+Tensor parallelism as Megatron-LM does it (arXiv 1909.08053): Q, K, V and the MLP's first matrix by
+columns, the attention's output and the MLP's second matrix by rows, so that a block ends in two
+all-reduces.
+
+Collectives cost a latency α per message and S bytes, the full buffer, over the bandwidth B of each
+of n devices. Ring: the buffer goes round in n parts. Tree: up and down log2(n) hops, pipelined, as
+libraries do for small buffers. Formulas: Thakur, Rabenseifner and Gropp, "Optimization of
+Collective Communication Operations in MPICH" (2005).
 """
 
 import math
+from typing import Literal
 
 import msgspec
 
 from topout.cost.ops import Op
+from topout.cost.training import check_count
 from topout.errors import InputError, UnsupportedError
 from topout.models.architecture import Architecture, Attention, Block, Head
+from topout.models.architectures.parameters import block_parameters
+
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter"]
 
 
 def tensor_parallel_share(
@@ -117,3 +128,107 @@ def _split_head(head: Head, devices: int) -> Head:
     if head.per != "token":
         return head
     return msgspec.structs.replace(head, outputs=math.ceil(head.outputs / devices))
+
+
+def heaviest_stages(architecture: Architecture, stages: int) -> list[Architecture]:
+    """The first and the last stage, one of which is the largest; the model itself for one stage.
+
+    The first holds the embeddings, the last the final norms and the heads, and a copy of the
+    token embedding where a head shares it. Each has ceil(L / stages) blocks, of unequal ones the
+    heaviest. Raises InputError for more stages than blocks, UnsupportedError where there is not
+    one chain of blocks.
+    """
+    check_count("pipeline_parallel", stages)
+    if stages == 1:
+        return [architecture]
+    if architecture.kind == "encoder_decoder" or not architecture.blocks:
+        raise UnsupportedError(
+            f"{architecture.name}: pipeline stages are counted of one chain of blocks.",
+            "Leave pipeline_parallel at 1.",
+        )
+    layers = sum(block.count for block in architecture.blocks)
+    if stages > layers:
+        raise InputError(
+            f"pipeline_parallel is {stages}, and {architecture.name} has {layers} blocks.",
+            f"Give at most {layers}.",
+        )
+    blocks = _largest_share(architecture.blocks, math.ceil(layers / stages), stages)
+    first = msgspec.structs.replace(architecture, blocks=blocks, heads=[], final_norms=0)
+    last = msgspec.structs.replace(
+        architecture,
+        blocks=blocks,
+        embeddings=[],
+        embedding_norm=None,
+        convolutions=[],
+        # The table that a head shares with the embedding is there a second time.
+        heads=[msgspec.structs.replace(head, tied=False) for head in architecture.heads],
+    )
+    return [first, last]
+
+
+def _largest_share(blocks: list[Block], needed: int, stages: int) -> list[Block]:
+    """`needed` blocks, an even share of each stack, the heaviest stacks filled up first."""
+    share = []
+    for block in sorted(blocks, key=lambda each: -sum(block_parameters(each).values())):
+        count = min(math.ceil(block.count / stages), needed)
+        needed -= count
+        if count:
+            share.append(msgspec.structs.replace(block, count=count))
+    return share
+
+
+def device_share(architecture: Architecture, devices: int) -> Architecture:
+    """One tensor-parallel device's part, its rows of the token embedding included.
+
+    Raises what `tensor_parallel_share` raises.
+    """
+    check_count("tensor_parallel", devices)
+    share = tensor_parallel_share(architecture, devices)
+    tables = [
+        msgspec.structs.replace(table, rows=math.ceil(table.rows / devices))
+        if table.name == "tokens"
+        else table
+        for table in architecture.embeddings
+    ]
+    return msgspec.structs.replace(share, embeddings=tables)
+
+
+def all_reduce_s(payload_bytes: float, devices: int, bytes_per_s: float, latency_s: float) -> float:
+    """Seconds of an all-reduce, by ring or by tree, whichever is faster.
+
+    Ring: 2(n−1)·α + 2(n−1)/n·S/B. Tree: 2·⌈log2 n⌉·α + 2·S/B.
+    """
+    _check(payload_bytes, devices, bytes_per_s, latency_s)
+    if devices == 1:
+        return 0.0
+    transfer_s = payload_bytes / bytes_per_s
+    ring = 2 * (devices - 1) * (latency_s + transfer_s / devices)
+    tree = 2 * math.ceil(math.log2(devices)) * latency_s + 2 * transfer_s
+    return min(ring, tree)
+
+
+def all_gather_s(payload_bytes: float, devices: int, bytes_per_s: float, latency_s: float) -> float:
+    """Seconds of an all-gather by ring, which are those of a reduce-scatter: (n−1)(α + S/(n·B))."""
+    _check(payload_bytes, devices, bytes_per_s, latency_s)
+    return (devices - 1) * (latency_s + payload_bytes / bytes_per_s / devices)
+
+
+def collective_s(
+    collective: Collective,
+    payload_bytes: float,
+    devices: int,
+    bytes_per_s: float,
+    latency_s: float,
+) -> float:
+    """Seconds of one collective of `payload_bytes`, the full buffer."""
+    formula = all_reduce_s if collective == "all_reduce" else all_gather_s
+    return formula(payload_bytes, devices, bytes_per_s, latency_s)
+
+
+def _check(payload_bytes: float, devices: int, bytes_per_s: float, latency_s: float) -> None:
+    if devices < 1:
+        raise InputError(f"{devices} devices cannot communicate.", "Give 1 or more.")
+    if payload_bytes < 0 or latency_s < 0:
+        raise InputError("a payload or a latency is negative.", "Give bytes and seconds from 0 on.")
+    if not bytes_per_s > 0:
+        raise InputError(f"a link of {bytes_per_s} bytes/s moves nothing.", "Give its bandwidth.")

@@ -2,18 +2,17 @@
 
 import msgspec
 
-from topout.cost.full_pass import full_pass_ops
-from topout.cost.op_time import Load
-from topout.cost.ops import Op
+from topout.cost.ops import Load, Op
 from topout.cost.parallel import tensor_parallel_ops, tensor_parallel_share
-from topout.cost.training import Recompute, training_ops
-from topout.cost.transformer import (
+from topout.cost.passes import (
     encoder_ops,
+    full_pass_ops,
     head_ops,
     kv_elements,
     pass_ops,
     source_projection_ops,
 )
+from topout.cost.training import Recompute, training_ops
 from topout.errors import InputError
 from topout.models.architecture import Architecture
 from topout.models.architectures.parameters import total_parameters

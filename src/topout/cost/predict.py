@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from topout.cost.measured_times import MeasuredTimes, mode_overhead, native_arithmetic
-from topout.cost.op_time import ELEMENT_BYTES, Load
-from topout.cost.ops import Op, moved_bytes
-from topout.cost.transformer import Habits, kv_elements, pass_ops
+from topout.cost.ops import ELEMENT_BYTES, Load, Op, moved_bytes
+from topout.cost.passes import kv_elements, pass_ops
+from topout.cost.transformer import Habits
 from topout.models.architectures.decoder import architecture_of
 from topout.models.config import ModelConfig
 from topout.records import (

@@ -6,10 +6,9 @@ from statistics import fmean
 import msgspec
 
 from topout.cost.ceiling_lookup import bandwidth_at, compute_at
-from topout.cost.op_time import ELEMENT_BYTES
-from topout.cost.ops import product_flops
+from topout.cost.ops import ELEMENT_BYTES, product_flops
+from topout.cost.passes import kv_elements, pass_ops
 from topout.cost.predict import Expectation
-from topout.cost.transformer import kv_elements, pass_ops
 from topout.measure.runner import Duel
 from topout.measure.stats import estimate, inverse, paired_ratio
 from topout.models.architectures.decoder import architecture_of

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
-from topout.cost.full_pass import full_pass_flops
 from topout.cost.graph import count
+from topout.cost.passes import full_pass_flops
 from topout.models.architecture import Architecture
 from topout.models.architectures.find import find_config_json
 from topout.models.architectures.parameters import total_parameters

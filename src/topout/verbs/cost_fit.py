@@ -2,12 +2,11 @@
 
 from typing import cast
 
-from topout.cost.machine_fit import InferenceLoad, machine_fit
-from topout.cost.op_time import ELEMENT_BYTES
+from topout.cost.memory import InferenceLoad, machine_fit
+from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.phases import Plan, sequence_len
+from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
 from topout.cost.training_memory import training_table
-from topout.cost.training_plan import TrainingPlan
-from topout.cost.training_step import TrainingDtype, TrainingStep
 from topout.models.architectures.parameters import parameters_by_part
 from topout.records import Hardware, MachineFit, TrainingMemory
 

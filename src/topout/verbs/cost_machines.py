@@ -8,7 +8,7 @@ import msgspec
 
 from topout.cost.hardware_times import HardwareTimes
 from topout.cost.measured_times import MeasuredTimes
-from topout.cost.op_time import OpTimer
+from topout.cost.ops import OpTimer
 from topout.errors import InputError
 from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
 from topout.machine.catalog import find_hardware, hardware_of

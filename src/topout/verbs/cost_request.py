@@ -4,8 +4,8 @@ from typing import Literal, get_args
 
 import msgspec
 
-from topout.cost.execution import MODES
-from topout.cost.op_time import ELEMENT_BYTES
+from topout.cost.hardware_times import MODES
+from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.training import Recompute
 from topout.errors import InputError
 from topout.models.architecture import Architecture

@@ -6,13 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from topout.cost.conventions import CONVENTIONS
-from topout.cost.estimate import count_phase, time_phase
+from topout.cost.estimate import count_phase, kv_cache_saving, time_phase, with_utilization
 from topout.cost.findings import findings_of
 from topout.cost.memory import cost_memory
+from topout.cost.ops import CONVENTIONS
 from topout.cost.phases import Phase, Plan, phases
-from topout.cost.saving import cache_saving
-from topout.cost.utilization import with_utilization
 from topout.models.architecture import Architecture
 from topout.models.architectures.find import find_architecture
 from topout.models.architectures.parameters import (
@@ -125,7 +123,7 @@ def _machine_cost(
         training=costs.get("training"),
         decode_tokens_per_s=costs["decode"].tokens_per_s if "decode" in costs else None,
         interval=_rate_interval(plan, costs),
-        cache_saving=cache_saving(plan, timer),
+        cache_saving=kv_cache_saving(plan, timer),
         fit=fit_of(plan, hardware, training),
         assumptions=_assumptions(plan, candidate),
         reasons=reasons,
@@ -145,7 +143,7 @@ def _counted_only(plan: Plan, found: list[Phase]) -> MachineCost:
         decode=costs.get("decode"),
         forward=costs.get("forward"),
         training=costs.get("training"),
-        cache_saving=cache_saving(plan, None),
+        cache_saving=kv_cache_saving(plan, None),
         reasons={"time": NO_MACHINE},
     )
 
