@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from topout.cost.graph import count
-from topout.cost.graph.eager import uncompiled
+from topout.cost.graph.counter import uncompiled
 from topout.op_by_op import op_by_op
 
 

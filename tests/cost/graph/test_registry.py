@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from topout.cost.graph import Call, OpWork, count, forget_formula, register_formula
-from topout.cost.graph.registry import formulas_of, op_name
+from topout.cost.graph.formula import formulas_of, op_name
 from topout.errors import InputError
 
 from .one_op import meta

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.cost.graph.tensors import rows_bytes, stored_bytes, stored_elements, tensors_in
+from topout.cost.graph.formula import rows_bytes, stored_bytes, stored_elements, tensors_in
 
 axes = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 5, 25])), max_size=3)
 

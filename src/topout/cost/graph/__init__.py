@@ -1,22 +1,15 @@
 """FLOPs and bytes of any PyTorch module or callable, counted while it runs once.
 
-`count(model, inputs)` on real tensors or on the meta device; what was not counted is listed.
+`count(model, inputs)` on real tensors or on the meta device; what was not counted is listed. Read
+`counter` first, then `recorder`, which sees each op, `plan`, which says what to do with it, and
+`places`, which says where it belongs. `formula` is what the formulas stand on: `products`,
+`attention`, `elementwise` and `movement`. `tally` sums up.
 """
 
 # The formulas enter themselves into the registry when they are imported.
-from topout.cost.graph import (
-    attention,
-    convolution,
-    elementwise,
-    lookup,
-    movement,
-    products,
-    recurrent,
-)
-from topout.cost.graph.call import Call, OpWork
-from topout.cost.graph.conventions import CONVENTIONS
-from topout.cost.graph.counter import Counter, count, counting
-from topout.cost.graph.registry import forget_formula, register_formula
+from topout.cost.graph import attention, elementwise, movement, products
+from topout.cost.graph.counter import CONVENTIONS, Counter, count, counting
+from topout.cost.graph.formula import Call, OpWork, forget_formula, register_formula
 
 __all__ = [
     "CONVENTIONS",
@@ -24,14 +17,11 @@ __all__ = [
     "Counter",
     "OpWork",
     "attention",
-    "convolution",
     "count",
     "counting",
     "elementwise",
     "forget_formula",
-    "lookup",
     "movement",
     "products",
-    "recurrent",
     "register_formula",
 ]

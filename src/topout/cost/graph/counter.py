@@ -1,4 +1,7 @@
-"""`count`: FLOPs and bytes of any module or callable, from one run of it."""
+"""`count`: FLOPs and bytes of any module or callable, from one run of it.
+
+CONVENTIONS says in words how it counts; every count carries them.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -8,18 +11,102 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from topout.cost.graph import conventions
-from topout.cost.graph.attention_calls import AttentionCalls
-from topout.cost.graph.eager import uncompiled
-from topout.cost.graph.gradients import KeptGradients, leaves_of, roots
-from topout.cost.graph.places import Places
+from topout.cost.graph.attention import AttentionCalls
+from topout.cost.graph.places import Places, Traffic, leaf_of
 from topout.cost.graph.recorder import Recorder
-from topout.cost.graph.traffic import Traffic
 from topout.errors import InputError
 from topout.op_by_op import op_by_op
 from topout.records.count import Count, CountFailure
 
+CONVENTIONS = {
+    "multiply_add": "2 FLOPs; 8 on complex numbers. Integer products count like floating-point.",
+    "attention": (
+        "flops count every pair of query and key. causal_flops count, where "
+        "scaled_dot_product_attention or a fused kernel is told is_causal, the pairs that the "
+        "mask leaves: S(S + 1)/2 for S queries and keys. A mask given as a tensor leaves all."
+    ),
+    "backward": "as executed: fused attention's is 5 products, an unfused one's 4.",
+    "elementwise": (
+        "other_flops: 1 for each element written, whatever the function; norms and softmax 4 to "
+        "13 for each element; integers and booleans none."
+    ),
+    "bias": "of a product or a convolution: not counted. Padding is counted like input.",
+    "embedding": "rows that are read, no product.",
+    "bytes": (
+        "traffic without fusion and caches: each op reads its arguments and writes its results; "
+        "views are free, an expanded dimension is stored once, lookups read their rows alone. "
+        "GB = 1e9 bytes."
+    ),
+    "compulsory_bytes": (
+        "of a forward: what it reads of memory made outside, each byte once, and what it returns "
+        "or changes there."
+    ),
+}
+
+FUSED_ON_META = (
+    "on meta tensors scaled_dot_product_attention is counted as the fused kernel that a device "
+    "would run."
+)
+UNFUSED_ON_META = "on meta tensors scaled_dot_product_attention is counted unfused."
+FAST_PATH = (
+    "nn.TransformerEncoder and nn.MultiheadAttention are counted without their fast path, compiled "
+    "code as its eager original."
+)
+
 MetaAttention = Literal["fused", "unfused"]
+
+
+def uncompiled(target: Callable[..., Any]) -> Callable[..., Any]:
+    """What `torch.compile` was given, where `target` is what it gave back."""
+    kept_as = "_orig_mod" if isinstance(target, nn.Module) else "_torchdynamo_orig_callable"
+    original: Callable[..., Any] = getattr(target, kept_as, target)
+    return original
+
+
+def roots(result: Any, loss: Callable[[Any], torch.Tensor] | None) -> list[torch.Tensor]:
+    """The tensors that the backward starts from: the loss where there is one, else all results.
+
+    A loss is what `loss(result)` gives, or `result.loss` (Hugging Face's models, given labels).
+    """
+    own = getattr(result, "loss", None)
+    if loss is not None:
+        result = loss(result)
+    elif isinstance(own, torch.Tensor) and own.requires_grad:
+        result = own
+    leaves = (leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor))
+    return [leaf for leaf in leaves if leaf.requires_grad]
+
+
+def leaves_of(starts: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The parameters and inputs into which a backward from `starts` stores gradients."""
+    found: list[torch.Tensor] = []
+    seen: set[Any] = set()
+    waiting: list[Any] = [start.grad_fn for start in starts]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = leaf_of(node)
+        if leaf is not None:
+            found.append(leaf)
+        waiting.extend(following for following, _ in node.next_functions)
+    return found
+
+
+class KeptGradients:
+    """Within it gradients start absent; afterwards they are what they were before."""
+
+    def __init__(self, leaves: list[torch.Tensor]) -> None:
+        self._before = [(leaf, leaf.grad) for leaf in leaves]
+
+    def __enter__(self) -> None:
+        for leaf, _ in self._before:
+            leaf.grad = None
+
+    def __exit__(self, *_: object) -> None:
+        for leaf, gradient in self._before:
+            leaf.grad = gradient
 
 
 def count(
@@ -128,7 +215,7 @@ class Counter:
         """What has been counted so far."""
         tally, places = self._recorder.tally, self._places
         fused = self._meta_attention == "fused"
-        on_meta = conventions.FUSED_ON_META if fused else conventions.UNFUSED_ON_META
+        on_meta = FUSED_ON_META if fused else UNFUSED_ON_META
         return Count(
             target=self._target,
             complete=self._failure is None,
@@ -141,9 +228,9 @@ class Counter:
             rows=tally.rows(),
             not_counted=tally.not_counted(),
             conventions={
-                **conventions.CONVENTIONS,
+                **CONVENTIONS,
                 "meta_attention": on_meta,
-                "op_by_op": conventions.FAST_PATH,
+                "op_by_op": FAST_PATH,
             },
         )
 

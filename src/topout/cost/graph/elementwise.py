@@ -8,8 +8,7 @@ The others are listed with the operations that they do on each element of their 
 import math
 from collections.abc import Callable
 
-from topout.cost.graph.call import Call, OpWork
-from topout.cost.graph.registry import Formula, formulas_of
+from topout.cost.graph.formula import Call, Formula, OpWork, formulas_of
 
 # Elementwise, though PyTorch does not mark them so.
 _UNMARKED = """

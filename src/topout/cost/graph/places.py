@@ -1,4 +1,4 @@
-"""Where an op belongs: the modules that were running, also for the ops of a backward.
+"""Where an op belongs, and who made which memory: what a module's forward must move.
 
 In the forward, hooks tell which modules run. For the backward, PyTorch numbers the nodes of its
 graph in the order in which the forward makes them: a node whose number was given out while a
@@ -8,21 +8,131 @@ module ran is the backward of an op of that module.
 import sys
 import threading
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
+from torch.utils._pytree import tree_leaves
 
-from topout.cost.graph.gradients import leaf_of
-from topout.cost.graph.traffic import Traffic
+from topout.cost.graph.formula import stored_bytes
 from topout.records.count import CountPhase
 
 Path = tuple[str, ...]  # qualified names, from the target ("") inwards
+
+
+@dataclass(slots=True)
+class _Open:
+    """A forward that is running: bytes of memory made before it that it reads and changes."""
+
+    name: str | None  # None: the whole run
+    since: int
+    reads: dict[int, int] = field(default_factory=dict)
+    changes: dict[int, int] = field(default_factory=dict)
+
+
+class Traffic:
+    """Follows memory, not tensors: views share it.
+
+    Weak references to all memory seen keep its address from being given to other memory.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[int, int] = {}  # address → number of the op that made it
+        self._kept: list[StorageWeakRef] = []
+        self._unwritten: set[int] = set()
+        self._open: list[_Open] = [_Open(None, 0)]
+        self._number = 0
+        self.compulsory_bytes: dict[str | None, int] = {}
+
+    def make(self, tensors: Iterable[torch.Tensor], unwritten: bool) -> None:
+        """An op gave these; `unwritten`: it reserved them and wrote nothing."""
+        self._number += 1
+        for tensor in tensors:
+            address, storage = _memory(tensor)
+            if storage is None:
+                continue
+            if address not in self._made:
+                self._made[address] = self._number
+                self._kept.append(StorageWeakRef(storage))  # type: ignore[no-untyped-call]
+                # On meta there is no content, and nothing that could write it out of sight.
+                if unwritten and tensor.numel() and tensor.device.type != "meta":
+                    self._unwritten.add(address)
+            if not unwritten:
+                self._unwritten.discard(address)
+
+    def read(self, tensor: torch.Tensor, read_bytes: int, in_forward: bool) -> bool:
+        """Note a read; True where nothing that was seen has ever written to this memory."""
+        address, storage = _memory(tensor)
+        if storage is None or not read_bytes:
+            return False
+        if in_forward:
+            self._add(address, storage.nbytes(), read_bytes, changes=False)
+        if address not in self._unwritten:
+            return False
+        self._unwritten.discard(address)
+        return True
+
+    def change(self, tensor: torch.Tensor, written_bytes: int, in_forward: bool) -> None:
+        """Note a write to an argument."""
+        address, storage = _memory(tensor)
+        if storage is None:
+            return
+        self._unwritten.discard(address)
+        if in_forward:
+            self._add(address, storage.nbytes(), written_bytes, changes=True)
+
+    def _add(self, address: int, limit: int, moved: int, changes: bool) -> None:
+        made = self._made.get(address, -1)
+        for running in reversed(self._open):
+            if made >= running.since:
+                return  # made inside of this one, hence inside of those around it
+            seen = running.changes if changes else running.reads
+            seen[address] = min(limit, seen.get(address, 0) + moved)
+
+    def enter(self, name: str) -> None:
+        """A module's forward starts."""
+        self._open.append(_Open(name, self._number + 1))
+
+    def leave(self, name: str, result: Any, finished: bool) -> None:
+        """The forward of module `name` ends; `finished` is False where it was broken off."""
+        while self._open and self._open[-1].name != name:
+            self._open.pop()
+        if self._open:
+            self._close(self._open.pop(), result, finished)
+
+    def end(self, result: Any) -> None:
+        """The whole forward has ended with `result`."""
+        self._close(self._open[0], result, finished=True)
+
+    def _close(self, running: _Open, result: Any, finished: bool) -> None:
+        if not finished:
+            return
+        returned: dict[int, int] = {}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                address, storage = _memory(leaf)
+                if storage is not None and self._made.get(address, -1) >= running.since:
+                    total = returned.get(address, 0) + stored_bytes(leaf)
+                    returned[address] = min(storage.nbytes(), total)
+        parts = (running.reads, running.changes, returned)
+        moved = sum(sum(part.values()) for part in parts)
+        self.compulsory_bytes[running.name] = self.compulsory_bytes.get(running.name, 0) + moved
+
+
+def _memory(tensor: torch.Tensor) -> tuple[int, Any]:
+    """The memory's address, also of meta tensors, and the memory; None where there is no one."""
+    try:
+        storage = tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):  # sparse and other layouts
+        return 0, None
+    return storage._cdata, storage
 
 
 class AttentionScope(NamedTuple):
@@ -179,3 +289,11 @@ class Places:
 
 def _is_inside(name: str, outer: str) -> bool:
     return name.startswith(f"{outer}.") if outer else True
+
+
+def leaf_of(node: Any) -> torch.Tensor | None:
+    """The parameter or input that `node` of autograd's graph stores a gradient into, if any."""
+    if type(node).__name__ != "AccumulateGrad":
+        return None
+    leaf: torch.Tensor = node.variable
+    return leaf

@@ -8,14 +8,14 @@ import torch
 from torch._ops import HigherOrderOperator, OpOverload
 
 from topout.cost.graph.elementwise import ELEMENTWISE
-from topout.cost.graph.movement import FREE, RESERVES
-from topout.cost.graph.registry import (
+from topout.cost.graph.formula import (
     BUILT_IN,
     Formula,
     op_name,
     packet_name,
     registered_formula,
 )
+from topout.cost.graph.movement import FREE, RESERVES
 
 # Namespaces of ops that only inspect or mark.
 _MARKERS = ("prim::", "profiler::")

@@ -1,18 +1,16 @@
 """Listens to PyTorch's dispatcher: each op that runs is planned, run and counted."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from topout.cost.graph.call import Call, OpWork
-from topout.cost.graph.meta_kernels import stand_in
-from topout.cost.graph.places import Place, Places
+from topout.cost.graph.formula import Call, OpWork, stored_bytes, tensors_in
+from topout.cost.graph.places import Place, Places, Traffic
 from topout.cost.graph.plan import Plan, plan_of
 from topout.cost.graph.tally import RowKey, Sums, Tally
-from topout.cost.graph.tensors import stored_bytes, tensors_in
-from topout.cost.graph.traffic import Traffic
 from topout.records.count import CountPhase, OpFamily
 
 _NO_FORMULA = "no formula is known for it; register one with register_formula"
@@ -210,3 +208,26 @@ def _runs_by_its_parts(tensor_type: type) -> bool:
     dispatch = getattr(tensor_type, "__torch_dispatch__", None)
     plain = torch._C._disabled_torch_dispatch_impl
     return dispatch is not plain and tensor_type.__name__ != "FakeTensor"
+
+
+def _grouped_product(
+    left: torch.Tensor, right: torch.Tensor, offs: torch.Tensor | None = None, *_: Any, **__: Any
+) -> torch.Tensor:
+    """`_grouped_mm`: on meta PyTorch takes bf16 alone, on a CPU fp32 too."""
+    shape = [left.shape[-2], right.shape[-1]]
+    if left.dim() == right.dim() == 3:
+        shape.insert(0, left.shape[0])
+    elif left.dim() == right.dim() == 2 and offs is not None:  # groups of the inner dimension
+        shape.insert(0, offs.shape[0])
+    return left.new_empty(shape)
+
+
+# Ops whose meta kernel refuses what the real kernels take: on meta only the shape matters.
+_STAND_INS: dict[str, Callable[..., torch.Tensor]] = {"aten::_grouped_mm": _grouped_product}
+
+
+def stand_in(name: str, args: tuple[Any, ...]) -> Callable[..., torch.Tensor] | None:
+    """What runs in the place of op `name` on meta tensors; None: the op itself."""
+    if name not in _STAND_INS or not args or args[0].device.type != "meta":
+        return None
+    return _STAND_INS[name]
