@@ -30,7 +30,7 @@ def predict(model: str, dtype: str, phase: str, tokens: int, hardware: Any) -> t
     from topout.cost.estimate import time_phase
     from topout.cost.measured_times import MeasuredTimes
     from topout.cost.phases import Plan, decode, prefill
-    from topout.models.architectures.find import find_architecture
+    from topout.models.architectures.read import find_architecture
     from topout.records import CostWorkload
 
     architecture = find_architecture(model)
@@ -133,7 +133,7 @@ def main() -> int:
         measure(*options.worker)
         return 0
     models = MODELS[:2] if options.quick else options.models
-    from topout.models.architectures.find import find_architecture
+    from topout.models.architectures.read import find_architecture
     from topout.verbs.cost_machines import measured_here
 
     hardware = measured_here(find_architecture("gpt2"), refresh=not options.cached)

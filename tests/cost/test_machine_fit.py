@@ -15,8 +15,7 @@ from tests.cost.example_architectures import (
 )
 from topout.cost.memory import InferenceLoad, load_bytes, machine_fit
 from topout.errors import InputError
-from topout.models.architecture import Architecture
-from topout.models.architectures.parameters import parameters_by_part
+from topout.models.architecture import Architecture, parameters_by_part
 from topout.records.cost import MachineFit
 
 brief = settings(max_examples=40, deadline=None)

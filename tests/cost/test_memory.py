@@ -27,8 +27,7 @@ from topout.cost.memory import (
     kv_table,
 )
 from topout.errors import InputError
-from topout.models.architecture import Architecture
-from topout.models.architectures.parameters import parameters_by_part
+from topout.models.architecture import Architecture, parameters_by_part
 from topout.records.cost import CostMemory
 
 brief = settings(max_examples=50, deadline=None)

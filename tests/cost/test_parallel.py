@@ -8,7 +8,7 @@ from topout.cost.parallel import tensor_parallel_ops, tensor_parallel_share
 from topout.cost.passes import kv_elements, pass_ops
 from topout.errors import InputError, UnsupportedError
 from topout.models.architecture import Architecture
-from topout.models.architectures.find import find_architecture
+from topout.models.architectures.read import find_architecture
 
 LLAMA = find_architecture("llama-3-8b")  # 32 heads, 8 key/value heads, 14336 wide MLP
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from tests.cost.example_architectures import BERT_BASE, GPT2, LLAMA_2_7B, T5_SMALL
 from topout.cost.parallel import device_share, heaviest_stages
 from topout.errors import InputError, UnsupportedError
-from topout.models.architectures.parameters import parameters_by_part, total_parameters
+from topout.models.architecture import parameters_by_part, total_parameters
 
 brief = settings(max_examples=30, deadline=None)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from transformers import AutoConfig
 
 from topout.errors import InputError, TopoutError, UnsupportedError
+from topout.models.architecture import total_parameters
 from topout.models.architectures.decoder import architecture_of
-from topout.models.architectures.parameters import total_parameters
 from topout.models.architectures.read import read_architecture
 from topout.models.config import ModelConfig, read_config_json
 

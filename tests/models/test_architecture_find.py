@@ -9,8 +9,8 @@ import pytest
 
 from topout.errors import InputError, UnknownNameError, UnsupportedError
 from topout.models import hub
-from topout.models.architectures.find import find_architecture
-from topout.models.architectures.parameters import total_parameters
+from topout.models.architecture import total_parameters
+from topout.models.architectures.read import find_architecture
 from topout.models.source import resolve_model
 
 from . import tiny
@@ -111,8 +111,8 @@ def test_what_does_not_run_is_refused_before_any_download(
 def test_no_torch_is_imported() -> None:
     program = (
         "import sys\n"
-        "from topout.models.architectures.find import find_architecture\n"
-        "from topout.models.architectures.parameters import total_parameters\n"
+        "from topout.models.architectures.read import find_architecture\n"
+        "from topout.models.architecture import total_parameters\n"
         "print(total_parameters(find_architecture('llama-3-405b')))\n"
         "assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
     )

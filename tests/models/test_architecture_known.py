@@ -2,8 +2,8 @@
 
 import pytest
 
-from topout.models.architectures.find import find_architecture
-from topout.models.architectures.parameters import total_parameters
+from topout.models.architecture import total_parameters
+from topout.models.architectures.read import find_architecture
 from topout.models.known import known_config_json
 
 from .tiny_architectures import transformers_parameters

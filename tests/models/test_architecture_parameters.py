@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topout.models.architecture import Architecture
-from topout.models.architectures.parameters import (
+from topout.models.architecture import (
     PARTS,
+    Architecture,
     active_parameters,
     block_parameters,
     parameters_by_part,

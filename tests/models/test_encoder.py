@@ -14,8 +14,8 @@ from torch import Tensor
 
 from topout.errors import InputError, UnsupportedError, WeightsError
 from topout.models.encoder import Encoder, EncoderOutput
+from topout.models.encoder_checkpoint import part_recipes
 from topout.models.encoder_config import EncoderConfig, EncoderDropout, without_dropout
-from topout.models.encoder_tensors import part_recipes
 from topout.models.known import known_encoder_names
 from topout.models.load import load_encoder, resolve_encoder, resolve_model, resolve_source
 

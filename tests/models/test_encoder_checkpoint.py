@@ -9,8 +9,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from topout.errors import WeightsError
-from topout.models.encoder_checkpoint import holds_part, stored_labels
-from topout.models.encoder_tensors import PARTS, part_recipes, part_shapes
+from topout.models.encoder_checkpoint import (
+    PARTS,
+    holds_part,
+    part_recipes,
+    part_shapes,
+    stored_labels,
+)
 from topout.models.load import load_encoder, resolve_encoder
 
 from .tiny_encoders import BERT, DISTILBERT, FAMILIES, Fields, make_reference, write_reference

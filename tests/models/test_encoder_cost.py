@@ -10,13 +10,12 @@ from torch import nn
 
 from topout.cost.graph import count
 from topout.cost.passes import full_pass_flops, full_pass_ops
-from topout.models.architectures.parameters import total_parameters
+from topout.models.architecture import total_parameters
 from topout.models.architectures.read import read_architecture
-from topout.models.classifier import SequenceClassifier, needs_pooler
 from topout.models.encoder import Encoder
 from topout.models.encoder_config import EncoderConfig
-from topout.models.encoder_masked_lm import MaskedLanguageModel
 from topout.models.known import known_config_json
+from topout.models.trainable_models import MaskedLanguageModel, SequenceClassifier, needs_pooler
 from topout.records.count import Count
 
 from .tiny_encoders import BERT, DISTILBERT, FAMILIES, PREFIXES, Fields

@@ -1,8 +1,8 @@
 import pytest
 
 from topout.errors import UnknownNameError, UnsupportedError
-from topout.models.architectures.find import find_architecture
-from topout.models.architectures.parameters import active_parameters, total_parameters
+from topout.models.architecture import active_parameters, total_parameters
+from topout.models.architectures.read import find_architecture
 from topout.models.config import ModelConfig
 from topout.models.known import (
     bundled_folder,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.errors import InputError
-from topout.models.padding import pad_rows
+from topout.models.text import pad_rows
 
 
 @given(

@@ -10,7 +10,7 @@ from topout.errors import InputError
 from topout.models.load import load_decoder, load_transformers, resolve_model
 from topout.models.tensors import decoder_recipes
 from topout.models.trainable import load_trainable, padding_id
-from topout.models.trainable_decoder import (
+from topout.models.trainable_models import (
     CausalLanguageModel,
     DecoderDropout,
     TrainableAttention,

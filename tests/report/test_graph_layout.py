@@ -5,11 +5,11 @@ from itertools import combinations, pairwise
 import pytest
 
 from topout.models.known import known_config_json
-from topout.models.structure.report import report_layers
 from topout.records import GraphNode, GraphPort, ModuleGraph
 from topout.report.graph.frame import Point
 from topout.report.graph.layout import Box, Line, Picture, lay_out
 from topout.report.graph.opening import opened_by_default
+from topout.verbs.list_layers import report_layers
 
 from .example_layers import block, marked_up_graph, module, op, stacked_graph
 

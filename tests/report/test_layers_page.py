@@ -5,9 +5,9 @@ import re
 import pytest
 
 from topout.models.known import known_config_json
-from topout.models.structure.report import report_layers
 from topout.report.graph.insides import insides
 from topout.report.layers.page import layers_page
+from topout.verbs.list_layers import report_layers
 
 from .example_layers import (
     MARKUP,

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from tests.models.tiny_architectures import FAMILIES, read
-from topout.models.structure.build import build_on_meta
-from topout.models.structure.inputs import example_inputs
+from topout.models.structure.build import build_on_meta, example_inputs
 from topout.verbs.check_count import check_count, compare
 
 # Known sizes that are quick to build; each has its own tensors of parameters only as shapes.

@@ -5,7 +5,7 @@ def list_models() -> None:
     """Print every model that has a name, with its sizes."""
     from rich.console import Console
 
-    from topout.models.architectures.find import find_architecture
+    from topout.models.architectures.read import find_architecture
     from topout.models.known import countable_names
     from topout.report.cost.known_models_table import known_models_table
     from topout.verbs.report_cost import costed_model

@@ -15,8 +15,13 @@ from topout.cost.parallel import device_share
 from topout.cost.saved_tensors import eager_traits
 from topout.cost.training import check_count
 from topout.errors import InputError
-from topout.models.architecture import Architecture, Attention, Block, Convolution
-from topout.models.architectures.parameters import parameters_by_part
+from topout.models.architecture import (
+    Architecture,
+    Attention,
+    Block,
+    Convolution,
+    parameters_by_part,
+)
 from topout.records.cost import CostMemory, MachineFit, TrainingMemory
 
 TABLE_BATCHES = (1, 4, 16, 64)

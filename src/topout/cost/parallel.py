@@ -18,8 +18,7 @@ import msgspec
 from topout.cost.ops import Op
 from topout.cost.training import check_count
 from topout.errors import InputError, UnsupportedError
-from topout.models.architecture import Architecture, Attention, Block, Head
-from topout.models.architectures.parameters import block_parameters
+from topout.models.architecture import Architecture, Attention, Block, Head, block_parameters
 
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter"]
 

@@ -14,8 +14,7 @@ from topout.cost.passes import (
 )
 from topout.cost.training import Recompute, training_ops
 from topout.errors import InputError
-from topout.models.architecture import Architecture
-from topout.models.architectures.parameters import total_parameters
+from topout.models.architecture import Architecture, total_parameters
 from topout.records import CostWorkload, PhaseName
 
 # Steps of a decoder that is fed by an encoder start from one token.

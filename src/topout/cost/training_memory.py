@@ -20,8 +20,7 @@ from topout.cost.saved_tensors import (
     stream,
 )
 from topout.cost.training import ZERO_STAGES, Recompute, TrainingPlan, TrainingStep, parameter_bytes
-from topout.models.architecture import Architecture, Block, Head
-from topout.models.architectures.parameters import total_parameters
+from topout.models.architecture import Architecture, Block, Head, total_parameters
 from topout.records.cost import TrainingMemory
 
 

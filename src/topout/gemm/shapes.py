@@ -9,7 +9,7 @@ from topout.cost.phases import Phase, Plan, check_workload, forward, prefill
 from topout.errors import InputError, UnsupportedError
 from topout.gemm.case import Case
 from topout.models.architecture import Architecture
-from topout.models.architectures.find import find_architecture
+from topout.models.architectures.read import find_architecture
 from topout.records import CostWorkload
 from topout.records.gemm import GemmDtype
 

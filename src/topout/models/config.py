@@ -7,29 +7,27 @@ from typing import Any, Literal
 import msgspec
 
 from topout.errors import InputError, UnsupportedError
-from topout.models.fields import Fields
+from topout.models.fields import (
+    Activation,
+    Fields,
+    check_heads,
+    read_activation,
+    read_kv_heads,
+    read_sliding_layers,
+    read_weights_dtype,
+)
 from topout.models.rope import DEFAULT_THETA, RopeScaling, read_rope
 from topout.records import Dtype
 
 ARCHITECTURES = ["gpt2", "llama", "mistral", "qwen2", "qwen3"]
 
 Norm = Literal["layer_norm", "rms_norm"]
-Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 Positions = Literal["learned", "rope"]
 
 DTYPE_BYTES: dict[Dtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 
-_ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
 
 MOST_LAYERS = 100_000  # far above any model; layers that differ are looked at one by one
-_LAYER_KINDS = ("full_attention", "sliding_attention")  # by whether the layer has a window
 # What transformers takes for an absent `num_key_value_heads`; for null, as many as heads.
 _KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
 
@@ -256,32 +254,6 @@ def _read_llama(fields: Fields, architecture: str) -> ModelConfig:
     )
 
 
-def check_heads(fields: Fields, width: int, heads: int) -> None:
-    """Raise InputError when the heads do not divide the width."""
-    if width % heads:
-        raise InputError(
-            f"{fields.source}: {heads} heads do not divide the width {width}.",
-            "Correct the number of heads or the width in config.json.",
-        )
-
-
-def read_kv_heads(fields: Fields, heads: int, default: int) -> int:
-    """The key/value heads: `default` where none are stated, as many as heads where null is."""
-    is_null = "num_key_value_heads" in fields.raw and not fields.has("num_key_value_heads")
-    return heads if is_null else fields.integer("num_key_value_heads", default)
-
-
-def read_activation(fields: Fields, key: str, default: str) -> Activation:
-    """The activation that `key` names; raises UnsupportedError for one that is not known."""
-    name = fields.text(key, default)
-    if name not in _ACTIVATIONS:
-        raise UnsupportedError(
-            f"{fields.source}: activation {name!r} is not supported.",
-            f"Supported are {', '.join(_ACTIVATIONS)}.",
-        )
-    return _ACTIVATIONS[name]
-
-
 def _sliding_window(fields: Fields, architecture: str, layers: int) -> int | None:
     """The window that all layers share; raises UnsupportedError when only some layers have one."""
     if architecture == "llama":
@@ -302,32 +274,3 @@ def _sliding_window(fields: Fields, architecture: str, layers: int) -> int | Non
             "Set `use_sliding_window` to false where the context stays within the window.",
         )
     return fields.integer("sliding_window", 4096)
-
-
-def read_sliding_layers(fields: Fields, default: list[bool]) -> list[bool]:
-    """Which layers see a window only: by `layer_types`, or `default` when that is absent.
-
-    Raises InputError for a kind of layer that is neither, or another number of layers.
-    """
-    kinds = fields.texts("layer_types", [_LAYER_KINDS[slides] for slides in default])
-    if len(kinds) != len(default):
-        raise fields.wrong("layer_types", kinds, f"a list of {len(default)}, one per layer")
-    if not set(kinds) <= set(_LAYER_KINDS):
-        raise fields.wrong("layer_types", kinds, f"a list of {' and '.join(_LAYER_KINDS)}")
-    return [kind == _LAYER_KINDS[True] for kind in kinds]
-
-
-def read_rate(fields: Fields, key: str, default: float) -> float:
-    """A dropout rate: from 0 to below 1; raises InputError for another value."""
-    if not fields.has(key):
-        return default
-    rate = fields.raw[key]
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-        raise fields.wrong(key, rate, "a number from 0 to below 1")
-    return float(rate)
-
-
-def read_weights_dtype(fields: Fields) -> str | None:
-    """The dtype that a config states for the weights; None when it states none, or another."""
-    stated = fields.text("dtype", fields.text("torch_dtype", "")).removeprefix("torch.")
-    return {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(stated)

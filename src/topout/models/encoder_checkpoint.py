@@ -1,15 +1,208 @@
-"""The safetensors checkpoint of an encoder: the bare model, or one of its heads with it."""
+"""The safetensors checkpoint of an encoder: the names and shapes of its tensors, part by part.
 
-from collections.abc import Mapping
+A checkpoint holds the bare model, or one of its heads with it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from topout.errors import WeightsError
 from topout.models.checkpoint import FLOAT_BYTES, StoredTensor, read_header
 from topout.models.encoder_config import EncoderConfig
-from topout.models.encoder_tensors import Part, canonical_name, is_second_name, part_shapes
-from topout.models.tensors import Shape
+from topout.models.tensors import Recipe, Shape
 
+Part = Literal["encoder", "pooler", "masked_head", "classifier"]
+PARTS: list[Part] = ["encoder", "pooler", "masked_head", "classifier"]
+
+_BERT_BLOCK: dict[str, tuple[str, ...]] = {
+    "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
+    "attention.output": ("attention.output.dense",),
+    "attention_norm": ("attention.output.LayerNorm",),
+    "mlp.up": ("intermediate.dense",),
+    "mlp.down": ("output.dense",),
+    "mlp_norm": ("output.LayerNorm",),
+}
+_DISTILBERT_BLOCK: dict[str, tuple[str, ...]] = {
+    "attention.qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    "attention.output": ("attention.out_lin",),
+    "attention_norm": ("sa_layer_norm",),
+    "mlp.up": ("ffn.lin1",),
+    "mlp.down": ("ffn.lin2",),
+    "mlp_norm": ("output_layer_norm",),
+}
 _REMEDY = "Give the checkpoint that belongs to this config.json."
+
+
+@dataclass(frozen=True)
+class _Naming:
+    """What one family calls its modules; the keys of `block` are ours."""
+
+    prefix: str  # of the bare model's tensors, within a model with a head
+    blocks: str
+    block: dict[str, tuple[str, ...]]
+    transform: str  # of the masked-language head
+    transform_norm: str
+    vocabulary: str
+    vocabulary_bias: str
+    classifier_dense: str | None
+    classifier_output: str
+
+
+_ROBERTA = _Naming(
+    prefix="roberta.",
+    blocks="encoder.layer",
+    block=_BERT_BLOCK,
+    transform="lm_head.dense",
+    transform_norm="lm_head.layer_norm",
+    vocabulary="lm_head.decoder",
+    vocabulary_bias="lm_head.bias",
+    classifier_dense="classifier.dense",
+    classifier_output="classifier.out_proj",
+)
+_NAMINGS = {
+    "bert": _Naming(
+        prefix="bert.",
+        blocks="encoder.layer",
+        block=_BERT_BLOCK,
+        transform="cls.predictions.transform.dense",
+        transform_norm="cls.predictions.transform.LayerNorm",
+        vocabulary="cls.predictions.decoder",
+        vocabulary_bias="cls.predictions.bias",
+        classifier_dense=None,
+        classifier_output="classifier",
+    ),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "distilbert": _Naming(
+        prefix="distilbert.",
+        blocks="transformer.layer",
+        block=_DISTILBERT_BLOCK,
+        transform="vocab_transform",
+        transform_norm="vocab_layer_norm",
+        vocabulary="vocab_projector",
+        vocabulary_bias="vocab_projector.bias",
+        classifier_dense="pre_classifier",
+        classifier_output="classifier",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A parameter of ours, and the stored tensors of one shape that it is concatenated from."""
+
+    ours: str
+    theirs: tuple[str, ...]
+    shape: Shape
+
+
+def part_shapes(config: EncoderConfig, part: Part, labels: int) -> dict[str, Shape]:
+    """Name → shape of every tensor that a checkpoint holds for a part, in transformers' names.
+
+    `labels` are those of the classifier. A tied vocabulary matrix is no tensor of its own.
+    """
+    return {
+        name: tensor.shape
+        for tensor in _part_tensors(config, part, labels)
+        for name in tensor.theirs
+    }
+
+
+def part_recipes(config: EncoderConfig, part: Part) -> dict[str, Recipe]:
+    """Name of each parameter of a part of ours → how it is made."""
+    return {tensor.ours: Recipe(tensor.theirs) for tensor in _part_tensors(config, part, 1)}
+
+
+def canonical_name(name: str, config: EncoderConfig) -> str | None:
+    """The name of a stored tensor in transformers' model with a head; None for one of no use.
+
+    Takes the names of the bare model, the `gamma` and `beta` of old checkpoints, and the second
+    name of a tied head's biases. Of no use are position numbers, copies of tied tensors, and the
+    heads of other tasks; what no part of the encoder accounts for keeps its name.
+    """
+    naming = _NAMINGS[config.family]
+    name = _modern(name)
+    if name.endswith("embeddings.position_ids"):
+        return None
+    for start in ("embeddings.", f"{naming.blocks}.", "pooler."):
+        if name.startswith(start):
+            return naming.prefix + name
+    if name.startswith(naming.prefix):
+        return name
+    if name == f"{naming.vocabulary}.weight" and config.tied_head:
+        return None
+    if name == f"{naming.vocabulary}.bias" and config.tied_head:
+        return naming.vocabulary_bias
+    heads = (*part_shapes(config, "masked_head", 1), *part_shapes(config, "classifier", 1))
+    return name if name in heads else None
+
+
+def is_second_name(name: str, config: EncoderConfig) -> bool:
+    """Whether a stored tensor is a copy that a tied head's biases are also stored as."""
+    naming = _NAMINGS[config.family]
+    second = f"{naming.vocabulary}.bias"
+    return config.tied_head and name == second != naming.vocabulary_bias
+
+
+def _modern(name: str) -> str:
+    stem, _, last = name.rpartition(".")
+    if stem.endswith("LayerNorm") and last in ("gamma", "beta"):
+        return f"{stem}.{'weight' if last == 'gamma' else 'bias'}"
+    return name
+
+
+def _part_tensors(config: EncoderConfig, part: Part, labels: int) -> Iterator[_Tensor]:
+    naming, width = _NAMINGS[config.family], config.width
+    match part:
+        case "encoder":
+            yield from _encoder_tensors(config, naming)
+        case "pooler" if config.pools:
+            yield from _layer("pooler", (f"{naming.prefix}pooler.dense",), (width, width))
+        case "pooler":
+            return
+        case "masked_head":
+            yield from _layer("transform", (naming.transform,), (width, width))
+            yield from _layer("transform_norm", (naming.transform_norm,), (width,))
+            if not config.tied_head:
+                yield from _layer("head", (naming.vocabulary,), (config.vocab_size, width))
+            else:
+                yield _Tensor("head.bias", (naming.vocabulary_bias,), (config.vocab_size,))
+        case "classifier":
+            if naming.classifier_dense is not None:
+                yield from _layer("dense", (naming.classifier_dense,), (width, width))
+            yield from _layer("output", (naming.classifier_output,), (labels, width))
+
+
+def _encoder_tensors(config: EncoderConfig, naming: _Naming) -> Iterator[_Tensor]:
+    width, mlp_width = config.width, config.mlp_width
+    embeddings = f"{naming.prefix}embeddings"
+    tables = {
+        "token_embedding": ("word_embeddings", "tokens"),
+        "position_embedding": ("position_embeddings", "positions"),
+        "token_type_embedding": ("token_type_embeddings", "token_types"),
+    }
+    for ours, (theirs, table) in tables.items():
+        if rows := config.table_rows(table):
+            yield _Tensor(f"{ours}.weight", (f"{embeddings}.{theirs}.weight",), (rows, width))
+    yield from _layer("embedding_norm", (f"{embeddings}.LayerNorm",), (width,))
+    shapes: dict[str, Shape] = {
+        "attention.qkv": (width, width),  # each of the three
+        "attention.output": (width, width),
+        "mlp.up": (mlp_width, width),
+        "mlp.down": (width, mlp_width),
+    }
+    for layer in range(config.layers):
+        for ours, modules in naming.block.items():
+            theirs_here = tuple(f"{naming.prefix}{naming.blocks}.{layer}.{m}" for m in modules)
+            yield from _layer(f"blocks.{layer}.{ours}", theirs_here, shapes.get(ours, (width,)))
+
+
+def _layer(ours: str, theirs: tuple[str, ...], weight: Shape) -> Iterator[_Tensor]:
+    """Weight and bias of a linear layer or of a norm."""
+    yield _Tensor(f"{ours}.weight", tuple(f"{name}.weight" for name in theirs), weight)
+    yield _Tensor(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs), weight[:1])
 
 
 def read_encoder_tensors(files: list[Path], config: EncoderConfig) -> dict[str, StoredTensor]:

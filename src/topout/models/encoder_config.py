@@ -6,10 +6,16 @@ import msgspec
 
 from topout.errors import UnsupportedError
 from topout.models.architecture import Architecture
-from topout.models.architectures.bert import read_bert
-from topout.models.architectures.stated_class import label_count, stated_classes
-from topout.models.config import Activation, read_activation, read_rate, read_weights_dtype
-from topout.models.fields import Fields
+from topout.models.architectures.encoders import read_bert
+from topout.models.fields import (
+    Activation,
+    Fields,
+    label_count,
+    read_activation,
+    read_rate,
+    read_weights_dtype,
+    stated_classes,
+)
 
 ENCODER_ARCHITECTURES = ["bert", "roberta", "xlm-roberta", "distilbert"]
 

@@ -1,10 +1,24 @@
-"""Typed reading of the fields of a `config.json`, with errors that name the field."""
+"""Typed reading of the fields of a `config.json`, with errors that name the field.
+
+`Fields` reads any field; the functions read what several families state alike.
+"""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
-from topout.errors import InputError
+from topout.errors import InputError, UnsupportedError
 
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+_LAYER_KINDS = ("full_attention", "sliding_attention")  # by whether the layer has a window
 _ABSENT = object()
 
 
@@ -96,3 +110,96 @@ class Fields:
         if default is _ABSENT:
             raise InputError(f"{self.source}: `{key}` is missing.", f"Add `{key}` to config.json.")
         return default
+
+
+def stated_classes(fields: Fields) -> list[str]:
+    """The transformers classes that `architectures` names; empty where it is absent."""
+    return fields.texts("architectures", [])
+
+
+def notes(fields: Fields, counted_as: str) -> list[str]:
+    """What counting `counted_as` leaves out of what `config.json` describes, in words."""
+    left_out = []
+    classes = stated_classes(fields)
+    if classes and counted_as not in classes:
+        left_out.append(
+            f"config.json names {', '.join(classes)}; {counted_as} is counted in its place."
+        )
+    if fields.has("quantization_config"):
+        left_out.append(
+            "The checkpoint is stored quantized; weights are counted by their shape, without"
+            " scales and zero points."
+        )
+    return left_out
+
+
+def label_count(fields: Fields) -> int:
+    """The classes that a classifier tells apart: of `id2label`, else `num_labels`, else 2.
+
+    Raises InputError when the two contradict each other.
+    """
+    stated = fields.integer("num_labels", least=0) if fields.has("num_labels") else None
+    if not fields.has("id2label"):
+        return 2 if stated is None else stated  # transformers' default
+    named = len(fields.nested("id2label").raw)
+    if stated not in (None, named):
+        raise InputError(
+            f"{fields.source}: `num_labels` is {stated}, and `id2label` names {named} labels.",
+            "Correct one of them in config.json.",
+        )
+    return named
+
+
+def check_heads(fields: Fields, width: int, heads: int) -> None:
+    """Raise InputError when the heads do not divide the width."""
+    if width % heads:
+        raise InputError(
+            f"{fields.source}: {heads} heads do not divide the width {width}.",
+            "Correct the number of heads or the width in config.json.",
+        )
+
+
+def read_kv_heads(fields: Fields, heads: int, default: int) -> int:
+    """The key/value heads: `default` where none are stated, as many as heads where null is."""
+    is_null = "num_key_value_heads" in fields.raw and not fields.has("num_key_value_heads")
+    return heads if is_null else fields.integer("num_key_value_heads", default)
+
+
+def read_activation(fields: Fields, key: str, default: str) -> Activation:
+    """The activation that `key` names; raises UnsupportedError for one that is not known."""
+    name = fields.text(key, default)
+    if name not in _ACTIVATIONS:
+        raise UnsupportedError(
+            f"{fields.source}: activation {name!r} is not supported.",
+            f"Supported are {', '.join(_ACTIVATIONS)}.",
+        )
+    return _ACTIVATIONS[name]
+
+
+def read_sliding_layers(fields: Fields, default: list[bool]) -> list[bool]:
+    """Which layers see a window only: by `layer_types`, or `default` when that is absent.
+
+    Raises InputError for a kind of layer that is neither, or another number of layers.
+    """
+    kinds = fields.texts("layer_types", [_LAYER_KINDS[slides] for slides in default])
+    if len(kinds) != len(default):
+        raise fields.wrong("layer_types", kinds, f"a list of {len(default)}, one per layer")
+    if not set(kinds) <= set(_LAYER_KINDS):
+        raise fields.wrong("layer_types", kinds, f"a list of {' and '.join(_LAYER_KINDS)}")
+    return [kind == _LAYER_KINDS[True] for kind in kinds]
+
+
+def read_rate(fields: Fields, key: str, default: float) -> float:
+    """A dropout rate: from 0 to below 1; raises InputError for another value."""
+    if not fields.has(key):
+        return default
+    rate = fields.raw[key]
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        raise fields.wrong(key, rate, "a number from 0 to below 1")
+    return float(rate)
+
+
+def read_weights_dtype(fields: Fields) -> str | None:
+    """The dtype that a config states for the weights; None when it states none, or another."""
+    stated = fields.text("dtype", fields.text("torch_dtype", "")).removeprefix("torch.")
+    return {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(stated)

@@ -1,7 +1,4 @@
-"""Models known by a short name: their published shapes as `config.json` fields, and hub ids.
-
-Sources: the `config.json` of the hub id beside each entry.
-"""
+"""Models known by a short name: their shapes, their hub ids, and the bundled ones."""
 
 import copy
 from pathlib import Path
@@ -9,13 +6,16 @@ from pathlib import Path
 from topout.errors import UnknownNameError
 from topout.models.config import ARCHITECTURES, ModelConfig, read_config_json
 from topout.models.encoder_config import ENCODER_ARCHITECTURES
-from topout.models.known_shapes.decoders import DECODERS
-from topout.models.known_shapes.encoders import ENCODERS
-from topout.models.known_shapes.gemma import GEMMA
-from topout.models.known_shapes.image_models import IMAGE_MODELS
-from topout.models.known_shapes.mixtures import MIXTURES
-from topout.models.known_shapes.qwen import QWEN
-from topout.models.known_shapes.sizes import ConfigJson, KnownShapes
+from topout.models.known_shapes import (
+    DECODERS,
+    ENCODERS,
+    GEMMA,
+    IMAGE_MODELS,
+    MIXTURES,
+    QWEN,
+    ConfigJson,
+    KnownShapes,
+)
 
 DEFAULT_MODEL = "pycode-7m"
 

@@ -8,8 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from topout.errors import WeightsError
-from topout.models.encoder_checkpoint import holds_part, stored_labels
-from topout.models.encoder_tensors import PARTS, part_recipes, part_shapes
+from topout.models.encoder_checkpoint import (
+    PARTS,
+    holds_part,
+    part_recipes,
+    part_shapes,
+    stored_labels,
+)
 from topout.models.source import (
     AnySource,
     EncoderSource,

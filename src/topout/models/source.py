@@ -34,6 +34,8 @@ from topout.records import WeightsOrigin
 
 Config = TypeVar("Config", ModelConfig, EncoderConfig, ModelConfig | EncoderConfig, covariant=True)
 
+_ReadConfig = Callable[[dict[str, Any], str], Config]
+
 
 @dataclass(frozen=True)
 class Source(Generic[Config]):
@@ -54,7 +56,6 @@ class Source(Generic[Config]):
 ModelSource = Source[ModelConfig]  # of a decoder
 EncoderSource = Source[EncoderConfig]
 AnySource = Source[ModelConfig | EncoderConfig]
-_ReadConfig = Callable[[dict[str, Any], str], Config]
 
 
 def resolve_model(

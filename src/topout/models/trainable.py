@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from topout.errors import InputError
-from topout.models.encoder_checkpoint import holds_part, stored_labels
+from topout.models.encoder_checkpoint import holds_part, part_recipes, stored_labels
 from topout.models.encoder_config import EncoderConfig, without_dropout
-from topout.models.encoder_tensors import part_recipes
 from topout.models.load import (
     decoder_reader,
     encoder_reader,
@@ -20,11 +19,11 @@ from topout.models.tensors import Recipe, decoder_recipes
 if TYPE_CHECKING:
     import torch
 
-    from topout.models.classifier import SequenceClassifier
-    from topout.models.encoder_masked_lm import MaskedLanguageModel
-    from topout.models.trainable_decoder import (
+    from topout.models.trainable_models import (
         CausalLanguageModel,
         DecoderDropout,
+        MaskedLanguageModel,
+        SequenceClassifier,
         TrainableDecoder,
     )
 
@@ -98,8 +97,8 @@ def _encoder_classifier(
 ) -> "SequenceClassifier":
     import torch
 
-    from topout.models.classifier import SequenceClassifier, needs_pooler
     from topout.models.encoder import Encoder
+    from topout.models.trainable_models import SequenceClassifier, needs_pooler
 
     config = source.config if target.dropout else without_dropout(source.config)
     with torch.device("meta"):
@@ -118,7 +117,7 @@ def _encoder_classifier(
 def _masked_lm(source: EncoderSource, target: _Target) -> "MaskedLanguageModel":
     import torch
 
-    from topout.models.encoder_masked_lm import MaskedLanguageModel
+    from topout.models.trainable_models import MaskedLanguageModel
 
     config = source.config if target.dropout else without_dropout(source.config)
     with torch.device("meta"):
@@ -135,7 +134,7 @@ def _masked_lm(source: EncoderSource, target: _Target) -> "MaskedLanguageModel":
 def _causal_lm(source: ModelSource, target: _Target) -> "CausalLanguageModel":
     import torch
 
-    from topout.models.trainable_decoder import CausalLanguageModel
+    from topout.models.trainable_models import CausalLanguageModel
 
     with torch.device("meta"):
         model = CausalLanguageModel(source.config, _decoder_dropout(source, target))
@@ -149,8 +148,7 @@ def _decoder_classifier(source: ModelSource, labels: int, target: _Target) -> "S
     import torch
     from torch import nn
 
-    from topout.models.classifier import SequenceClassifier
-    from topout.models.trainable_decoder import TrainableDecoder
+    from topout.models.trainable_models import SequenceClassifier, TrainableDecoder
 
     with torch.device("meta"):
         decoder = TrainableDecoder(source.config, _decoder_dropout(source, target), has_head=False)
@@ -176,7 +174,7 @@ def _fill_decoder(
 
 
 def _decoder_dropout(source: ModelSource, target: _Target) -> "DecoderDropout":
-    from topout.models.trainable_decoder import DecoderDropout
+    from topout.models.trainable_models import DecoderDropout
 
     if not target.dropout:
         return DecoderDropout(0.0, 0.0, 0.0)

@@ -6,12 +6,9 @@ from torch import nn
 
 from topout.cost.graph import count
 from topout.cost.passes import full_pass_flops
-from topout.models.architecture import Architecture
-from topout.models.architectures.find import find_config_json
-from topout.models.architectures.parameters import total_parameters
-from topout.models.architectures.read import read_architecture
-from topout.models.structure.build import build_on_meta
-from topout.models.structure.inputs import example_inputs
+from topout.models.architecture import Architecture, total_parameters
+from topout.models.architectures.read import find_config_json, read_architecture
+from topout.models.structure.build import build_on_meta, example_inputs
 from topout.records import Count, CountCheck, CountComparison
 
 DEFAULT_LENGTH = 32

@@ -7,7 +7,7 @@ from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.phases import Plan, sequence_len
 from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
 from topout.cost.training_memory import training_table
-from topout.models.architectures.parameters import parameters_by_part
+from topout.models.architecture import parameters_by_part
 from topout.records import Hardware, MachineFit, TrainingMemory
 
 # Quantizing is for the matrices of linear layers; tables, norms and routers keep their type.

@@ -1,8 +1,64 @@
 """`topout cost --layers`: a named model layer by layer, its tree and its graph, without weights."""
 
-from topout.models.architectures.find import find_config_json
-from topout.models.structure.report import report_layers
-from topout.records import LayersReport
+import datetime
+import importlib.metadata
+from typing import Any
+
+from torch import nn
+
+from topout.models.architectures.read import find_config_json
+from topout.models.structure.build import build_on_meta, example_inputs, quiet_transformers
+from topout.models.structure.graph import graph_of
+from topout.models.structure.layers import layers_of
+from topout.models.structure.recorder import record_forward
+from topout.models.structure.recording import Recording
+from topout.records import GraphPort, LayersReport
+
+
+def report_layers(
+    config_json: dict[str, Any],
+    name: str,
+    *,
+    batch_size: int = 1,
+    length: int | None = None,
+    depth: int | None = None,
+    expand: bool = False,
+    dtype: str = "fp32",
+) -> LayersReport:
+    """What `topout cost --layers` answers for a model of transformers, without its weights.
+
+    `length` in tokens, of text models; `depth` bounds how deep layers are told; `expand` keeps
+    equal blocks of the graph apart. A forward pass that fails stands in the record, with the op
+    that failed. Raises InputError and UnsupportedError as `build_on_meta`, `example_inputs` and
+    `layers_of` do.
+    """
+    module = build_on_meta(config_json, name, dtype)
+    recording = _first_that_runs(module, batch_size, length)
+    failure = recording.failure
+    return LayersReport(
+        topout_version=importlib.metadata.version("topout"),
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        model=name,
+        class_name=type(module).__name__,
+        dtype=dtype,
+        inputs=[GraphPort(name=each, shape=list(shape)) for each, shape, _ in recording.inputs],
+        layers=layers_of(recording, depth),
+        graph=None if failure is not None else graph_of(recording, expand),
+        reasons={}
+        if failure is None
+        else {"graph": f"{failure.layer} could not be traced past {failure.op}."},
+    )
+
+
+def _first_that_runs(module: nn.Module, batch_size: int, length: int | None) -> Recording:
+    """A recording without failure; else that of the first inputs."""
+    recordings = []
+    for inputs in example_inputs(module, batch_size, length):
+        with quiet_transformers():
+            recordings.append(record_forward(module, **inputs))
+        if recordings[-1].failure is None:
+            return recordings[-1]
+    return recordings[0]
 
 
 def list_layers(

@@ -11,13 +11,13 @@ from topout.cost.findings import findings_of
 from topout.cost.memory import cost_memory
 from topout.cost.ops import CONVENTIONS
 from topout.cost.phases import Phase, Plan, phases
-from topout.models.architecture import Architecture
-from topout.models.architectures.find import find_architecture
-from topout.models.architectures.parameters import (
+from topout.models.architecture import (
+    Architecture,
     active_parameters,
     parameters_by_part,
     total_parameters,
 )
+from topout.models.architectures.read import find_architecture
 from topout.records import (
     CostedModel,
     CostReport,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from topout.machine.catalog import save_hardware
 from topout.machine.report import check_device
-from topout.models.architectures.find import find_architecture
+from topout.models.architectures.read import find_architecture
 from topout.records import Hardware
 from topout.verbs.cost_machines import measured_here
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from topout.models.structure.op_names import is_view_name, op_name
+from topout.models.structure.recorder import is_view_name, op_name
 
 
 @pytest.mark.parametrize(

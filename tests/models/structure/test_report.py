@@ -8,10 +8,9 @@ import torch
 from topout import records
 from topout.errors import InputError, UnsupportedError
 from topout.models.known import known_config_json
-from topout.models.structure.build import build_on_meta
-from topout.models.structure.inputs import example_inputs
-from topout.models.structure.report import report_layers
+from topout.models.structure.build import build_on_meta, example_inputs
 from topout.records import GraphNode, Layer, LayersReport
+from topout.verbs.list_layers import report_layers
 
 from .test_graph import child, dangling, edges
 

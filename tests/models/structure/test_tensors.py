@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from topout.models.structure.tensors import named_tensors, storage_key
+from topout.models.structure.recording import named_tensors, storage_key
 
 
 @dataclass

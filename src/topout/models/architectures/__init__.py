@@ -1,1 +1,1 @@
-"""From a `config.json` to an `Architecture`: one file per family, torch-free."""
+"""From a `config.json` to an `Architecture`, torch-free: `read` chooses the file of the family."""

@@ -3,10 +3,8 @@
 import msgspec
 
 from topout.models.architecture import Architecture, Attention, Block, Embedding, Head, Mlp
-from topout.models.architectures.stack import stack_layers
-from topout.models.architectures.stated_class import notes
-from topout.models.config import ModelConfig, read_sliding_layers
-from topout.models.fields import Fields
+from topout.models.config import ModelConfig
+from topout.models.fields import Fields, notes, read_sliding_layers
 
 _COUNTED_AS = {
     "gpt2": "GPT2LMHeadModel",
@@ -15,6 +13,39 @@ _COUNTED_AS = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
 }
+
+
+def stack_layers(
+    layers: list[Block], slides: list[bool] | None = None, window: int | None = None
+) -> list[Block]:
+    """Equal layers as one stack each, in the order of first appearance.
+
+    Where `slides` is true the layer sees `window` tokens only; without a window all see all.
+    Models whose layers alternate in kind become one stack per kind.
+    """
+    if slides is not None and window is not None and any(slides):
+        layers = [
+            _sliding(layer, window) if slide else _named(layer, "full")
+            for layer, slide in zip(layers, slides, strict=True)
+        ]
+    stacks: list[Block] = []
+    for layer in layers:
+        for index, stack in enumerate(stacks):
+            if msgspec.structs.replace(stack, count=layer.count) == layer:
+                stacks[index] = msgspec.structs.replace(stack, count=stack.count + layer.count)
+                break
+        else:
+            stacks.append(layer)
+    return stacks
+
+
+def _sliding(layer: Block, window: int) -> Block:
+    attention = msgspec.structs.replace(layer.attention, window=window)
+    return msgspec.structs.replace(_named(layer, "sliding"), attention=attention)
+
+
+def _named(layer: Block, kind: str) -> Block:
+    return msgspec.structs.replace(layer, name=f"{kind}_{layer.name}")
 
 
 def architecture_of(config: ModelConfig) -> Architecture:

@@ -1,18 +1,25 @@
-"""`read_architecture`: from a parsed `config.json` to the family that reads it."""
+"""From what a user names, or a parsed `config.json`, to an architecture; no weights are read."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from topout.errors import InputError, UnsupportedError
+from topout.errors import InputError, UnknownNameError, UnsupportedError
+from topout.models import hub
 from topout.models.architecture import Architecture
-from topout.models.architectures.bert import read_bert
 from topout.models.architectures.decoder import read_decoder
-from topout.models.architectures.gemma import read_gemma, read_gemma3
-from topout.models.architectures.mixture import read_mixtral, read_qwen_moe
-from topout.models.architectures.resnet import read_resnet
-from topout.models.architectures.t5 import read_t5
-from topout.models.architectures.vit import read_vit
+from topout.models.architectures.encoders import read_bert, read_t5
+from topout.models.architectures.image_models import read_resnet, read_vit
+from topout.models.architectures.rotary_decoders import (
+    read_gemma,
+    read_gemma3,
+    read_mixtral,
+    read_qwen_moe,
+)
+from topout.models.config import read_config_json, read_json_object
 from topout.models.fields import Fields
+from topout.models.known import bundled_folder, countable_names, known_config_json, short_name
+from topout.models.source import as_path, is_path_like
 
 _TEXT_READERS: dict[str, Callable[[Fields], Architecture]] = {
     "gpt2": read_decoder,
@@ -64,3 +71,51 @@ def read_architecture(
             f"{name}: {model_type} takes no images.", "Leave the image size out for this model."
         )
     return _TEXT_READERS[model_type](fields)
+
+
+def find_architecture(
+    name_or_path: str, *, image_size: int | None = None, revision: str | None = None
+) -> Architecture:
+    """The architecture of a folder, a `config.json`, a bundled or known name or a hub id.
+
+    Tried in that order, as `resolve_model` does; of a hub model only `config.json` is fetched,
+    the local cache going before the network. `image_size`, in pixels, is for image models. Raises
+    UnknownNameError with the nearest names, InputError (no such path, hub not reachable, bad
+    config), UnsupportedError (a family that is not read) or WeightsError (a gated model).
+    """
+    name, config_json = find_config_json(name_or_path, revision=revision)
+    return read_architecture(config_json, name, image_size=image_size)
+
+
+def find_config_json(
+    name_or_path: str, *, revision: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """(name, parsed `config.json`) of what a user names; raises as `find_architecture` does."""
+    path = as_path(name_or_path)
+    if path.is_dir():
+        return path.resolve().name, read_config_json(path)
+    if (bundled := bundled_folder(name_or_path)) is not None:
+        return bundled.name, read_config_json(bundled)
+    if path.is_file():
+        return path.resolve().parent.name or path.name, _read_file(path)
+    if (known := short_name(name_or_path)) is not None:
+        return known, known_config_json(known)
+    if is_path_like(name_or_path) or path.suffix == ".json":
+        raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
+    if "/" not in name_or_path:
+        raise UnknownNameError(
+            "model", name_or_path, countable_names(), "Or give a folder in the Hugging Face layout."
+        )
+    return name_or_path, read_config_json(hub.fetch_config(name_or_path, revision))
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """A `config.json`, or the one beside a file of weights."""
+    if path.suffix == ".safetensors":
+        return read_config_json(path.parent)
+    if path.suffix != ".json":
+        raise UnsupportedError(
+            f"{path} is neither a config.json nor a safetensors file.",
+            "Give the model's folder or its config.json.",
+        )
+    return read_json_object(path)
