@@ -15,7 +15,7 @@ import msgspec
 from topout.cost.estimate import time_phase
 from topout.cost.hardware_times import HardwareTimes
 from topout.cost.phases import Plan, decode
-from topout.machine.catalog import find_hardware
+from topout.machine.catalog.find import find_hardware
 from topout.models.architectures.read import find_architecture
 from topout.records import CostWorkload, PhaseCost
 

@@ -33,7 +33,7 @@ from topout.kernels.build import build_library
 from topout.kernels.linear_ops import PackedLinear, linear_library
 from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
 from topout.machine.describe import describe
-from topout.machine.probe import BandwidthProbe
+from topout.machine.native_ceilings import BandwidthProbe
 from topout.records.gemm import GemmResult, GemmShape
 
 RESULTS = Path(__file__).parent / "results"

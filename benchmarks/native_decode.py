@@ -24,7 +24,7 @@ from torch import nn
 from topout.generation.build import build_session
 from topout.generation.session import Session
 from topout.machine.describe import describe
-from topout.machine.probe import BandwidthProbe
+from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.stats import paired_ratio
 from topout.models.source import ModelSource, resolve_model
 from topout.records import WorkloadSummary

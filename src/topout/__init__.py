@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from topout.gemm.request import GemmRequest
     from topout.generation.run_request import RunRequest
     from topout.ladder.request import ClimbRequest
-    from topout.machine.report import report_machine
+    from topout.verbs.report_machine import report_machine
     from topout.models.load import (
         load_decoder,
         load_encoder,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from topout.verbs.read_traces import diff_traces, report_trace
     from topout.verbs.report_cost import report_cost
     from topout.verbs.run_model import run_model
-    from topout.verbs.save_machine import save_machine
+    from topout.verbs.report_machine import save_machine
     from topout.verbs.trace_runs import compare_runs
     from topout.verbs.train_model import train_model
     from topout.verbs.work_example import work_example
@@ -108,7 +108,7 @@ __all__ = [
 
 _HOMES = {
     "TopoutError": "topout.errors",
-    "report_machine": "topout.machine.report",
+    "report_machine": "topout.verbs.report_machine",
     "load_decoder": "topout.models.load",
     "load_encoder": "topout.models.load",
     "resolve_encoder": "topout.models.load",
@@ -132,7 +132,7 @@ _HOMES = {
     "report_cost": "topout.verbs.report_cost",
     "RunRequest": "topout.generation.run_request",
     "run_model": "topout.verbs.run_model",
-    "save_machine": "topout.verbs.save_machine",
+    "save_machine": "topout.verbs.report_machine",
     "swap_linears": "topout.quantization.swap_linears",
     "TrainRequest": "topout.train.request",
     "compare_runs": "topout.verbs.trace_runs",

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from topout.errors import RecordError, UnknownNameError
-from topout.machine.catalog import (
+from topout.machine.catalog.check import check_hardware
+from topout.machine.catalog.find import (
+    DATA_FOLDER,
     catalog_names,
-    check_hardware,
     find_hardware,
     known_hardware,
     same_device,
     save_hardware,
     shipped_hardware,
 )
-from topout.machine.catalog.shipped import DATA_FOLDER
 from topout.records import Hardware, encode
 from topout.roofline import ridge_point
 

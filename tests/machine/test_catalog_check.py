@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.errors import RecordError
-from topout.machine.catalog import check_hardware, find_hardware
+from topout.machine.catalog.check import check_hardware
+from topout.machine.catalog.find import find_hardware
 from topout.records import Hardware
 
 SMALLEST: dict[str, Any] = {

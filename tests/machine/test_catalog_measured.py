@@ -7,13 +7,9 @@ import msgspec
 import pytest
 
 from topout.errors import InputError
-from topout.machine.catalog import (
-    check_hardware,
-    find_hardware,
-    hardware_of,
-    save_hardware,
-    shipped_hardware,
-)
+from topout.machine.catalog.check import check_hardware
+from topout.machine.catalog.find import find_hardware, save_hardware, shipped_hardware
+from topout.machine.catalog.measured import hardware_of
 from topout.records import (
     BandwidthCeiling,
     Cache,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from topout.errors import InputError, OutputError, RecordError
-from topout.machine.catalog import (
+from topout.machine.catalog.find import (
     catalog_names,
     find_hardware,
     save_hardware,

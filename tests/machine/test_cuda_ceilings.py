@@ -17,9 +17,8 @@ from topout.machine.cuda_ceilings import (
     measure_cuda_ceilings,
     read_sizes,
 )
-from topout.machine.describe import describe
+from topout.machine.describe import describe, read_gpus
 from topout.machine.effort import Meter
-from topout.machine.gpus import read_gpus
 from topout.records import ComputeCeiling, Dtype
 
 GIB = 1 << 30

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from topout.machine.limits import read_limits
 from topout.machine.recorded_files import SystemFiles
+from topout.machine.topology import read_limits
 
 
 def root_with(folder: Path, files: dict[str, str]) -> SystemFiles:

@@ -10,7 +10,8 @@ import pytest
 from tests.cost.test_predict import CEILINGS, RATES
 from tests.report.example_climb import example_machine
 from topout.errors import InputError, RecordError, UnknownNameError
-from topout.machine.catalog import find_hardware, hardware_of
+from topout.machine.catalog.find import find_hardware
+from topout.machine.catalog.measured import hardware_of
 from topout.records import CostReport, decode, encode
 from topout.verbs import cost_machines
 from topout.verbs.cost_request import CostRequest

@@ -40,8 +40,8 @@ def machine(
 
 
 def _report(refresh: bool, quick: bool, describe_only: bool, device: str, json: str | None) -> None:
-    from topout.machine.report import report_machine
     from topout.progress import progress_bar
+    from topout.verbs.report_machine import report_machine
 
     with progress_bar() as progress:
         report = report_machine(
@@ -63,14 +63,14 @@ def _report(refresh: bool, quick: bool, describe_only: bool, device: str, json: 
 def _list() -> None:
     from rich.console import Console
 
-    from topout.machine.catalog import known_hardware
+    from topout.machine.catalog.find import known_hardware
     from topout.report.machine.hardware_table import hardware_list_table
 
     Console().print(hardware_list_table(known_hardware()))
 
 
 def _show(name: str, json: str | None) -> None:
-    from topout.machine.catalog import find_hardware
+    from topout.machine.catalog.find import find_hardware
     from topout.report.machine.hardware_table import hardware_table
 
     hardware = find_hardware(name)
@@ -86,7 +86,7 @@ def _save(name: str, device: str, refresh: bool, quick: bool, json: str | None) 
 
     from topout.progress import progress_bar
     from topout.report.machine.hardware_table import hardware_table
-    from topout.verbs.save_machine import save_machine
+    from topout.verbs.report_machine import save_machine
 
     with progress_bar() as progress:
         hardware, path = save_machine(

@@ -16,8 +16,8 @@ from topout.gemm.versions import VERSIONS, find_version
 from topout.gemm.worker_process import ProductWorker, build_parameter
 from topout.kernels.gemm_ops import GemmBuild, build_gemm, version_source
 from topout.machine.describe import describe
-from topout.machine.limits import read_limits
 from topout.machine.recorded_files import SystemFiles
+from topout.machine.topology import read_limits
 from topout.machine.working_sets import cache_capacities, working_sets
 from topout.measure.lifetime import Closing
 from topout.measure.worker import WorkerFailure

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from topout.errors import CompilerError, InputError, UnsupportedError
-from topout.machine.probe import BandwidthProbe
+from topout.machine.native_ceilings import BandwidthProbe
 from topout.records.gemm import GemmDtype
 
 _SECONDS = 0.02

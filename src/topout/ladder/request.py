@@ -5,7 +5,7 @@ import math
 import msgspec
 
 from topout.errors import InputError
-from topout.machine.report import check_device
+from topout.machine.ceilings import check_device
 from topout.models.config import ModelConfig
 from topout.records import Dtype
 

@@ -8,14 +8,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from topout.errors import CompilerError, OutputError, RecordError
+from topout.errors import CompilerError, InputError, OutputError, RecordError
 from topout.kernels.build import SOURCE_FOLDER, included_files
 from topout.kernels.cache import cache_folder, writable_cache_folder
 from topout.machine.describe import pinning_order
 from topout.machine.disturbance import doubts_between, standing_doubts, take_snapshot
 from topout.machine.effort import FULL, QUICK, CeilingParts, Effort, Meter, Progress, join_parts
-from topout.machine.native_ceilings import measure_native, steps_of
-from topout.machine.probe import BandwidthProbe, fma_rate_now, read_bandwidth_now
+from topout.machine.native_ceilings import (
+    BandwidthProbe,
+    fma_rate_now,
+    measure_native,
+    read_bandwidth_now,
+    steps_of,
+)
 from topout.machine.torch_ceilings import measure_matmuls, measure_torch_op, measure_with_torch
 from topout.records import SCHEMA_VERSION, Ceilings, Doubt, Machine, read, write
 
@@ -29,8 +34,15 @@ __all__ = [
     "read_bandwidth_now",
 ]
 
+DEVICES = ("cpu", "cuda")
 _WIDE_SPREAD = 0.1
 _LEAST_SCALING = 0.6  # of n threads over n times one
+
+
+def check_device(device: str) -> None:
+    """Raise InputError for a device that topout does not know."""
+    if device not in DEVICES:
+        raise InputError(f"unknown device {device!r}.", f"Give {' or '.join(DEVICES)}.")
 
 
 def default_threads(usable_cpus: int) -> list[int]:

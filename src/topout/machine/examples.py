@@ -12,8 +12,8 @@ from topout.kernels import ops
 from topout.kernels.ops import Doubles, ThreadTeam
 from topout.machine.describe import pinning_order
 from topout.machine.effort import Meter, Progress
-from topout.machine.probe import BandwidthProbe
-from topout.machine.torch_threads import torch_threads
+from topout.machine.native_ceilings import BandwidthProbe
+from topout.machine.torch_ceilings import torch_threads
 from topout.measure.checks import WIDE_SPREAD
 from topout.measure.stats import estimate, inverse, relative_spread
 from topout.records import Doubt, Example, Machine, MeasuredExample

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from topout.errors import InputError
 
+_MOST_CPUS = 1 << 16  # more is a misread file, and would fill the memory
+
 
 class SystemFiles:
     """The files of a machine below `root`; what is missing or unreadable is None."""
@@ -68,9 +70,6 @@ def format_cpu_list(cpus: list[int]) -> str:
             parts.append(str(cpu) if first == cpu else f"{first}-{cpu}")
             start = i + 1
     return ",".join(parts)
-
-
-_MOST_CPUS = 1 << 16  # more is a misread file, and would fill the memory
 
 
 def _is_number(text: str) -> bool:

@@ -5,11 +5,11 @@ and the native micro-benchmarks do not.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from topout.machine.effort import CeilingParts, Effort, Meter
-from topout.machine.torch_threads import torch_threads
 from topout.machine.working_sets import working_sets
 from topout.records import (
     BandwidthCeiling,
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 _MATMUL_SIZE = 1536
 _LONGEST_S = 1.0  # of all trials of one matmul, since some data types have slow kernels
 _TINY_ROUNDS = 2000
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """PyTorch with so many threads, and as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def measure_with_torch(

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from topout.cost.example_report import report_example
 from topout.cost.examples import example
 from topout.errors import InputError, TopoutError
-from topout.machine.catalog import find_hardware, hardware_of
+from topout.machine.catalog.find import find_hardware
+from topout.machine.catalog.measured import hardware_of
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.machine.examples import measure_example

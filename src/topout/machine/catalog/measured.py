@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from topout.errors import InputError
-from topout.machine.catalog.shipped import same_device
+from topout.machine.catalog.find import same_device
 from topout.machine.working_sets import cache_capacities
 from topout.records import (
     Ceilings,
