@@ -6,8 +6,8 @@ from topout.gemm.blocking_traffic import ModelledTraffic
 from topout.gemm.case import Case
 from topout.gemm.instruction_mix import MainLoop
 from topout.gemm.limits import loop_pace, time_limits
-from topout.records.ceilings import BandwidthCeiling, Ceilings, ComputeCeiling
 from topout.records.gemm import InstructionMix
+from topout.records.machine import BandwidthCeiling, Ceilings, ComputeCeiling
 
 
 def loop(

@@ -18,7 +18,7 @@ from topout.profiling.rates import operator_rates, uncounted_operators, units_of
 from topout.profiling.regions import Parts
 from topout.profiling.slices import cut
 from topout.records import Hardware, MemoryLevel
-from topout.records.hardware import ComputePeak
+from topout.records.machine import ComputePeak
 
 from .profile_traces import TYPES, event, op, phase, trace_of, two_layers
 

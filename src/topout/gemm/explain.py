@@ -28,9 +28,8 @@ from topout.gemm.source_constants import macros_of, read_constants, up_to_avx2
 from topout.gemm.versions import version_names
 from topout.kernels.build import SOURCE_FOLDER
 from topout.kernels.gemm_ops import GEMM_FOLDER, version_source
-from topout.records.ceilings import Ceilings
 from topout.records.gemm import GemmExplanation, LevelTraffic
-from topout.records.machine import Machine
+from topout.records.machine import Ceilings, Machine
 
 _Found = TypeVar("_Found")
 _LINE_BYTES = 64

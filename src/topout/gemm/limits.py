@@ -6,7 +6,7 @@ from typing import NamedTuple
 from topout.gemm.blocking_traffic import ModelledTraffic
 from topout.gemm.case import Case
 from topout.gemm.instruction_mix import MainLoop
-from topout.records.ceilings import Ceilings
+from topout.records.machine import Ceilings
 
 # What x86 cores have done in each cycle since Haswell (2013) and Zen 2 (2019), and Arm's large ones
 # at the least; wider vectors that a core takes in halves leave the ratios as they are.

@@ -5,7 +5,7 @@ import msgspec
 from topout.errors import InputError
 from topout.machine.catalog.measured import hardware_of
 from topout.records import BandwidthCeiling, Ceilings, ComputeCeiling, Hardware
-from topout.records.run import RunReport
+from topout.records.climb import RunReport
 
 
 def hardware_of_run(report: RunReport) -> Hardware | None:

@@ -5,25 +5,18 @@ SI units inside, the unit in the field's name; ratios are 0 to 1. A figure that 
 kept; whatever is derived from them can be derived again.
 """
 
-from topout.records.ceilings import (
-    AttentionRate,
-    BandwidthCeiling,
-    Ceilings,
-    ComputeCeiling,
-    LinearRate,
-    MachineReport,
-    ModeOverhead,
-    OverheadCeiling,
-    Rates,
-)
 from topout.records.climb import (
     Climb,
     Duel,
+    GemmSwap,
     ModelSummary,
     PhasePrediction,
     PhaseResult,
     Prediction,
+    ProductCounts,
     RungResult,
+    RunReport,
+    RunResult,
     RunSample,
     Verification,
     WorkloadSummary,
@@ -45,6 +38,8 @@ from topout.records.cost import (
 )
 from topout.records.count import (
     Count,
+    CountCheck,
+    CountComparison,
     CountedOp,
     CountFailure,
     CountPhase,
@@ -53,10 +48,6 @@ from topout.records.count import (
     OpFamily,
     OpTotal,
     Work,
-)
-from topout.records.count_check import (
-    CountCheck,
-    CountComparison,
 )
 from topout.records.example import (
     Basis,
@@ -80,14 +71,6 @@ from topout.records.gemm import (
     InstructionMix,
     LevelTraffic,
 )
-from topout.records.hardware import (
-    ComputePeak,
-    Hardware,
-    Link,
-    LinkKind,
-    MemoryLevel,
-    PeakDtype,
-)
 from topout.records.layers import (
     GraphNode,
     GraphPort,
@@ -99,16 +82,26 @@ from topout.records.layers import (
     TraceFailure,
 )
 from topout.records.machine import (
+    AttentionRate,
+    BandwidthCeiling,
     Cache,
+    Ceilings,
     Compiler,
+    ComputeCeiling,
+    ComputePeak,
     Gpu,
+    Hardware,
+    LinearRate,
+    Link,
+    LinkKind,
     Machine,
+    MachineReport,
+    MemoryLevel,
+    ModeOverhead,
+    OverheadCeiling,
+    PeakDtype,
+    Rates,
     TorchBuild,
-)
-from topout.records.measurement import (
-    Doubt,
-    Estimate,
-    PairedRatio,
 )
 from topout.records.profile import (
     ElapsedTime,
@@ -128,8 +121,11 @@ from topout.records.profile import (
 from topout.records.record import (
     SCHEMA_VERSION,
     Bound,
+    Doubt,
     Dtype,
+    Estimate,
     OutputClass,
+    PairedRatio,
     Record,
     Status,
     WeightsOrigin,
@@ -137,12 +133,6 @@ from topout.records.record import (
     encode,
     read,
     write,
-)
-from topout.records.run import (
-    GemmSwap,
-    ProductCounts,
-    RunReport,
-    RunResult,
 )
 from topout.records.trace import (
     CollectiveTime,

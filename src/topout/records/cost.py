@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from topout.records.hardware import Hardware
+from topout.records.machine import Hardware
 from topout.records.record import SCHEMA_VERSION, Record
 
 PhaseName = Literal["prefill", "decode", "forward", "training"]

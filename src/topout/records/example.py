@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from topout.records.hardware import Hardware
-from topout.records.measurement import Doubt, Estimate
-from topout.records.record import SCHEMA_VERSION, Record
+from topout.records.machine import Hardware
+from topout.records.record import SCHEMA_VERSION, Doubt, Estimate, Record
 
 ExampleName = Literal["axpy", "stencil", "matmul"]
 Basis = Literal["measured", "published", "datasheet", "derived"]

@@ -2,10 +2,8 @@
 
 from typing import Literal
 
-from topout.records.ceilings import Ceilings
-from topout.records.machine import Machine
-from topout.records.measurement import Doubt, Estimate, PairedRatio
-from topout.records.record import SCHEMA_VERSION, Bound, Record
+from topout.records.machine import Ceilings, Machine
+from topout.records.record import SCHEMA_VERSION, Bound, Doubt, Estimate, PairedRatio, Record
 
 GemmDtype = Literal["fp32", "bf16", "int8"]
 GemmStatus = Literal["measured", "failed", "skipped"]

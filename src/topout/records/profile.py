@@ -5,12 +5,10 @@ All times of a phase are those of the profiled run unless they are named `unprof
 
 from typing import Literal
 
-from topout.records.ceilings import Ceilings
 from topout.records.climb import ModelSummary, WorkloadSummary
 from topout.records.count import OpFamily
-from topout.records.machine import Machine
-from topout.records.measurement import Doubt, Estimate, PairedRatio
-from topout.records.record import SCHEMA_VERSION, Bound, Record
+from topout.records.machine import Ceilings, Machine
+from topout.records.record import SCHEMA_VERSION, Bound, Doubt, Estimate, PairedRatio, Record
 from topout.records.trace import DeviceTime, GroupTime, MemoryPoint
 
 SpanKind = Literal["region", "operator", "runtime"]

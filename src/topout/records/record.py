@@ -1,4 +1,6 @@
-"""What all records share: their base, the words that they use, and their versioned JSON."""
+"""What all records share: their base, the words that they use, figures with their spread, doubts,
+and versioned JSON.
+"""
 
 import math
 from pathlib import Path
@@ -134,3 +136,28 @@ def read(path: Path, record_type: type[R]) -> R:
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}.", "Check the path.") from None
     return decode(data, record_type, str(path))
+
+
+class Estimate(Record, frozen=True, kw_only=True):
+    """A figure with its spread: median and the bounds of its 95 % bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+class PairedRatio(Record, frozen=True, kw_only=True):
+    """Rival's time over candidate's time, pair by pair; above 1 the candidate is faster."""
+
+    median: float
+    low: float
+    high: float
+    pairs: list[float]
+
+
+class Doubt(Record, frozen=True, kw_only=True):
+    """A reason to trust a figure less, in a sentence, with what would remove it."""
+
+    about: str
+    sentence: str
+    remedy: str

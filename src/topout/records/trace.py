@@ -2,8 +2,7 @@
 
 from typing import Literal
 
-from topout.records.measurement import Doubt
-from topout.records.record import SCHEMA_VERSION, Record
+from topout.records.record import SCHEMA_VERSION, Doubt, Record
 
 IdleCause = Literal["host", "communication", "other"]
 

@@ -3,8 +3,7 @@
 from typing import Literal
 
 from topout.records.machine import Machine
-from topout.records.measurement import Doubt, Estimate
-from topout.records.record import SCHEMA_VERSION, Record, WeightsOrigin
+from topout.records.record import SCHEMA_VERSION, Doubt, Estimate, Record, WeightsOrigin
 from topout.records.trace import Communication
 
 TrainTask = Literal["classify", "lm"]

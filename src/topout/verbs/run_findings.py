@@ -2,7 +2,7 @@
 
 from topout import units
 from topout.records import Bound, PairedRatio, PhaseResult
-from topout.records.run import GemmSwap, ProductCounts, RunReport
+from topout.records.climb import GemmSwap, ProductCounts, RunReport
 
 _BOUNDS: dict[Bound, str] = {
     "compute": "the arithmetic takes the larger part of its time",

@@ -21,7 +21,7 @@ from topout.measure.worker import WorkerFailure
 from topout.models.load import ModelSource, resolve_model
 from topout.progress import Notify
 from topout.records import Ceilings, Doubt, Machine, RunSample, WorkloadSummary
-from topout.records.run import GemmSwap, RunReport, RunResult
+from topout.records.climb import GemmSwap, RunReport, RunResult
 from topout.run_folder import RunFolder
 from topout.verbs.climb import model_choice, model_summary
 from topout.verbs.run_findings import run_findings

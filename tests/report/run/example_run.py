@@ -11,7 +11,7 @@ from topout.records import (
     RunSample,
     Verification,
 )
-from topout.records.run import GemmSwap, ProductCounts, RunReport, RunResult
+from topout.records.climb import GemmSwap, ProductCounts, RunReport, RunResult
 
 from ..example_climb import MARKUP, example_climb, example_machine
 

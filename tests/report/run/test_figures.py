@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from topout.records.run import RunReport
+from topout.records.climb import RunReport
 from topout.report import describe
 
 from ..parts import cells, facts, table

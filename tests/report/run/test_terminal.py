@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import Doubt
-from topout.records.run import RunReport
+from topout.records.climb import RunReport
 from topout.report import describe
 from topout.report.to_terminal import to_terminal
 

@@ -6,7 +6,7 @@ from topout import units
 from topout.cost.roofs import RooflinePoint, roofs_of
 from topout.errors import InputError
 from topout.records import Hardware, PhaseResult
-from topout.records.run import RunReport, RunResult
+from topout.records.climb import RunReport, RunResult
 from topout.report.charts.theme import BLUE, ORANGE, Spec, chart_of, finished
 from topout.report.document import Chart
 from topout.report.phase_rates import PHASES, Phase, sample_tokens_per_s

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from topout import units
 from topout.records import Hardware, PairedRatio, PhaseResult, RunSample, Verification
-from topout.records.run import GemmSwap, RunReport, RunResult
+from topout.records.climb import GemmSwap, RunReport, RunResult
 from topout.report.document import (
     Absent,
     Cell,

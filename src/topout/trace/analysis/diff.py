@@ -13,7 +13,7 @@ import polars as pl
 
 from topout import units
 from topout.errors import InputError
-from topout.records.measurement import Doubt
+from topout.records.record import Doubt
 from topout.records.trace import GroupChange, TraceDiff
 from topout.trace.analysis.breakdown import split_of
 from topout.trace.analysis.device_work import DeviceWork, device_work_of

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from topout import units
-from topout.records.measurement import Doubt
+from topout.records.record import Doubt
 from topout.trace.analysis.alignment import Alignment
 from topout.trace.table import Trace
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from topout.errors import InputError
-from topout.records.measurement import Doubt
+from topout.records.record import Doubt
 from topout.records.trace import DeviceTime, GroupTime, TracedRun, TraceReport, TraceRuns
 from topout.trace.analysis.findings_runs import findings_over_runs
 from topout.trace.analysis.run_work import device_shares, run_work, scaling
