@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.cost.test_predict import CEILINGS
-from topout.cost.op_time import ELEMENT_BYTES
+from topout.cost.ops import ELEMENT_BYTES
 from topout.ladder import calibrate_native
 from topout.ladder.calibrate_native import native_rates
 from topout.ladder.rate_trials import MatrixSet

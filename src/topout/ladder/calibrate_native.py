@@ -2,7 +2,7 @@
 
 import torch
 
-from topout.cost.op_time import ELEMENT_BYTES
+from topout.cost.ops import ELEMENT_BYTES
 from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
 from topout.ladder.rate_trials import MatrixSet, rate_of, time_of
 from topout.quantization.native_layers import NATIVE_FORMATS, NativeFormat, NativeLinear

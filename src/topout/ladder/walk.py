@@ -15,7 +15,7 @@ from topout.ladder.candidate import Candidate, label_of
 from topout.ladder.findings import climb_findings
 from topout.ladder.verdict import Outcome, Results, duel_result
 from topout.ladder.worker import Preparation, make_build
-from topout.machine.probe import BandwidthProbe
+from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.checks import drift_doubt
 from topout.measure.runner import Duel, StoppingRule, run_in_turns
 from topout.measure.stats import estimate

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from topout.kernels.linear_ops import ACTIVATIONS, LinearActivation, PackedLinear, linear_op
 from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
-from topout.models.cache import StaticCache
-from topout.models.decoder import Block, Decoder, GatedMlp, Mlp, Span
+from topout.models.decoder import Block, Decoder, GatedMlp, Mlp, Span, StaticCache
 from topout.quantization.checkpoint import QuantizedWeights
 from topout.quantization.rounding import INT8, Scheme, int4_scheme
 

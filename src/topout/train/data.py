@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from topout.errors import InputError, OutputError
 from topout.models.source import AnySource
-from topout.models.tokenizer import load_tokenizer
+from topout.models.text import load_tokenizer
 from topout.records import TrainTask
 from topout.train.request import TrainRequest
 from topout.train.rows import Rows, read_rows

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from topout.cost.full_pass import full_pass_ops
+from topout.cost.passes import full_pass_ops
 from topout.cost.training import training_ops
 from topout.measure.stats import chained, estimate, inverse
 from topout.models.architecture import Architecture, Head

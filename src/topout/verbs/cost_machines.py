@@ -11,7 +11,8 @@ from topout.cost.measured_times import MeasuredTimes
 from topout.cost.ops import OpTimer
 from topout.errors import InputError
 from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
-from topout.machine.catalog import find_hardware, hardware_of
+from topout.machine.catalog.find import find_hardware
+from topout.machine.catalog.measured import hardware_of
 from topout.machine.ceilings import cached_ceilings, load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.models.architecture import Architecture

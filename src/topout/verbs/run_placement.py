@@ -5,7 +5,7 @@ from topout.generation.placement import Work, decode_s, decode_work, place_phase
 from topout.measure.stats import estimate
 from topout.models.config import ModelConfig
 from topout.records import Ceilings, PhaseResult, RunSample, WorkloadSummary
-from topout.records.run import RunResult
+from topout.records.climb import RunResult
 
 
 def place_run(

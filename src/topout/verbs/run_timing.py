@@ -13,7 +13,7 @@ from topout.measure.runner import Duel, StoppingRule, run_in_turns
 from topout.measure.worker import Worker
 from topout.progress import Notify
 from topout.records import PairedRatio, RunSample, Verification
-from topout.records.run import ProductCounts
+from topout.records.climb import ProductCounts
 
 WORKER_MODULE = "topout.verbs.run_worker"
 TIMEOUT_S = 900.0  # of one answer; the plainest version takes minutes for a long prompt

@@ -20,8 +20,8 @@ from topout.ladder.worker import WARMUP_TOKENS, Preparation, make_build
 from topout.measure.memory import begin_peak, peak_rss_bytes
 from topout.measure.worker import serve
 from topout.models.text import load_tokenizer
+from topout.records.climb import ProductCounts
 from topout.records.gemm import GemmDtype
-from topout.records.run import ProductCounts
 from topout.rungs.rung import Build
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from topout.generation.hardware import hardware_of_run
-from topout.records.run import RunReport
+from topout.records.climb import RunReport
 from topout.report import describe
 from topout.report.to_html import to_html
 

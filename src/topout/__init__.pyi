@@ -1,0 +1,56 @@
+from .errors import TopoutError as TopoutError
+from .gemm.request import GemmRequest as GemmRequest
+from .generation.run_request import RunRequest as RunRequest
+from .ladder.request import ClimbRequest as ClimbRequest
+from .models.load import (
+    load_decoder as load_decoder,
+    load_encoder as load_encoder,
+    resolve_encoder as resolve_encoder,
+    resolve_model as resolve_model,
+    resolve_source as resolve_source,
+)
+from .models.trainable import load_trainable as load_trainable
+from .profiling.request import ProfileRequest as ProfileRequest
+from .quantization.swap_linears import swap_linears as swap_linears
+from .records import (
+    Ceilings as Ceilings,
+    Climb as Climb,
+    CostReport as CostReport,
+    GemmReport as GemmReport,
+    Hardware as Hardware,
+    Machine as Machine,
+    MachineReport as MachineReport,
+    ProfileReport as ProfileReport,
+    RunReport as RunReport,
+    TraceDiff as TraceDiff,
+    TraceReport as TraceReport,
+    TraceRuns as TraceRuns,
+    TrainReport as TrainReport,
+    read as read,
+    write as write,
+)
+from .rungs.rung import Rung as Rung
+from .train.request import TrainRequest as TrainRequest
+from .verbs.check_count import check_count as check_count
+from .verbs.climb import (
+    climb as climb,
+    resume as resume,
+)
+from .verbs.compare_gemms import compare_gemms as compare_gemms
+from .verbs.cost_request import CostRequest as CostRequest
+from .verbs.list_layers import list_layers as list_layers
+from .verbs.profile_callable import profile as profile
+from .verbs.profile_model import profile_model as profile_model
+from .verbs.read_traces import (
+    diff_traces as diff_traces,
+    report_trace as report_trace,
+)
+from .verbs.report_cost import report_cost as report_cost
+from .verbs.report_machine import (
+    report_machine as report_machine,
+    save_machine as save_machine,
+)
+from .verbs.run_model import run_model as run_model
+from .verbs.trace_runs import compare_runs as compare_runs
+from .verbs.train_model import train_model as train_model
+from .verbs.work_example import work_example as work_example
