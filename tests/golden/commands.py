@@ -1,0 +1,227 @@
+"""The commands whose output is recorded, and how each is made to write it again."""
+
+import contextlib
+import io
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from topout import records
+from topout.cli import main
+from topout.records import Record
+
+from .page_text import page_text
+from .rendering import page_html, quick_pages, read_record, terminal_text
+from .steady import steady_json, steady_text
+
+INPUTS = Path(__file__).parent / "inputs"
+WIDTHS = (80, 120)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that measures nothing, run from the command line's entry."""
+
+    slug: str
+    line: str  # what follows `topout`, as typed
+    json: bool = True
+    page: bool = True
+    widths: Sequence[int] = WIDTHS
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        """Its forms by the ending of their files; `folder` holds the inputs and takes the rest."""
+        found: dict[str, str] = {}
+        json, page = folder / "out.json", folder / "out.html"
+        more = ["--json", str(json)] if self.json else []
+        more += ["--report", str(page)] if self.page else []
+        record = None
+        for width in self.widths:
+            status, text, error = typed([*self.line.split(), *more], folder, width)
+            assert status == 0, error
+            if self.json and record is None:
+                record = json.read_text()
+                found["json"] = steady_json(record)
+            if self.page and "page.txt" not in found:
+                assert record is not None
+                found["page.txt"] = steady_text(page_text(page.read_text(), record), record)
+            found[f"{width}.txt"] = steady_text(text, record)
+            more = []
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A command that measures: its record is an input, and is rendered."""
+
+    slug: str
+
+    @property
+    def path(self) -> Path:
+        return INPUTS / "records" / f"{self.slug}.json"
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        return forms_of(read_record(self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Commands that are refused, each with its exit status and what it says on stderr."""
+
+    slug: str
+    lines: Sequence[str]
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        said = []
+        for line in self.lines:
+            status, _, error = typed(line.split(), folder, WIDTHS[0])
+            said.append(f"$ topout {line}\n{error.rstrip()}\n[{status}]\n")
+        return {"txt": "\n".join(said)}
+
+
+Case = Command | Recorded | Refused
+
+
+def forms_of(record: Record) -> dict[str, str]:
+    """The JSON, the terminal's text and the page's text of a record."""
+    json = records.encode(record).decode()
+    found = {"json": json}
+    for width in WIDTHS:
+        found[f"{width}.txt"] = steady_text(terminal_text(record, width), json)
+    with quick_pages():
+        html = page_html(record)
+    if html is not None:
+        found["page.txt"] = steady_text(page_text(html, json), json)
+    return found
+
+
+def typed(arguments: Sequence[str], folder: Path, width: int) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of `topout ARGUMENTS` in the folder.
+
+    Nothing is measured and nothing of the user's is read: cache and runs are the folder's own.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, _environment(folder, width), clear=True),
+        mock.patch("time.monotonic", return_value=0.0),  # what took how long
+        mock.patch("time.perf_counter", return_value=0.0),
+        mock.patch.object(sys, "argv", ["topout", *arguments]),
+        mock.patch.object(sys.modules["__main__"], "__package__", None),  # else "python -m …"
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        quick_pages(),
+    ):
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else 0
+    return status, out.getvalue(), err.getvalue()
+
+
+@contextlib.contextmanager
+def inputs_in(folder: Path) -> Iterator[Path]:
+    """The folder with the inputs of traces, configs and machines, and a database made of them."""
+    shutil.copytree(INPUTS / "traces", folder, dirs_exist_ok=True)
+    script = (folder / "nsys_export.sql").read_text()
+    with contextlib.closing(sqlite3.connect(folder / "nsys.sqlite")) as database:
+        database.executescript(script)
+    yield folder
+
+
+def _environment(folder: Path, width: int) -> Mapping[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {
+        **kept,
+        "COLUMNS": str(width),
+        "HF_HUB_OFFLINE": "1",
+        "LINES": "50",
+        "NO_COLOR": "1",
+        "TOPOUT_CACHE": str(folder / "cache"),
+        "TOPOUT_HOME": str(folder / "runs"),
+    }
+
+
+_VERBS = ("machine", "cost", "run", "profile", "climb", "gemm", "trace", "train")
+
+CASES: tuple[Case, ...] = (
+    Command("help", "--help", json=False, page=False, widths=(80,)),
+    *(
+        Command(f"help-{verb}", f"{verb} --help", json=False, page=False, widths=(80,))
+        for verb in _VERBS
+    ),
+    Command("machine-list", "machine --list", json=False, page=False),
+    Command("machine-show-gpu", "machine --show h100-sxm", page=False),
+    Command("machine-show-cpu", "machine --show xeon-platinum-8480plus", page=False),
+    Command("cost-list", "cost --list", json=False, page=False),
+    Command("cost-gpt2", "cost gpt2 --on t4 --dtype fp16"),
+    Command("cost-no-machine", "cost distilgpt2"),
+    Command(
+        "cost-llama-machines",
+        "cost llama-2-7b --on a100-80gb --on mi300x --on apple-m2-ultra --dtype bf16",
+    ),
+    Command(
+        "cost-llama-quantized",
+        "cost llama-3.1-8b --on l4 --on rtx-4090 --quantize int4-g128 --kv-dtype int8 "
+        "--dtype bf16 --context-len 32768",
+    ),
+    Command(
+        "cost-llama-parallel", "cost llama-3-70b --on h100-sxm --tp 8 --dtype bf16 --batch-size 4"
+    ),
+    Command(
+        "cost-training-parallel",
+        "cost gpt2-medium --on a100-40gb --dp 4 --tp 2 --pp 2 --recompute full --batch-size 8 "
+        "--dtype bf16",
+    ),
+    Command("cost-mixtral", "cost mixtral-8x7b --on b200 --quantize fp8 --dtype bf16"),
+    Command("cost-bert", "cost bert-base-uncased --on v100-16gb --batch-size 8 --dtype fp16"),
+    Command("cost-eager-cpu", "cost gpt2 --on xeon-e3-1270-v2 --mode eager --dtype fp32"),
+    Command("cost-example-axpy", "cost --example axpy --on a100-40gb"),
+    Command("cost-example-stencil", "cost --example stencil --n 512 --on h200 --on apple-m1"),
+    Command("cost-example-matmul", "cost --example matmul --n 1024 --on xeon-e3-1270-v2"),
+    Command("trace-kineto", "trace kineto.json"),
+    Command("trace-kineto-old", "trace kineto-old.json.gz --groups coarse"),
+    Command("trace-four-ranks", "trace four-ranks --top 3"),
+    Command("trace-nvprof", "trace distilgpt2-4.csv"),
+    Command("trace-nvprof-old", "trace nvprof_cuda8.csv"),
+    Command("trace-nvprof-peers", "trace nvprof_cuda11_peers.csv"),
+    Command("trace-nvprof-summary", "trace nvprof_summary.csv"),
+    Command("trace-nsight-csv", "trace nsys_gpu_trace.csv"),
+    Command("trace-nsight-summary", "trace nsys_kern_sum.csv"),
+    Command("trace-nsight-sqlite", "trace nsys.sqlite"),
+    Command("trace-diff", "trace diff kineto.json kineto-slower.json"),
+    Command("trace-runs", "trace runs distilgpt2-1.csv distilgpt2-2.csv distilgpt2-4.csv"),
+    Refused(
+        "refused",
+        (
+            "cost gpt9 --on h200",
+            "cost gpt2 --on a100-80g",
+            "cost gpt2 --on h200 --tp 7",
+            "cost gpt2 --on h200 --quantize int2",
+            "cost gpt2 --example axpy",
+            "cost --example fft",
+            "cost gpt2 --on missing.json",
+            "machine --show h20",
+            "machine --list --show h200",
+            "trace missing.json",
+            "trace nsys_export.sql",
+            "trace diff kineto.json",
+            "trace kineto.json --top 0",
+            "climb gpt9",
+            "climb --dtype fp8",
+            "climb --rungs static_cach",
+            "run --gemm tilled",
+            "gemm --shape 12x",
+            "train",
+            "train --generated --task guess",
+            "train --generated --ranks 0",
+            "cost --no-such-option",
+        ),
+    ),
+    *(Recorded(path.stem) for path in sorted((INPUTS / "records").glob("*.json"))),
+)

@@ -1,0 +1,75 @@
+"""Every command writes what is recorded: the JSON, the terminal's text, the page."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from topout.records import Climb, RunReport
+
+from .commands import CASES, Case, Recorded, forms_of, inputs_in
+from .record import RECORDS, place
+from .rendering import read_record
+
+_MOST_LINES = 60
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with inputs_in(tmp_path_factory.mktemp("golden")) as folder:
+        yield folder
+
+
+def difference(recorded: Path, now: str) -> str:
+    """A short unified diff; empty where nothing changed."""
+    before = recorded.read_text(encoding="utf-8") if recorded.exists() else ""
+    if before == now:
+        return ""
+    lines = list(
+        difflib.unified_diff(
+            before.splitlines(),
+            now.splitlines(),
+            f"recorded {recorded.name}",
+            "now",
+            lineterm="",
+            n=1,
+        )
+    )
+    more = [f"… and {len(lines) - _MOST_LINES} lines more"] if len(lines) > _MOST_LINES else []
+    return "\n".join([*lines[:_MOST_LINES], *more])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.slug)
+def test_output_is_as_recorded(case: Case, inputs: Path) -> None:
+    found = {form: difference(place(case, form), now) for form, now in case.outputs(inputs).items()}
+    changed = "\n".join(text for text in found.values() if text)
+    if changed:
+        pytest.fail(f"{case.slug} (see tests/golden/__init__.py)\n{changed}", pytrace=False)
+
+
+def test_every_record_belongs_to_a_command() -> None:
+    slugs = [case.slug for case in CASES]
+    assert len(set(slugs)) == len(slugs)
+    recorded = {path.name.split(".")[0] for path in RECORDS.iterdir()}
+    assert recorded == set(slugs)
+
+
+def test_a_changed_figure_is_seen_in_every_form() -> None:
+    case = Recorded("run-example")
+    record = read_record(case.path)
+    assert isinstance(record, RunReport)
+    result = replace(record.result, peak_memory_bytes=2 * record.result.peak_memory_bytes)
+    for form, text in forms_of(replace(record, result=result)).items():
+        assert "400" in difference(place(case, form), text)  # MiB, or the bytes
+        assert "800" in difference(place(case, form), text)
+
+
+def test_a_changed_chart_is_seen() -> None:
+    case = Recorded("climb-example")
+    record = read_record(case.path)
+    assert isinstance(record, Climb)
+    first, *others = record.rungs
+    fewer = replace(record, rungs=[replace(first, samples=first.samples[1:]), *others])
+    assert "\n-[chart runs: " in difference(place(case, "page.txt"), forms_of(fewer)["page.txt"])
