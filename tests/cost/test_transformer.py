@@ -1,13 +1,23 @@
 """FLOPs and bytes of a pass, counted by hand; the sums stand in the comments."""
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topout.cost.ops import Op
-from topout.cost.passes import head_ops, kv_elements, pass_ops
-from topout.cost.transformer import Habits
+from topout.cost.passes import (
+    encoder_ops,
+    head_ops,
+    kv_elements,
+    pass_ops,
+    source_projection_ops,
+)
+from topout.cost.transformer import Habits, attended_pairs, distinct_experts
 from topout.cost.transformer import linear_shapes as shapes_of_block
+from topout.models.architecture import Architecture, Attention, Block, Embedding, Head, Mlp
 from topout.models.architectures.decoder import architecture_of
 from topout.models.architectures.read import read_architecture
 from topout.models.config import ModelConfig
@@ -279,3 +289,338 @@ def test_a_head_with_a_norm_walks_over_its_output() -> None:
     (norm,) = [op for op in ops if op.part == "norms"]
     assert norm.activation_elements == 2 * (2 * 5 * 768)
     assert sum(op.flops for op in ops if op.is_product) == 2 * 10 * 768 * (768 + 30522)
+
+
+# --- whole passes by hand ---------------------------------------------------------------------
+
+Figures = tuple[int, int, float, float, float, float]
+
+
+def network(*blocks: Block, **changes: Any) -> Architecture:
+    """Blocks of 10 with two tables of embeddings, a class token, and a head of 100."""
+    fields: dict[str, Any] = {
+        "name": "by-hand",
+        "model_type": "none",
+        "kind": "decoder",
+        "counted_as": "none",
+        "width": 10,
+        "embeddings": [
+            Embedding(name="tokens", rows=100, width=10),
+            Embedding(name="positions", rows=64, width=10),
+            Embedding(name="class_token", rows=1, width=10, lookup=False),
+        ],
+        "embedding_norm": "layer_norm",
+        "blocks": list(blocks),
+        "final_norms": 2,
+        "heads": [Head(name="head", inputs=10, outputs=100, bias=False, per="token")],
+    }
+    return Architecture(**(fields | changes))
+
+
+def attention_of(**changes: Any) -> Attention:
+    """4 query heads and 2 key/value heads of 6: 24 and 12 outputs."""
+    plain = Attention(heads=4, kv_heads=2, head_size=6, qkv_bias=False, out_bias=False, causal=True)
+    return msgspec.structs.replace(plain, **changes)
+
+
+GATED = Mlp(width=14, gated=True, bias=False, activation="silu")
+
+
+def block_of(attention: Attention, mlp: Mlp = GATED, **changes: Any) -> Block:
+    """Three blocks 10 wide."""
+    plain = Block(
+        name="block",
+        count=3,
+        width=10,
+        attention=attention,
+        mlp=mlp,
+        norm="rms_norm",
+        norm_bias=False,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def figures(ops: list[Op]) -> dict[str, Figures]:
+    """By name: runs, rows, FLOPs, elements of weights, of activations and of the cache."""
+    found = {
+        op.name: (
+            op.count,
+            op.rows,
+            op.flops,
+            op.weight_elements,
+            op.activation_elements,
+            op.kv_elements,
+        )
+        for op in ops
+    }
+    assert len(found) == len(ops)
+    return found
+
+
+def test_every_op_of_a_chunk() -> None:
+    """2 sequences, 5 new tokens each, 3 before them: T = 10 tokens, 8 keys; 3 logits each."""
+    block = block_of(attention_of(qk_norm=True, rotary=True))
+    ops = pass_ops(network(block), batch_size=2, new_tokens=5, context_len=8, logits_rows=3)
+    # Linear layers of N·K: runs 3, FLOPs 2·3·10·N·K, weights 3·N·K, activations 3·10·(N + K).
+    assert figures(ops) == {
+        # Two tables are read and their sum written: 3·10·10 elements and 10·10 additions.
+        "embedding": (1, 10, 100, 0, 300, 0),
+        # 3 blocks of 2 norms, one of the embeddings, two in the end: 9, each over 10·10.
+        "norms": (9, 10, 900, 0, 1800, 0),
+        "qkv": (3, 10, 28_800, 1440, 1740, 0),  # 48·10
+        # 24 + 12 of 10 tokens in 3 blocks = 1080, read and written; queries and keys apart.
+        "qk_norms": (6, 10, 1080, 0, 2160, 0),
+        "rope": (3, 10, 1080, 0, 2160, 0),
+        # 4 + 5 + 6 + 7 + 8 = 30 pairs: 4·3·2·30·24. Queries and output 2·3·10·24. Keys and values
+        # 2·3·2·12 = 144 a position, of 8 read and 5 written.
+        "attention": (3, 5, 17_280, 0, 1440, 144 * 13),
+        "attention_out": (3, 10, 14_400, 720, 1020, 0),  # 10·24
+        "mlp_up": (3, 10, 16_800, 840, 1140, 0),  # 28·10
+        # Gate and up of 14: 840 read, 420 written.
+        "activation": (3, 10, 840, 0, 1260, 0),
+        "mlp_down": (3, 10, 8400, 420, 720, 0),  # 10·14
+        # Two sums a block over 10·10: 1200 read, 600 written.
+        "residuals": (6, 10, 1200, 0, 1800, 0),
+        # 2·3 rows: 2·6·100·10.
+        "head": (1, 6, 12_000, 1000, 660, 0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("new", "context", "pairs", "moved"),
+    [
+        # 1 + 2 + 3 + 4 + 4 + 4 + 4 pairs; a prompt's keys are all read.
+        (7, 7, 22, 7 + 7),
+        # Positions 2 to 6 see 3, 4, 4, 4, 4.
+        (5, 7, 19, 7 + 5),
+        # All see a whole window.
+        (3, 9, 12, 9 + 3),
+        # A decoded token reads the window and writes one.
+        (1, 9, 4, 4 + 1),
+        # As many tokens as the window: no token sees less than all before it.
+        (4, 4, 10, 4 + 4),
+        (1, 3, 3, 3 + 1),
+    ],
+)
+def test_a_window_of_four_keys(new: int, context: int, pairs: int, moved: int) -> None:
+    block = block_of(attention_of(window=4))
+    ops = pass_ops(network(block), batch_size=2, new_tokens=new, context_len=context, logits_rows=1)
+    attention = op_of(ops, "attention")
+    # 4·3 blocks·2 sequences·24 a pair; 2·3·2·12 of keys and values a position.
+    assert attention.flops == 576 * pairs
+    assert attention.kv_elements == 144 * moved
+    # The cache keeps no more than the window.
+    assert kv_elements(network(block), 2, context) == 144 * min(context, 4)
+
+
+def test_a_window_without_a_mask() -> None:
+    assert attended_pairs(7, 7, 4, causal=False) == 28  # 7·4
+    assert attended_pairs(7, 7, None, causal=False) == 49
+    assert attended_pairs(3, 3, 4, causal=False) == 9
+
+
+def test_every_op_of_a_mixture_with_a_shared_expert() -> None:
+    """4 experts, 2 a token, of 3 tokens: 6 rows go to 4·(1 − (1 − 2/4)³) = 3.5 experts."""
+    mlp = Mlp(
+        width=14,
+        gated=True,
+        bias=False,
+        activation="silu",
+        experts=4,
+        experts_per_token=2,
+        shared_width=6,
+    )
+    assert distinct_experts(mlp, 3) == 3.5
+    ops = pass_ops(
+        network(block_of(attention_of(), mlp)),
+        batch_size=3,
+        new_tokens=1,
+        context_len=5,
+        logits_rows=1,
+    )
+    found = figures(ops)
+    assert {name: found[name] for name in list(found)[5:-2]} == {
+        # Linear layers that all tokens pass: 2·3·3·N·K, 3·N·K, 3·3·(N + K).
+        "router": (3, 3, 720, 120, 126, 0),  # 4·10
+        # 6 rows of 28·10 and of 10·14: 2·3·6·N·K; weights of 3.5 experts 3·3.5·N·K;
+        # 3·6·(N + K). A matrix meets 6/3.5, about 2 rows.
+        "mlp_up": (3, 2, 10_080, 2940, 684, 0),
+        "activation": (3, 6, 504, 0, 756, 0),  # 3·6·14 = 252: two read, one written
+        "mlp_down": (3, 2, 5040, 1470, 432, 0),
+        "shared_up": (3, 3, 2160, 360, 198, 0),  # 12·10
+        "shared_activation": (3, 3, 108, 0, 162, 0),  # 3·3·6 = 54: two read, one written
+        "shared_down": (3, 3, 1080, 180, 144, 0),  # 10·6
+        "shared_gate": (3, 3, 180, 30, 99, 0),  # 1·10
+    }
+    parts = {op.name: op.part for op in ops}
+    assert parts["router"] == parts["shared_gate"] == "router"
+    assert {parts[name] for name in ("mlp_up", "shared_up", "shared_down", "activation")} == {"mlp"}
+    assert op_of(ops, "mlp_up").shape == "3.5 of 4 experts, 2×10 · 10×28"
+    assert op_of(ops, "mlp_up").matrix_elements == 280
+
+
+def test_a_mixture_that_is_not_gated() -> None:
+    """Of one token: 1 of 4 experts, whose up has 14 outputs, and a shared one of 6."""
+    mlp = Mlp(
+        width=14,
+        gated=False,
+        bias=False,
+        activation="gelu",
+        experts=4,
+        experts_per_token=1,
+        shared_width=6,
+    )
+    one = network(block_of(attention_of(), mlp))
+    ops = pass_ops(one, batch_size=1, new_tokens=1, context_len=5, logits_rows=1)
+    found = figures(ops)
+    assert found["mlp_up"] == (3, 1, 840, 420, 72, 0)  # 2·3·140, 3·140, 3·24
+    assert found["activation"] == (3, 1, 42, 0, 84, 0)  # 3·14
+    assert found["shared_up"] == (3, 1, 360, 180, 48, 0)  # 2·3·60, 3·60, 3·16
+    assert found["shared_activation"] == (3, 1, 18, 0, 36, 0)  # 3·6
+    without = msgspec.structs.replace(mlp, shared_width=0)
+    plain = pass_ops(
+        network(block_of(attention_of(), without)),
+        batch_size=1,
+        new_tokens=1,
+        context_len=5,
+        logits_rows=1,
+    )
+    assert [op.name for op in ops if op not in plain] == [
+        "shared_up",
+        "shared_activation",
+        "shared_down",
+        "shared_gate",
+    ]
+
+
+def encoder_decoder() -> Architecture:
+    """Two encoder and three decoder blocks; only the latter cross to the source."""
+    cross = attention_of(causal=False, cross=True, kv_heads=1)
+    return network(
+        block_of(attention_of(causal=False), name="encoder", count=2),
+        block_of(attention_of(), name="decoder", cross_attention=cross, norms=3),
+        kind="encoder_decoder",
+        final_norms=1,
+    )
+
+
+def test_every_op_of_a_decoder_that_reads_an_encoder() -> None:
+    """2 sequences, one new token each at context 4, a source of 7."""
+    ops = pass_ops(
+        encoder_decoder(), batch_size=2, new_tokens=1, context_len=4, logits_rows=1, source_len=7
+    )
+    found = figures(ops)
+    assert {name: found[name] for name in list(found)[1:8]} == {
+        # 3 blocks of 3 norms, one before and one after: 11 over 2·10.
+        "norms": (11, 2, 220, 0, 440, 0),
+        "qkv": (3, 2, 5760, 1440, 348, 0),
+        # 4 keys each: 4·3·2·4·24; queries and output 2·3·2·24; 2·3·2·12 = 144 a position, 4 + 1.
+        "attention": (3, 1, 2304, 0, 288, 720),
+        "attention_out": (3, 2, 2880, 720, 204, 0),
+        "cross_q": (3, 2, 2880, 720, 204, 0),  # 24·10
+        # 7 keys each: 4·3·2·7·24; 2·3·2·6 = 72 a position of the one key/value head, none written.
+        "cross_attention": (3, 1, 4032, 0, 288, 504),
+        "cross_out": (3, 2, 2880, 720, 204, 0),  # 10·24
+    }
+    # Three sums a block over 2·10: 9 of 20 elements, two read and one written.
+    assert found["residuals"] == (9, 2, 360, 0, 540, 0)
+    assert op_of(ops, "cross_attention").part == "cross_attention"
+    assert op_of(ops, "attention").part == "attention"
+
+
+def test_every_op_of_an_encoder() -> None:
+    """2 sequences of 5: no cache, so that keys and values are activations."""
+    ops = encoder_ops(encoder_decoder(), 2, 5)
+    found = figures(ops)
+    assert found["embedding"] == (1, 10, 100, 0, 300, 0)
+    # 2 blocks of 2 norms, one before and one after: 6 over 10·10.
+    assert found["norms"] == (6, 10, 600, 0, 1200, 0)
+    # 5·5 pairs: 4·2·2·25·24; queries and output 2·2·10·24 = 960; keys and values 2·2·2·12 = 96 a
+    # position, 5 read and 5 written.
+    assert found["attention"] == (2, 5, 9600, 0, 960 + 96 * 10, 0)
+    assert "head" not in found
+    bare = network(block_of(attention_of(causal=False)), embeddings=[], embedding_norm=None)
+    assert encoder_ops(bare, 2, 5)[0].name == "norms"
+    assert figures(encoder_ops(bare, 2, 5))["norms"] == (8, 10, 800, 0, 1600, 0)
+
+
+def test_the_source_is_projected_once_for_all_that_read_it() -> None:
+    (op,) = source_projection_ops(encoder_decoder(), 2, 7)
+    # 14 rows of 10 become 6 keys and 6 values: 2·3·14·120, 3·120, 3·14·22.
+    assert figures([op]) == {"cross_kv": (3, 14, 10_080, 360, 924, 0)}
+    assert op.part == "cross_attention"
+    assert source_projection_ops(network(block_of(attention_of())), 2, 7) == []
+
+
+def test_stacks_of_two_kinds_are_named_apart() -> None:
+    """Two blocks with a window and three without, and a copy of the cache of both."""
+    sliding = block_of(attention_of(window=4), name="sliding", count=2)
+    full = block_of(attention_of(), name="full")
+    ops = pass_ops(
+        network(sliding, full),
+        batch_size=2,
+        new_tokens=1,
+        context_len=9,
+        logits_rows=1,
+        habits=Habits(gelu_passes=8, kv_copies=0.5),
+    )
+    found = figures(ops)
+    # The norm of the embeddings comes before the first stack, the two in the end after the last:
+    # 2·2 + 1 and 3·2 + 2, over 2·10.
+    assert found["sliding.norms"] == (5, 2, 100, 0, 200, 0)
+    assert found["full.norms"] == (8, 2, 160, 0, 320, 0)
+    # 2·2·2·12 = 96 a position of the first, 4 read and 1 written; 144 of the second, 9 and 1.
+    assert found["sliding.attention"][-1] == 480
+    assert found["full.attention"][-1] == 1440
+    # Keys and values of 5 blocks. The cache holds 96·4 + 144·9 = 1680; half, read and written.
+    assert found["kv_copy"] == (10, 0, 0, 0, 0, 1680)
+    # The activation walks 8 times over 3·2·14: two read, one written.
+    assert found["full.activation"] == (3, 2, 1344, 0, 2016, 0)
+    assert op_of(ops, "kv_copy").kind == "copy" and op_of(ops, "kv_copy").part == "attention"
+
+
+def test_a_classifier_looks_at_one_position() -> None:
+    heads = [
+        Head(name="head", inputs=10, outputs=100, bias=False, per="token", norm="layer_norm"),
+        Head(name="classifier", inputs=10, outputs=3, bias=True, per="sequence"),
+    ]
+    found = figures(head_ops(network(heads=heads), 2, 5))
+    assert found == {
+        "head": (1, 10, 20_000, 1000, 1100, 0),  # 10 rows: 2·10·1000, 10·110
+        "head.norm": (1, 10, 1000, 0, 2000, 0),  # 10 rows of 100
+        "classifier": (1, 2, 120, 30, 26, 0),  # 2 rows: 2·2·30, 2·13
+    }
+
+
+def test_shapes_in_words() -> None:
+    ops = pass_ops(
+        network(block_of(attention_of())), batch_size=2, new_tokens=5, context_len=8, logits_rows=1
+    )
+    assert {op.name: op.shape for op in ops} == {
+        "embedding": "10 rows of 10",
+        "norms": "10 rows",
+        "qkv": "10×10 · 10×48",
+        "attention": "2×4 heads, 5 × 8 of 6",
+        "attention_out": "10×24 · 24×10",
+        "mlp_up": "10×10 · 10×28",
+        "activation": "10 rows",
+        "mlp_down": "10×14 · 14×10",
+        "residuals": "10 rows",
+        "head": "2×10 · 10×100",
+    }
+    assert {op.name: op.part for op in ops if op.part != "mlp"} == {
+        "embedding": "embedding",
+        "norms": "norms",
+        "qkv": "attention",
+        "attention": "attention",
+        "attention_out": "attention",
+        "residuals": "residuals",
+        "head": "head",
+    }
+    assert {op.name: op.matrix_elements for op in ops if op.matrix_elements} == {
+        "qkv": 480,
+        "attention_out": 240,
+        "mlp_up": 280,
+        "mlp_down": 140,
+        "head": 1000,
+    }
