@@ -393,8 +393,8 @@ def test_every_op_of_a_chunk() -> None:
         (7, 7, 22, 7 + 7),
         # Positions 2 to 6 see 3, 4, 4, 4, 4.
         (5, 7, 19, 7 + 5),
-        # All see a whole window.
-        (3, 9, 12, 9 + 3),
+        # All see a whole window; the first of them reaches 3 back, to position 3 of 9.
+        (3, 9, 12, 6 + 3),
         # A decoded token reads the window and writes one.
         (1, 9, 4, 4 + 1),
         # As many tokens as the window: no token sees less than all before it.

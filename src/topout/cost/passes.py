@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from topout.cost.ops import Op
-from topout.cost.transformer import Habits, Pass, block_ops, elementwise_op, kept_tokens, linear_op
+from topout.cost.transformer import Habits, Pass, block_ops, elementwise_op, linear_op
 from topout.models.architecture import Architecture, Block, Convolution
 
 
@@ -136,9 +136,14 @@ def kv_elements(architecture: Architecture, batch_size: int, context_len: int) -
     A block with a window keeps as many tokens as the window has.
     """
     return sum(
-        2 * block.count * block.attention.kv_width * batch_size * kept_tokens(block, context_len)
+        2 * block.count * block.attention.kv_width * batch_size * _kept(block, context_len)
         for block in generating_blocks(architecture)
     )
+
+
+def _kept(block: Block, context_len: int) -> int:
+    window = block.attention.window
+    return context_len if window is None else min(context_len, window)
 
 
 def head_ops(architecture: Architecture, batch_size: int, rows_per_sequence: int) -> list[Op]:

@@ -95,8 +95,9 @@ def _self_attention(block: Block, step: Pass) -> list[Op]:
         )
     if attention.rotary:
         ops.append(elementwise_op("rope", "attention", block.count, turned, turned, step.tokens))
-    # What lies in the cache is read, and the new tokens' keys and values are written.
-    seen = kept_tokens(block, step.context_len) if step.new_tokens == 1 else step.context_len
+    # What the first new token's window reaches back to is read; the new keys are written.
+    window = attention.window or step.context_len
+    seen = min(step.context_len, window - 1 + step.new_tokens)
     ops.append(_attention("attention", block, attention, step, seen, step.new_tokens))
     ops.append(
         linear_op("attention_out", "attention", block.count, step.tokens, *shapes["attention_out"])
@@ -138,11 +139,6 @@ def _attention(
         activation_elements=queries_and_output + (0.0 if cached else moved),
         kv_elements=moved if cached else 0.0,
     )
-
-
-def kept_tokens(block: Block, context_len: int) -> int:
-    window = block.attention.window
-    return context_len if window is None else min(context_len, window)
 
 
 def _mlp(block: Block, tokens: int, habits: Habits) -> list[Op]:
