@@ -10,6 +10,8 @@ from topout.cost.hardware_times import (
     DEQUANTIZED_SHARE,
     HardwareTimes,
     compute_rate,
+    level_rate,
+    link_bandwidth,
     link_of,
     memory_bandwidth,
     peak_of,
@@ -139,3 +141,131 @@ def test_the_parts_of_an_op() -> None:
     time = OpTime(compute_s=2.0, memory_s=3.0, overhead_s=4.0, communication_s=0.5)
     assert time.time_s == 7.5
     assert time.bound == "overhead"
+
+
+def test_paces_of_the_two_modes() -> None:
+    compiled, eager = HardwareTimes(MACHINE), HardwareTimes(MACHINE, "eager")
+    assert compiled.fast == Pace(compute=1.25, bandwidth=1.12, overhead=0.7)
+    assert compiled.slow == Pace(compute=0.7, bandwidth=0.85, overhead=1.6)
+    assert eager.fast == Pace(compute=1.25, bandwidth=1.12, overhead=0.3)
+    assert eager.slow == Pace(compute=0.7, bandwidth=0.85, overhead=1.3)
+
+
+def test_a_pace_divides_times_and_multiplies_overhead() -> None:
+    times, pace = HardwareTimes(MACHINE), Pace(compute=2.0, bandwidth=4.0, overhead=3.0)
+    # 64 rows of 1e6 weights: 1.28e8 FLOPs at 8e13 are 1.6 µs, 2e6 bytes at 1e12 are 2 µs.
+    plain = times.time(linear(64, 1000, 1000), load(), Pace())
+    assert plain.compute_s == pytest.approx(1.6e-6)
+    assert plain.memory_s == pytest.approx(2e-6)
+    assert plain.overhead_s == pytest.approx(10e-6)
+    paced = times.time(linear(64, 1000, 1000), load(), pace)
+    assert paced.compute_s == pytest.approx(0.8e-6)
+    assert paced.memory_s == pytest.approx(0.5e-6)
+    assert paced.overhead_s == pytest.approx(30e-6)
+    assert paced.time_s == pytest.approx(30.8e-6)
+    reduce = Op(name="all_reduce", kind="collective", count=3, flops=0.0, activation_elements=3e6)
+    # As below, three times over.
+    found = times.time(reduce, load(tensor_parallel=2), pace)
+    assert found.communication_s == pytest.approx(3 * 3 * (22e-6 + 3e-6))
+
+
+def test_overhead_is_of_each_run_and_hides_behind_the_longer_part() -> None:
+    three = msgspec.structs.replace(linear(1, 1000, 1000), count=3)
+    assert HardwareTimes(MACHINE).time(three, load(), Pace()).overhead_s == pytest.approx(30e-6)
+    eager = HardwareTimes(MACHINE, "eager")
+    # 330 µs of launches, of which 2 µs of bytes (or 1.6 µs of FLOPs) run at the same time.
+    assert eager.time(three, load(), Pace()).overhead_s == pytest.approx(328e-6)
+    walked = Op(name="norms", kind="elementwise", count=2, flops=1e9, activation_elements=5e6)
+    assert HardwareTimes(MACHINE).time(walked, load(), Pace()).overhead_s == 0.0
+    # 1e7 bytes at 1e12 are 10 µs; 2·110 µs of launches. FLOPs of no product take no time.
+    found = eager.time(walked, load(), Pace())
+    assert (found.compute_s, found.memory_s) == (0.0, pytest.approx(10e-6))
+    assert found.overhead_s == pytest.approx(210e-6)
+    on_cpu = HardwareTimes(msgspec.structs.replace(MACHINE, device="cpu"), "eager")
+    assert on_cpu.time(walked, load(), Pace()).overhead_s == pytest.approx(24e-6)
+    assert on_cpu.time(three, load(), Pace()).overhead_s == pytest.approx(24e-6)
+
+
+def test_attention_reaches_a_share_of_the_rate_and_reads_the_cache() -> None:
+    op = Op(name="attention", kind="attention", count=1, flops=4.8e9, kv_elements=3e6)
+    op = msgspec.structs.replace(op, activation_elements=1e6, weight_elements=1e6)
+    found = HardwareTimes(MACHINE).time(op, load(weight_dtype="int8"), NO_OVERHEAD)
+    # 4.8e9 at 60 % of 8e13: 100 µs; 1e6 bytes of int8 at 80 %, 2e6 and 6e6 at all of 1e12.
+    assert found.compute_s == pytest.approx(100e-6)
+    assert found.memory_s == pytest.approx(1.25e-6 + 2e-6 + 6e-6)
+
+
+def test_gradients_go_between_replicas_and_a_gather_goes_round_once() -> None:
+    times = HardwareTimes(MACHINE)
+    gradients = Op(name="gradient_all_reduce", kind="collective", count=1, flops=0.0)
+    gradients = msgspec.structs.replace(gradients, fixed_bytes=1.6e6)
+    # Four replicas over the slow link, 80 % of 1e10: ring 2·3·(1 µs + 200 µs/4) = 306 µs.
+    found = times.time(gradients, load(tensor_parallel=2, data_parallel=4), Pace())
+    assert found.communication_s == pytest.approx(306e-6 + 3e-6)
+    gather = msgspec.structs.replace(gradients, name="all_gather_logits")
+    # Two devices over the fast link: 1·(1 µs + 16 µs/2).
+    found = times.time(gather, load(tensor_parallel=2, data_parallel=4), Pace())
+    assert found.communication_s == pytest.approx(9e-6 + 3e-6)
+    late = Link(name="late", kind="nvlink", achievable_bytes_per_s=1e11, latency_s=5e-6)
+    slow = HardwareTimes(msgspec.structs.replace(MACHINE, links=[late]))
+    found = slow.time(gather, load(tensor_parallel=2), Pace())
+    assert found.communication_s == pytest.approx(5e-6 + 8e-6 + 3e-6)
+
+
+def test_one_device_needs_no_link() -> None:
+    alone = HardwareTimes(msgspec.structs.replace(MACHINE, links=[]))
+    assert alone.missing(load()) is None
+    for many in (load(tensor_parallel=2), load(data_parallel=2)):
+        assert alone.missing(many) == "round has no link between 2 devices"
+    found = alone.missing(load(tensor_parallel=4, data_parallel=8))
+    assert found is not None and "between 8 devices" in found
+
+
+def test_a_link_without_a_figure_is_no_link() -> None:
+    silent = Link(name="silent", kind="nvlink")
+    assert link_bandwidth(silent) == 0.0
+    assert link_of(msgspec.structs.replace(MACHINE, links=[silent]), 2) is None
+    # One byte a second is one; a link of just as many devices reaches.
+    slowest = Link(name="slowest", kind="pcie", devices=2, achievable_bytes_per_s=1.0)
+    machine = msgspec.structs.replace(MACHINE, links=[silent, slowest])
+    assert link_of(machine, 2) == slowest
+    assert link_of(machine, 3) is None
+    assert link_bandwidth(MACHINE.links[1]) == 1e10 * 0.8
+    assert link_bandwidth(MACHINE.links[0]) == 1e11
+
+
+def test_rates_of_levels() -> None:
+    measured = MemoryLevel(name="HBM", achievable_bytes_per_s=1e12, spec_bytes_per_s=2e12)
+    assert level_rate(measured) == 1e12
+    assert level_rate(MemoryLevel(name="HBM", spec_bytes_per_s=2e12)) == 2e12 * 0.85
+    assert level_rate(MemoryLevel(name="HBM")) is None
+    # Caches without a size or a rate are passed over.
+    sizeless = MemoryLevel(name="L2", achievable_bytes_per_s=1e13)
+    rateless = MemoryLevel(name="L3", capacity_bytes=10**9)
+    machine = msgspec.structs.replace(MACHINE, levels=[sizeless, rateless, *MACHINE.levels])
+    assert memory_bandwidth(machine, 10) == 1e13
+    assert memory_bandwidth(msgspec.structs.replace(MACHINE, levels=[]), 10) is None
+
+
+def test_the_faster_unit_counts_by_what_it_reaches() -> None:
+    def compute(*peaks: tuple[str, float | None, float | None]) -> Hardware:
+        units = [
+            ComputePeak(
+                dtype="bf16",
+                unit=unit,  # type: ignore[arg-type]
+                spec_flops_per_s=spec,
+                achievable_flops_per_s=achieved,
+            )
+            for unit, spec, achieved in peaks
+        ]
+        return msgspec.structs.replace(MACHINE, compute=units)
+
+    # Measured at 5e12, where its datasheet says 1e12, against 4e12 of a datasheet.
+    machine = compute(("vector", 1e12, 5e12), ("matrix", 4e12, None))
+    peak = peak_of(machine, "bf16")
+    assert peak is not None and peak.unit == "vector"
+    assert compute_rate(machine, "bf16") == 5e12
+    assert compute_rate(compute(("vector", 4e12, None)), "bf16") == 3e12  # 75 %
+    assert peak_of(compute(("vector", None, None)), "bf16") is None
+    only_measured = compute(("vector", None, 2e12), ("matrix", None, None))
+    assert compute_rate(only_measured, "bf16") == 2e12

@@ -117,6 +117,32 @@ def test_the_first_stage_holds_more_micro_batches() -> None:
     assert one.activations_bytes < parts[4].activations_bytes / 2
 
 
+@pytest.mark.parametrize(("micro_batches", "under_way"), [(None, 4), (9, 4), (3, 3), (2, 2)])
+def test_bytes_of_the_first_of_four_stages(micro_batches: int | None, under_way: int) -> None:
+    found = memory(LLAMA_2_7B, step(1, 4096), pipeline_parallel=4, micro_batches=micro_batches)
+    # 8 blocks of 202,383,360 parameters and the embedding of 131,072,000; no norm, no head.
+    n = 1_750_138_880
+    assert found.weights_bytes == found.gradients_bytes == 2 * n
+    assert found.optimizer_bytes == 12 * n
+    # Of each micro-batch 8 blocks of 539,525,120, token numbers 32,768 and rotation 2,097,152.
+    assert found.activations_bytes == under_way * (8 * 539_525_120 + 32_768 + 2_097_152)
+    assert found.total_bytes == 16 * n + found.activations_bytes
+
+
+def test_bytes_of_the_last_of_four_stages() -> None:
+    """With one micro-batch under way it is the larger: the loss and the last norm are its own."""
+    found = memory(LLAMA_2_7B, step(1, 4096), pipeline_parallel=4, micro_batches=1)
+    # The head is as large as the embedding; 4096 more of the norm.
+    n = 1_750_138_880 + 4096
+    assert found.weights_bytes == 2 * n
+    # 8 blocks; rotation; inputs of norm and head 2·33,554,432, roots 16,384; and the loss:
+    # 4·4096·32,000 logarithms, targets 8·4096, a weight of 4.
+    edges = 2_097_152 + 67_108_864 + 16_384
+    loss = 524_288_000 + 32_768 + 4
+    assert found.activations_bytes == 8 * 539_525_120 + edges + loss
+    assert found.total_bytes == 16 * n + found.activations_bytes
+
+
 def test_the_last_stage_can_be_the_largest() -> None:
     """The logits of a long vocabulary outweigh what the first stage has under way."""
     setting = step(4, 512, implementation="eager")
