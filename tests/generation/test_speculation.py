@@ -1,5 +1,6 @@
 """Speculation changes no output: greedy text token by token, sampled text in distribution."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,13 @@ from tests.generation.tiny_builds import MODELS, build_of, periodic_prompt, sess
 from topout.generation import speculation
 from topout.generation.sampling import Sampling, draw
 from topout.generation.session import DecoderSession
-from topout.generation.speculation import SpeculativeSession, accept, accept_greedily, no_room
+from topout.generation.speculation import (
+    SpeculativeSession,
+    accept,
+    accept_greedily,
+    no_room,
+    not_one_sequence,
+)
 from topout.generation.steps import DecoderSteps
 from topout.generation.verify import chi_square_p_value
 from topout.models.load import load_decoder
@@ -286,3 +293,128 @@ def test_room_for_proposals_beyond_the_end(source: ModelSource, tmp_path: Path) 
     assert no_room(build_of(source, tmp_path, new_tokens=231), source, 4) is None
     reason = no_room(build_of(source, tmp_path, new_tokens=232), source, 4)
     assert reason is not None and "257" in reason and "256" in reason
+
+
+# --- exact passes and times, with a model that counts upward -----------------------------------
+
+
+class CountingSteps:
+    """After token t comes t + 1 of 100; waits before it answers, and notes what it was asked."""
+
+    def __init__(self, prefill_s: float = 0.0, pass_s: float = 0.0) -> None:
+        self.prefill_s, self.pass_s = prefill_s, pass_s
+        self.chunks: list[tuple[int, list[int]]] = []
+
+    def prefill(self, prompt: Tensor) -> Tensor:
+        time.sleep(self.prefill_s)
+        return self._following(prompt[:, -1])
+
+    def extend(self, tokens: Tensor, position: int) -> Tensor:
+        time.sleep(self.pass_s)
+        self.chunks.append((position, tokens[0].tolist()))
+        return self._following(tokens)
+
+    def _following(self, tokens: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot((tokens + 1) % 100, 100).float()
+
+
+class PartlyRight:
+    """Proposes so many tokens that are right, then wrong ones."""
+
+    def __init__(self, right: int) -> None:
+        self.right = right
+        self.prompts: list[list[int]] = []
+
+    def begin(self, prompt: Tensor) -> None:
+        self.prompts.append(prompt[0].tolist())
+
+    def propose(self, tokens: list[int], count: int) -> tuple[Tensor, Tensor | None]:
+        following = [tokens[-1] + 1 + place for place in range(count)]
+        wrong = [0] * (count - self.right)
+        return torch.tensor([[*following[: self.right], *wrong]]), None
+
+
+def counting_session(steps: CountingSteps, right: int) -> SpeculativeSession:
+    return SpeculativeSession(
+        steps,  # type: ignore[arg-type]
+        PartlyRight(right),
+        4,
+        Sampling(),
+        CPU,
+        7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "new_tokens", "passes"),
+    [
+        # One token comes from the prompt. Four right and one of the model's own: 12 = 5 + 5 + 2.
+        (4, 13, 3),
+        (4, 11, 2),  # 10 = 5 + 5
+        (4, 12, 3),  # 11 = 5 + 5 + 1
+        (2, 13, 4),  # 3 a pass
+        (1, 4, 2),  # 3 = 2 + 1
+        (0, 13, 12),  # the model's own alone
+        (4, 1, 0),
+    ],
+)
+def test_passes_of_a_known_proposer(right: int, new_tokens: int, passes: int) -> None:
+    steps = CountingSteps()
+    session = counting_session(steps, right)
+    found = session.generate(torch.tensor([[5, 6, 7]]), new_tokens)
+    assert found.tokens.tolist() == [list(range(8, 8 + new_tokens))]
+    assert found.forward_passes == passes == len(steps.chunks)
+    # The prompt ends at position 2; 8 follows at 3, and each pass begins at its last token.
+    assert [position for position, _ in steps.chunks] == [
+        3 + (right + 1) * number for number in range(passes)
+    ]
+    assert all(chunk[0] == position + 5 for position, chunk in steps.chunks)
+    assert session.weight_bytes == 7
+
+
+def test_times_lie_between_the_waits_and_a_clock_outside() -> None:
+    session = counting_session(CountingSteps(prefill_s=0.05, pass_s=0.02), 4)
+    began = time.perf_counter()
+    found = session.generate(torch.tensor([[5, 6, 7]]), 13)
+    outside = time.perf_counter() - began
+    # A prefill of 50 ms, then 3 passes of 20 ms.
+    assert found.ttft_s >= 0.05
+    assert found.ttft_s + 3 * 0.02 <= found.total_s <= outside
+
+
+@pytest.mark.parametrize(
+    ("scored", "chunks"),
+    [
+        # The prefill's logits are the first; the last token of a text is not read.
+        (1, []),
+        (2, [(3, 1)]),
+        (6, [(3, 5)]),
+        # Five at once; the last five reach back over what was read before.
+        (7, [(3, 5), (4, 5)]),
+        (11, [(3, 5), (8, 5)]),
+        (13, [(3, 5), (8, 5), (10, 5)]),
+    ],
+)
+def test_chunks_of_a_scored_text(scored: int, chunks: list[tuple[int, int]]) -> None:
+    steps = CountingSteps()
+    text = torch.arange(5, 8 + scored)[None]
+    found = counting_session(steps, 4).score(text, 3)
+    assert found.argmax(dim=-1).tolist() == [list(range(8, 8 + scored))]
+    assert [(position, len(chunk)) for position, chunk in steps.chunks] == chunks
+
+
+def test_draws_follow_a_context_whose_last_token_is_read_again() -> None:
+    steps = CountingSteps()
+    session = counting_session(steps, 2)
+    counts, own = session.count_next_tokens(torch.tensor([[5, 6, 7]]), 3)
+    assert counts[8] == 3 and counts.sum() == 3
+    assert own[8] == 1 and own.sum() == 1
+    assert session.proposer.prompts == [[5, 6]]  # type: ignore[attr-defined]
+    # The model's own distribution first, then three draws, all from the last token at position 2.
+    assert steps.chunks == [(2, [7] * 5), *[(2, [7, 8, 9, 0, 0])] * 3]
+
+
+def test_a_batch_cannot_speculate(source: ModelSource, tmp_path: Path) -> None:
+    assert not_one_sequence(build_of(source, tmp_path)) is None
+    reason = not_one_sequence(build_of(source, tmp_path, batch_size=2))
+    assert reason is not None and "one sequence at a time" in reason

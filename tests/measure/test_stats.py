@@ -1,6 +1,7 @@
 """Medians, intervals and ratios, against values computed by hand."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -44,6 +45,29 @@ def test_the_median_is_the_middle_value(values: list[float], median: float) -> N
 def test_the_interval_is_the_bootstraps(count: int, low: float, high: float) -> None:
     found = estimate([float(value) for value in range(1, count + 1)])
     assert (found.low, found.high) == (low, high)
+
+
+@pytest.mark.parametrize("count", range(2, 31))
+def test_the_interval_by_its_slow_definition(count: int) -> None:
+    """1000 resamples and their mirror images, the median of each by sorting it."""
+    values = [float(rank**2 + 1) for rank in range(count)]
+    generator = np.random.default_rng(20_241)
+    medians = []
+    for draws in generator.integers(0, count, size=(1000, count)).tolist():
+        for ranks in (draws, [count - 1 - rank for rank in draws]):
+            medians.append(statistics.median(values[rank] for rank in ranks))
+    medians.sort()
+
+    def quantile(share: float) -> float:
+        """Between the two nearest of the 2000 in order."""
+        below, rest = divmod(share * (len(medians) - 1), 1)
+        low, high = medians[int(below)], medians[int(below) + 1]
+        return low + rest * (high - low)
+
+    found = estimate(values[::-1])
+    assert found.median == statistics.median(values)
+    assert found.low == pytest.approx(quantile(0.025), rel=1e-12)
+    assert found.high == pytest.approx(quantile(0.975), rel=1e-12)
 
 
 @given(samples)
