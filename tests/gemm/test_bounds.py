@@ -87,3 +87,68 @@ def test_one_element_reads_as_one() -> None:
 def test_nothing_compares_as_right() -> None:
     comparison = compare(np.zeros((0, 3)), np.zeros((0, 3)), None, np.arange(0))
     assert comparison == (0.0, None)
+
+
+def test_bounds_by_hand() -> None:
+    """|A||B| = 3 over 5 terms: u = 2^-24, and 2^-126 the smallest normal number."""
+    magnitude = np.array([3.0, 0.0])
+    u = 2.0**-24
+    # fp32: γ5 = 5u/(1 − 5u), and half a denormal, 2^-126·2^-24, for each of 5 products.
+    fp32 = allowed_error(magnitude, 5, "fp32")
+    assert fp32[0] == pytest.approx(3 * 5 * u / (1 - 5 * u), rel=1e-15)
+    assert fp32[1] == 5 * 2.0**-150
+    # bf16: one rounding more, γ6; each of 5 products and 5 sums may be flushed.
+    bf16 = allowed_error(magnitude, 5, "bf16")
+    assert bf16[0] == pytest.approx(3 * 6 * u / (1 - 6 * u), rel=1e-15)
+    assert bf16[1] == 10 * 2.0**-126
+    assert (allowed_error(magnitude, 0, "bf16") == 0).all()
+    assert (allowed_error(magnitude, 1, "fp32") > 0).all()
+
+
+def test_gamma_of_many_roundings() -> None:
+    # 2^-1 of a unit of 2^-3 and four roundings: 0.5/(1 − 0.5).
+    assert gamma(4, 2.0**-3) == 1.0
+    with pytest.raises(ValueError, match="no bound"):
+        gamma(8, 2.0**-3)
+
+
+def test_a_product_rounded_to_bf16_by_hand() -> None:
+    # 0.5 before it is rounded; 2^-8 of the largest it may be then, 4.5.
+    assert allowed_after_bf16_output(np.array([-4.0]), np.array([0.5])) == 0.5 + 4.5 / 256
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (6.5, "6.5"),
+        (-7.0, "-7"),
+        (1 / 3, "0.333333333"),
+        (1.00000012, "1.00000012"),
+        (2.0**53 - 1, "9007199254740991"),
+        (2.0**53, "9.00719925e+15"),
+        (-(2.0**53), "-9.00719925e+15"),
+        (np.inf, "inf"),
+        (np.nan, "nan"),
+    ],
+)
+def test_figures_of_a_mismatch(value: float, text: str) -> None:
+    assert str(Mismatch(0, 0, value, 1.0, 0.0, 1, 1)) == (
+        f"the only element is wrong, first C[0][0] = {text} where 1 is right"
+    )
+
+
+def test_the_largest_error_over_its_bound() -> None:
+    """Errors of 0.25 and 0.75 of bounds 0.5 and 1: no element is wrong, the second is nearer."""
+    exact = np.array([[1.0, 2.0]])
+    found = np.array([[1.25, 1.25]])
+    assert compare(found, exact, np.array([[0.5, 1.0]]), np.arange(1)) == (0.75, None)
+    # An error as large as its bound is within it.
+    at_bound = compare(found, exact, np.array([[0.25, 0.75]]), np.arange(1))
+    assert at_bound == (1.0, None)
+    # An exact one has no room at all.
+    assert compare(found, exact, None, np.arange(1)).error_of_bound == np.inf
+    one_wrong = compare(np.array([[1.0, 3.0]]), exact, np.array([[0.0, 0.5]]), np.array([4]))
+    assert one_wrong.error_of_bound == 2.0
+    assert str(one_wrong.mismatch) == (
+        "1 of 2 elements is wrong, first C[4][1] = 3 where 2 ± 0.5 is right"
+    )

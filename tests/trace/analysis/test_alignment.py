@@ -67,7 +67,58 @@ def test_ranks_of_one_host_share_its_clock() -> None:
 def test_a_rank_without_common_runs_has_no_known_clock() -> None:
     one, other = rank(0, *_runs([100], [5])), rank(1)
     assert _matched(one, other) is None
-    assert align([one, other], []).offsets_ns == (0, None)
+    found = align([one, other], [])
+    assert found.offsets_ns == (0, None)
+    assert found.matched == (0, 0)
+    assert found.clock_ahead_ns == (None, None)  # origins are not known
+
+
+def test_a_clock_between_others_that_cannot_be_joined() -> None:
+    """Rank 1 of three shares no run and no host; 0 and 2 share two runs."""
+    zero = rank(0, *_runs([100, 200], [5, 5]), origin_ns=10_000, host="a")
+    one = rank(1, origin_ns=10_000, host="b")
+    two = rank(2, *_runs([130, 230], [5, 5]), origin_ns=10_000, host="c")
+    members = [
+        Participant(place, place, collective_runs(each)) for place, each in ((0, zero), (2, two))
+    ]
+    runs = match(*_GROUP, members)
+    assert runs is not None
+    assert (runs.name, runs.group, runs.participants) == (*_GROUP, tuple(members))
+    found = align([zero, one, two], [runs])
+    assert found.offsets_ns == (0, None, 30)
+    assert found.matched == (0, 0, 2)
+    assert found.clock_ahead_ns == (0, None, 30)
+
+
+def test_bytes_of_matched_runs_are_those_of_one_participant() -> None:
+    one = rank(0, *_runs([1000, 2000, 3000], [10] * 3, [1, 2, 3]))
+    other = rank(1, *_runs([2000, 3000], [10] * 2, [2, 3]))
+    found = _matched(one, other)
+    assert found is not None
+    assert found.bytes == 4 * (2 + 3)
+    assert found.dropped == 1
+    row: Row = {"elements_in": None, "elements_out": None}
+    silent = [rank(number, collective(0, 10, **row), collective(50, 10)) for number in (0, 1)]
+    unknown = _matched(*silent)
+    assert unknown is not None and unknown.bytes is None
+
+
+def test_sizes_that_are_not_known_agree_with_each_other() -> None:
+    # Sizes unknown, unknown, 4 bytes, as the other rank's unknown and 4 bytes: the last two, though
+    # the ends of the first two lie together better.
+    row: Row = {"elements_in": None, "elements_out": None}
+    one = rank(0, collective(90, 10, **row), collective(190, 10, **row), collective(310, 10, 1))
+    other = rank(1, collective(90, 10, **row), collective(190, 10, 1))
+    found = _matched(one, other)
+    assert found is not None
+    assert found.ends.tolist() == [[200, 320], [100, 200]]
+
+
+def test_a_gap_between_clocks_is_the_median_difference() -> None:
+    # Ends differ by 10, 12 and 50: a late end of one run does not move the clock.
+    one = rank(0, *_runs([100, 200, 300], [5] * 3), host="a")
+    other = rank(1, *_runs([110, 212, 350], [5] * 3), host="b")
+    assert align([one, other], [_matched(one, other) or _none()]).offsets_ns == (0, 12)
 
 
 def test_runs_that_only_one_rank_recorded_are_left_out_at_either_edge() -> None:

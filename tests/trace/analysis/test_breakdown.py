@@ -170,6 +170,50 @@ def test_a_trace_of_the_host_alone_tells_the_time_of_its_operators() -> None:
     assert shares == {"matrix-mul": 100, "communication": 100, "element-wise": 50}
 
 
+def test_figures_of_the_hosts_operators() -> None:
+    """Two linears with an addmm in the first, an add that ends the trace, a view of no length."""
+    found = _only(
+        trace(
+            operator(0, 100, "aten::linear"),
+            operator(20, 60, "aten::addmm"),
+            operator(100, 10, "aten::linear"),
+            operator(110, 40, "aten::add"),
+            operator(150, 0, "aten::view"),
+            operator(149, 1, "aten::mul", thread=2),
+            host="node7",
+        )
+    )
+    assert (found.device, found.name, found.file) == (-1, "node7", "example.json")
+    # Own times: linear 40 and 10, addmm 60, add 40, mul 1, view 0: 151 ns together.
+    assert [
+        (
+            each.name,
+            each.calls,
+            round(each.total_s * 1e9, 3),
+            round(each.mean_s * 1e9, 3),
+            round(each.min_s * 1e9, 3),
+            round(each.max_s * 1e9, 3),
+            round(each.share, 9),
+        )
+        for each in found.kernels
+    ] == [
+        ("aten::addmm", 1, 60, 60, 60, 60, round(60 / 151, 9)),
+        ("aten::linear", 2, 50, 25, 10, 40, round(50 / 151, 9)),
+        ("aten::add", 1, 40, 40, 40, 40, round(40 / 151, 9)),
+        ("aten::mul", 1, 1, 1, 1, 1, round(1 / 151, 9)),
+        ("aten::view", 1, 0, 0, 0, 0, 0),
+    ]
+    groups = {each.name: each for each in found.groups}
+    assert [each.name for each in found.groups][:2] == ["matrix-mul", "element-wise"]
+    assert (groups["matrix-mul"].calls, groups["element-wise"].calls) == (3, 2)
+    assert groups["matrix-mul"].total_s == pytest.approx(110e-9)
+    assert groups["matrix-mul"].share == pytest.approx(110 / 151)
+    assert groups["matrix-mul"].examples == ["aten::addmm", "aten::linear"]
+    assert groups["element-wise"].examples == ["aten::add", "aten::mul"]
+    assert {each.group for each in found.kernels[:2]} == {"matrix-mul"}
+    assert sum(each.share for each in found.groups) == pytest.approx(1)
+
+
 def test_an_operator_that_only_queues_a_collective_is_no_compute() -> None:
     found = _only(trace(operator(0, 30, "c10d::allreduce_"), operator(30, 10, "aten::add")))
     assert found.compute_s == pytest.approx(10e-9)

@@ -215,3 +215,78 @@ def test_what_a_mark_does_not_say_comes_from_the_operator_that_queued_it() -> No
 
 def test_a_trace_without_communication() -> None:
     assert communication_of([trace(kernel(0, 10))]) == Communication(unit="device")
+
+
+def test_four_ranks_by_hand() -> None:
+    # 4000 bytes in 100, 90, 80 and 40 ns, that all end at 100; 0.5 ms later in 40 ns on each.
+    spent = (100, 90, 80, 40)
+    later = 500_000
+    found = communication_of(
+        [
+            rank(
+                number,
+                collective(100 - spent[number], spent[number], group_size=4),
+                collective(later, 40, 2000, group_size=4),
+                world_size=4,
+            )
+            for number in range(4)
+        ]
+    )
+    (all_reduce,) = found.collectives
+    assert all_reduce.group == "default_pg"
+    assert all_reduce.group_size == 4
+    assert all_reduce.calls == 2
+    assert all_reduce.bytes == 12_000
+    assert all_reduce.total_s == pytest.approx(117.5e-9)  # (310 + 160) / 4
+    assert all_reduce.transfer_s == pytest.approx(80e-9)  # 40 + 40
+    assert all_reduce.waiting_s == pytest.approx(37.5e-9)  # (60 + 50 + 40) / 4
+    # Each rank sends 2·3/4 of the buffers, and so much goes over its link: 18,000 bytes in 80 ns.
+    assert all_reduce.sent_bytes == 18_000
+    assert all_reduce.bus_bandwidth_bytes_per_s == pytest.approx(18_000 / 80e-9)
+    assert [
+        (each.source, each.destination, each.bytes, each.calls, each.total_s)
+        for each in found.transfers
+    ] == [
+        (0, 1, 18_000, 2, pytest.approx(80e-9)),
+        (1, 2, 18_000, 2, pytest.approx(80e-9)),
+        (2, 3, 18_000, 2, pytest.approx(80e-9)),
+        (3, 0, 18_000, 2, pytest.approx(80e-9)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "bus"),
+    [
+        # Of 4000 bytes over 4 ranks three quarters; a chain carries all of them over each link.
+        ("all_gather", 3000, 3000),
+        ("broadcast", 3000, 4000),
+        ("reduce", 3000, 4000),
+        ("barrier", 0, None),
+    ],
+)
+def test_what_a_link_carries_of_each_collective(name: str, sent: int, bus: int | None) -> None:
+    row: Row = {"collective": name, "group_size": 4, "elements_in": 1000, "elements_out": 1000}
+    found = communication_of(
+        [rank(number, collective(0, 50, **row), world_size=4) for number in range(4)]
+    )
+    (only,) = found.collectives
+    assert (only.name, only.bytes, only.sent_bytes) == (name, 4000, sent)
+    expected = None if bus is None else pytest.approx(bus / 50e-9)
+    assert only.bus_bandwidth_bytes_per_s == expected
+
+
+def test_runs_without_a_partner_are_left_out_of_the_bandwidth() -> None:
+    # Rank 1 stopped before the second run: of 4 + 8 kB in 40 + 100 ns, 4 kB are matched.
+    found = communication_of(
+        [
+            rank(0, collective(0, 40), collective(100, 100, 2000)),
+            rank(1, collective(10, 30)),
+        ]
+    )
+    (all_reduce,) = found.collectives
+    assert (all_reduce.calls, all_reduce.bytes) == (2, 12_000)
+    assert all_reduce.total_s == pytest.approx(85e-9)  # (140 + 30) / 2
+    assert all_reduce.transfer_s == pytest.approx(30e-9)
+    assert all_reduce.waiting_s == pytest.approx(5e-9)  # 10 of rank 0
+    assert all_reduce.bus_bandwidth_bytes_per_s == pytest.approx(4000 / 30e-9)
+    assert all_reduce.reason is not None and all_reduce.reason.startswith("1 runs at the edges")

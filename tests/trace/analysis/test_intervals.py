@@ -31,6 +31,7 @@ def test_a_union_covers_each_moment_once(spans: list[tuple[int, int]]) -> None:
     assert found.covered_ns == len(_covered(spans))
     assert found.covered_ns <= sum(length for _, length in spans)
     assert (found.starts[1:] > found.ends[:-1]).all()  # disjoint, ascending, not touching
+    assert (found.ends > found.starts).all()
 
 
 @given(_SPANS, st.randoms(use_true_random=False))
@@ -48,6 +49,7 @@ def test_gaps_are_what_is_left_of_the_window(
 ) -> None:
     found = gaps(_union(spans), begin, begin + length)
     assert _moments(found) == set(range(begin, begin + length)) - _covered(spans)
+    assert (found.ends > found.starts).all()
 
 
 @given(_SPANS, _SPANS)
@@ -73,6 +75,25 @@ def test_how_much_of_each_interval_is_covered(
 def test_overlaps_by_a_nanosecond_and_nested_events_count_once() -> None:
     # [0, 100) and [99, 150) overlap by 1 ns, [10, 20) lies inside: 150 ns, not 161.
     assert _union([(0, 100), (99, 51), (10, 10)]).covered_ns == 150
+
+
+def test_empty_intervals_are_not_kept() -> None:
+    # [5, 5) lies apart, [2, 2) within, [9, 9) at the end of [0, 9).
+    found = _union([(0, 9), (2, 0), (9, 0), (15, 0)])
+    assert (found.starts.tolist(), found.ends.tolist()) == ([0], [9])
+    # Of [0, 12) the gap is [9, 12): none before what begins at 0; none where all is covered.
+    left = gaps(found, 0, 12)
+    assert (left.starts.tolist(), left.ends.tolist()) == ([9], [12])
+    assert len(gaps(found, 0, 9)) == 0
+
+
+def test_intervals_that_touch_are_one() -> None:
+    found = _union([(4, 2), (0, 4), (7, 1)])
+    assert (found.starts.tolist(), found.ends.tolist()) == ([0, 7], [6, 8])
+    assert len(found) == 2
+    # Before 0 nothing, before 3 three, before 6 and 7 six, before 8 and 9 seven.
+    moments = np.array([-1, 0, 3, 6, 7, 8, 9], np.int64)
+    assert found.covered_until(moments).tolist() == [0, 0, 3, 6, 6, 7, 7]
 
 
 def test_nothing_covers_nothing() -> None:
