@@ -71,6 +71,35 @@ def test_a_ceiling_must_be_positive_and_finite(bad: float) -> None:
         ridge_point(1.0, bad)
 
 
+def test_the_ceiling_that_is_wrong_is_named() -> None:
+    for fails in (ridge_point, lambda *both: attainable_flops_per_s(1.0, *both)):
+        with pytest.raises(InputError, match=r"the compute ceiling 0\.0 is not"):
+            fails(0.0, 5.0)
+        with pytest.raises(InputError, match=r"the bandwidth ceiling -2\.0 is not"):
+            fails(5.0, -2.0)
+
+
+def test_work_without_flops_attains_nothing() -> None:
+    assert attainable_flops_per_s(0.0, 1000.0, 100.0) == 0.0
+
+
+def test_the_edges_of_regions() -> None:
+    # Under the slope 100 is attainable at 1 FLOP/byte, half of it is not poor, all of it not above.
+    assert place(1.0, 50.0, 1000.0, 100.0).region == "memory-bound"
+    assert place(1.0, 100.0, 1000.0, 100.0).region == "memory-bound"
+    # At the ridge, 10 FLOP/byte, the compute roof binds; 25 % above 1000 are within 0.25.
+    on_ridge = place(10.0, 1250.0, 1000.0, 100.0, tolerance=0.25)
+    assert (on_ridge.bound, on_ridge.region) == ("compute", "compute-bound")
+    assert on_ridge.arithmetic_intensity == 10.0
+    assert on_ridge.achieved_flops_per_s == 1250.0
+    assert on_ridge.attained_share == 1.25
+    for bad in (0.0, -1.0, math.nan):
+        with pytest.raises(InputError, match="achieved rate"):
+            place(1.0, bad, 1.0, 1.0)
+        with pytest.raises(InputError, match="no place on a roofline"):
+            place(bad, 1.0, 1.0, 1.0)
+
+
 @pytest.mark.parametrize("bad", [-1.0, math.nan])
 def test_an_intensity_is_not_negative(bad: float) -> None:
     with pytest.raises(InputError, match="arithmetic intensity"):

@@ -1,5 +1,7 @@
 """lscpu's three manners of writing caches, and sizes."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,137 @@ def test_caches_of_lscpu(
     assert (cache.size_bytes, cache.instances) == (kibibytes * 1024, instances)
 
 
+def _write(root: Path, files: dict[str, str]) -> SystemFiles:
+    for path, text in files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+    return SystemFiles(root)
+
+
+CPUS = "sys/devices/system/cpu"
+
+
+def _cores(*siblings: str, package: str = "0") -> dict[str, str]:
+    """sysfs of as many CPUs, each with the list of those on its core."""
+    files: dict[str, str] = {}
+    for number, text in enumerate(siblings):
+        files[f"{CPUS}/cpu{number}/topology/core_cpus_list"] = text
+        files[f"{CPUS}/cpu{number}/topology/physical_package_id"] = package
+    return files
+
+
+LSCPU = parse_lscpu(
+    "CPU(s): 16\nOn-line CPU(s) list: 0-5\nThread(s) per core: 4\nCore(s) per socket: 3\n"
+    "Socket(s): 2\nNUMA node(s): 5\nModel: -\n"
+)
+
+
+def test_what_sysfs_shows_goes_before_lscpu(tmp_path: Path) -> None:
+    files = _cores("0-1", "0-1", "2", "3") | {f"{CPUS}/online": "0-2"}
+    files |= {f"sys/devices/system/node/node{number}/cpulist": "0" for number in range(3)}
+    found = read_topology(_write(tmp_path, files), LSCPU)
+    assert [cpu.number for cpu in found.cpus] == [0, 1, 2, 3]
+    assert (found.online, found.sockets, found.physical_cores) == (3, 1, 3)
+    assert (found.threads_per_core, found.numa_nodes) == (2, 3)
+
+
+def test_without_a_list_of_those_online_all_that_are_described_count(tmp_path: Path) -> None:
+    found = read_topology(_write(tmp_path, _cores("0", "1", "2", "3")), LSCPU)
+    assert (found.online, found.physical_cores, found.threads_per_core) == (4, 4, 1)
+    assert found.numa_nodes == 5
+    garbled = _cores("0", "1") | {f"{CPUS}/online": "none"}
+    assert read_topology(_write(tmp_path / "garbled", garbled), LSCPU).online == 2
+
+
+def test_without_sysfs_lscpu_tells(tmp_path: Path) -> None:
+    found = read_topology(SystemFiles(tmp_path), LSCPU)
+    assert found.cpus == []
+    # Six are in the list, of 16 that there are; 2 sockets of 3 cores.
+    assert (found.online, found.sockets, found.physical_cores) == (6, 2, 6)
+    assert (found.threads_per_core, found.numa_nodes) == (4, 5)
+    unlisted = {name: text for name, text in LSCPU.items() if "list" not in name}
+    assert read_topology(SystemFiles(tmp_path), unlisted).online == 16
+    # On Arm cores come in clusters; without either they are not known.
+    clusters = {"Core(s) per cluster": "4", "Cluster(s)": "3", "Core(s) per socket": "7"}
+    assert read_topology(SystemFiles(tmp_path), clusters).physical_cores == 12
+    nothing = read_topology(SystemFiles(tmp_path), {})
+    assert nothing == ([], 0, None, None, None, None, [])
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "1234567", "٣", "two", ""])
+def test_what_is_no_count_of_lscpu(text: str, tmp_path: Path) -> None:
+    assert read_topology(SystemFiles(tmp_path), {"Socket(s)": text}).sockets is None
+    assert read_topology(SystemFiles(tmp_path), {"Socket(s)": "123456"}).sockets == 123456
+
+
+def test_cpus_that_are_offline_and_folders_that_are_no_cpu(tmp_path: Path) -> None:
+    files = _cores("0", "1", "2", package="-1") | {f"{CPUS}/cpu3/hotplug/state": "0"}
+    files |= {f"{CPUS}/cpu12/topology/thread_siblings_list": "12"}
+    files |= {f"{CPUS}/cpu12/topology/physical_package_id": "1"}
+    files |= {f"{CPUS}/cpu9x/topology/core_cpus_list": "9"}
+    found = read_topology(_write(tmp_path, files), {})
+    assert found.cpus == [(0, 0, "0"), (1, 0, "1"), (2, 0, "2"), (12, 1, "12")]
+    assert (found.sockets, found.online) == (2, 4)
+
+
+def _cache(cpu: int, index: int, **fields: str) -> dict[str, str]:
+    folder = f"{CPUS}/cpu{cpu}/cache/index{index}"
+    return {f"{folder}/{name}": text for name, text in fields.items()}
+
+
+def test_caches_of_a_hybrid_processor(tmp_path: Path) -> None:
+    """A fast core with two threads and an L2 of its own, four slow ones that share a smaller."""
+    files = _cores("0-1", "0-1", "2", "3", "4", "5")
+    for cpu in (0, 1):
+        files |= _cache(cpu, 0, level="1", type="Data", size="48K", shared_cpu_list="0-1")
+        files |= _cache(cpu, 2, level="2", type="Unified", size="1280K", shared_cpu_list="0-1")
+    for cpu in (2, 3, 4, 5):
+        files |= _cache(cpu, 0, level="1", type="Data", size="32K", coherency_line_size="64")
+        files |= _cache(cpu, 1, level="1", type="Instruction", size="64K", shared_cpu_list="2-5")
+        files |= _cache(
+            cpu, 2, level="2", type="Unified", size="2048K", shared_cpu_list="2-5",
+            coherency_line_size="128",
+        )  # fmt: skip
+        files |= _cache(cpu, 3, level="3", size="0K")
+    caches = read_topology(_write(tmp_path, files), {}).caches
+    assert [
+        (each.name, each.size_bytes, each.line_bytes, each.shared_by_cpus, each.instances)
+        for each in caches
+    ] == [
+        # Four of 32 KiB against one of 48; without a list each is its CPU's own.
+        ("L1d", 32 << 10, 64, 1, 5),
+        ("L1i", 64 << 10, None, 4, 1),
+        # One of each size: the larger.
+        ("L2", 2 << 20, 128, 4, 2),
+    ]
+
+
+def test_caches_of_lscpu_over_cores_and_sockets(tmp_path: Path) -> None:
+    lscpu = parse_lscpu(
+        "Core(s) per socket: 56\nSocket(s): 2\nL1d cache: 5.3 MiB (112 instances)\n"
+        "L1i cache: 3.5 MiB\nL2 cache: 512K\nL3 cache: 210 MiB\nL4 cache: 1 GiB\n"
+    )
+    caches = read_topology(SystemFiles(tmp_path), lscpu).caches
+    assert [(each.name, each.size_bytes, each.instances) for each in caches] == [
+        ("L1d", 48 << 10, 112),  # 5.3 MiB / 112 is 48.5 KiB, in whole KiB
+        ("L1i", 32 << 10, 112),  # of all 112 cores
+        ("L2", 512 << 10, None),
+        ("L3", 105 << 20, 2),  # of both sockets
+        ("L4", 512 << 20, 2),
+    ]
+
+
+def test_cpus_in_the_order_in_which_threads_take_them() -> None:
+    """Two sockets of two cores with two threads: cores of both in turn, then the siblings."""
+    cpus = [LogicalCpu(n, n // 4, f"{n // 2}") for n in range(8)]
+    assert spread_over_cores(cpus, list(range(8))) == [0, 4, 2, 6, 1, 5, 3, 7]
+    assert spread_over_cores(cpus, [7, 6, 3, 1]) == [1, 6, 3, 7]
+    # What is not described is a core of its own, on the first socket.
+    assert spread_over_cores([], [5, 2]) == [2, 5]
+    assert spread_over_cores(cpus[4:], [0, 1, 4]) == [0, 4, 1]
+
+
 @given(st.text())
 def test_garbled_lscpu_is_a_topology_with_gaps(text: str) -> None:
     topology = read_topology(SystemFiles(), parse_lscpu(text))
@@ -55,8 +188,6 @@ def test_garbled_lscpu_is_a_topology_with_gaps(text: str) -> None:
 def test_garbled_counts_never_crash(values: list[str]) -> None:
     names = ["CPU(s)", "Socket(s)", "Core(s) per socket", "L1d cache", "L3 cache", "NUMA node(s)"]
     text = "\n".join(f"{name}: {value}" for name, value in zip(names, values, strict=False))
-    from pathlib import Path
-
     topology = read_topology(SystemFiles(Path("/nonexistent")), parse_lscpu(text))
     assert all(cache.size_bytes > 0 for cache in topology.caches)
 

@@ -322,3 +322,49 @@ def test_compiled_decode_is_one_graph(tmp_path: Path) -> None:
             logits = compiled(tokens[:, at : at + 1], torch.tensor([at]))
             assert max_error(logits, expected[:, at : at + 1]) <= TOLERANCE
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+def test_shapes_of_all_parameters() -> None:
+    """A context of 64, a vocabulary of 211 and a width of 48; Llama with 2 of 4 heads' keys."""
+    gpt2 = Decoder(ModelConfig.from_hugging_face(GPT2 | {"n_layer": 1}, "tiny"))
+    assert {name: tuple(each.shape) for name, each in gpt2.named_parameters()} == {
+        "token_embedding.weight": (211, 48),  # the head's too
+        "position_embedding.weight": (64, 48),
+        "blocks.0.attention_norm.weight": (48,),
+        "blocks.0.attention_norm.bias": (48,),
+        "blocks.0.attention.qkv.weight": (144, 48),
+        "blocks.0.attention.qkv.bias": (144,),
+        "blocks.0.attention.output.weight": (48, 48),
+        "blocks.0.attention.output.bias": (48,),
+        "blocks.0.mlp_norm.weight": (48,),
+        "blocks.0.mlp_norm.bias": (48,),
+        "blocks.0.mlp.up.weight": (192, 48),
+        "blocks.0.mlp.up.bias": (192,),
+        "blocks.0.mlp.down.weight": (48, 192),
+        "blocks.0.mlp.down.bias": (48,),
+        "norm.weight": (48,),
+        "norm.bias": (48,),
+    }
+    assert gpt2.head.weight is gpt2.token_embedding.weight
+    wide = Decoder(
+        ModelConfig.from_hugging_face(GROUPED | {"num_hidden_layers": 1, "head_dim": 24}, "tiny")
+    )
+    assert {name: tuple(each.shape) for name, each in wide.named_parameters()} == {
+        "token_embedding.weight": (199, 64),
+        "blocks.0.attention_norm.weight": (64,),
+        "blocks.0.attention.qkv.weight": (4 * 24 + 2 * 2 * 24, 64),
+        "blocks.0.attention.output.weight": (64, 4 * 24),
+        "blocks.0.mlp_norm.weight": (64,),
+        "blocks.0.mlp.gate_up.weight": (2 * 144, 64),
+        "blocks.0.mlp.down.weight": (64, 144),
+        "norm.weight": (64,),
+        "head.weight": (199, 64),
+    }
+
+
+def test_learned_positions_end_with_the_context_and_rotations_do_not() -> None:
+    gpt2, llama = (ModelConfig.from_hugging_face(fields, "tiny") for fields in (GPT2, LLAMA))
+    assert [Decoder(gpt2, max_len=each).max_len for each in (None, 10, 64, 100)] == [64, 10, 64, 64]
+    assert [Decoder(llama, max_len=each).max_len for each in (None, 10, 100)] == [64, 10, 100]
+    rotary = Decoder(llama, max_len=100).rotary
+    assert rotary is not None and rotary.cos.shape == (100, 8)
