@@ -17,7 +17,7 @@ from tests.trace.readers.nvprof_files import (
 )
 from topout.trace.analysis.groups import OTHER, load_rules, shipped_rules
 from topout.trace.analysis.kernels import group_times, kernel_table
-from topout.trace.readers.nvprof import read_nvprof
+from topout.trace.readers.profiler_csv import read_nvprof
 from topout.trace.table import with_all_columns
 
 RULES = load_rules()

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from topout.errors import InputError
-from topout.trace.readers.nsys_csv import read_nsys_csv
+from topout.trace.readers.profiler_csv import read_nsys_csv
 
 RECORDED = Path(__file__).parent / "recorded"
 TRACE = RECORDED / "nsys_gpu_trace.csv"

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topout.errors import InputError
-from topout.trace.readers import csv_blocks
-from topout.trace.readers.nvprof import read_nvprof
+from topout.trace.readers import file_text
+from topout.trace.readers.profiler_csv import read_nvprof
 from topout.trace.table import HOST_DEVICE, SCHEMA
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -100,7 +100,7 @@ def test_a_gzip_file_that_is_cut_off_is_used_as_far_as_it_goes(tmp_path: Path) -
     path.write_bytes(packed[: len(packed) // 2])
     trace = read_nvprof(path)
     assert 100 < trace.events.height < 5000
-    assert any("gzip" in doubt for doubt in trace.doubts)
+    assert any("compressed data ends early" in doubt for doubt in trace.doubts)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -211,7 +211,7 @@ def test_small_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "long.csv"
     path.write_text(text + rows + text.replace("2143==", "9==") + rows)
     whole = read_nvprof(path)
-    monkeypatch.setattr(csv_blocks, "_BLOCK_BYTES", 777)
+    monkeypatch.setattr(file_text, "PIECE_BYTES", 777)
     parts = read_nvprof(path)
     assert whole.events.height == 2 * (5 + 399)
     assert parts.events.equals(whole.events)

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,8 @@ from typing import Literal
 import polars as pl
 
 from topout.errors import InputError
-from topout.trace.readers.csv_blocks import LineBlocks
+from topout.progress import Notify
+from topout.trace.readers.file_text import FileText
 
 Contents = Literal["trace", "summary", "other"]
 
@@ -32,6 +33,7 @@ _MOST_WARNINGS = 5
 _BANNER_BYTES = 4096  # before a header, in which its process is looked for
 _SAMPLE_LINES = 60
 _LONGEST_COLUMN_NAME = 100
+_LONGEST_LINE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Layout:
         if names & {"name", "operation"} and names & {"time", "total time"} and counted:
             return "summary"
         return "other"
+
+    def find(self, *names: str) -> str | None:
+        """The first of these columns that the table has."""
+        return next((name for name in names if name in self.columns), None)
 
     def nanoseconds(self, column: str) -> float | None:
         """The unit of a column of times in ns; None when the file does not say it."""
@@ -92,27 +98,49 @@ class Tables:
     """Iterates over (layout, rows) of the tables in a file; a long table comes in several parts.
 
     After the iteration `damage` holds in words what was cut off or left out, and what the tool
-    itself warned of.
+    itself warned of. Raises InputError for a line that no CSV has.
     """
 
-    def __init__(self, blocks: LineBlocks) -> None:
-        self.path: Path = blocks.path
+    def __init__(self, text: FileText, notify: Notify | None = None) -> None:
         self.damage: list[str] = []
-        self._blocks = blocks
+        self._text = text
+        self._notify = notify
         self._broken_lines = 0
 
     def __iter__(self) -> Iterator[tuple[Layout, pl.DataFrame]]:
         layout: Layout | None = None
-        for block in _with_whole_heads(self._blocks):
+        for block in _with_whole_heads(self._whole_lines()):
             self._note_warnings(block)
-            for part, begins in _split_at_headers(block, self.path):
+            for part, begins in _split_at_headers(block, self._text.path):
                 layout = begins or layout
                 if layout is not None and layout.contents != "other":
                     yield layout, self._frame(layout, part)
         if self._broken_lines:
             self.damage.append(f"{self._broken_lines} lines with an unpaired quote were left out")
-        if self._blocks.damage:
-            self.damage.append(self._blocks.damage)
+        if self._text.trouble:
+            self.damage.append(
+                f"the file is incomplete: {self._text.trouble}; what precedes that was used"
+            )
+        if self._text.null_bytes:
+            self.damage.append(f"{self._text.null_bytes} NUL bytes were read as spaces")
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        """Blocks of lines with `\\n` at their ends; only the last block may end without one."""
+        path, rest = self._text.path, b""
+        for piece in self._text:
+            data = piece.data.replace(b"\r", b"")
+            if end := data.rfind(b"\n") + 1:
+                yield rest + data[:end]
+            rest = data[end:] if end else rest + data
+            if len(rest) > _LONGEST_LINE_BYTES:
+                raise InputError(
+                    f"{path} has a line of more than {_LONGEST_LINE_BYTES >> 20} MiB.",
+                    "No profiler writes such a CSV; give the file that it wrote.",
+                )
+            if self._notify:
+                self._notify(f"reading {path.name}", piece.fraction)
+        if rest:
+            yield rest
 
     def _note_warnings(self, block: bytes) -> None:
         """What the tool itself warned of between its banners, such as records that it lost."""
@@ -152,7 +180,7 @@ class Tables:
         return rows[:end]
 
 
-def _with_whole_heads(blocks: LineBlocks) -> Iterator[bytes]:
+def _with_whole_heads(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The blocks, but a header so near the end of one that few rows follow moves to the next."""
     held = b""
     for block in blocks:

@@ -1,17 +1,13 @@
 """Which profiler wrote a file: known by its content, never by its name."""
 
-import codecs
 import re
-import zlib
 from pathlib import Path
 
 from topout.errors import InputError
-from topout.trace.readers.kineto_pieces import GZIP_MAGIC
+from topout.trace.readers.file_text import Head, head_of, text_of
 from topout.trace.table import TraceFormat
 
-_HEAD_BYTES = 64 << 10
 _SQLITE_MAGIC = b"SQLite format 3\0"
-_WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 # Headers of tables; other locales separate by semicolons.
 _NSYS = re.compile(
     r'^"?(?:Start|Time|Total Time|Duration|Start Time) ?'
@@ -36,9 +32,9 @@ def format_of(path: Path) -> TraceFormat:
     that cannot be read, is empty, or is of no known format.
     """
     head = head_of(path)
-    if head.startswith(_SQLITE_MAGIC):
+    if head.data.startswith(_SQLITE_MAGIC):
         return "nsys_sqlite"
-    text = _text_of(head)
+    text = text_of(head.data)
     if not text.strip():
         raise InputError(f"{path} is not a trace: {_emptiness(head)}.", _REMEDY)
     if text.lstrip()[0] in "{[":
@@ -50,37 +46,12 @@ def format_of(path: Path) -> TraceFormat:
     raise InputError(f"{path} is not a trace: {_described(text)}.", _REMEDY)
 
 
-def head_of(path: Path) -> bytes:
-    """The first bytes of what a file holds, inflated; raises InputError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}.", "Give a file that is there."
-        ) from None
-    if not head.startswith(GZIP_MAGIC):
-        return head
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
-    except zlib.error as error:
-        raise InputError(
-            f"{path} is not a trace: its compressed data is damaged ({error}).", _REMEDY
-        ) from None
-
-
-def _text_of(head: bytes) -> str:
-    """As text; NUL bytes at the beginning are what a killed job may leave."""
-    encoding = _WIDE.get(head[:2])
-    if encoding:
-        return head[2:].decode(encoding, errors="replace")
-    return head.removeprefix(codecs.BOM_UTF8).replace(b"\0", b" ").decode(errors="replace")
-
-
-def _emptiness(head: bytes) -> str:
-    if not head:
-        return "it is empty"
-    return "it holds NUL bytes alone" if not head.strip(b"\0") else "it holds white space alone"
+def _emptiness(head: Head) -> str:
+    if not head.data:
+        return head.trouble or "it is empty"
+    return (
+        "it holds NUL bytes alone" if not head.data.strip(b"\0") else "it holds white space alone"
+    )
 
 
 def _described(text: str) -> str:

@@ -9,13 +9,10 @@ from pathlib import Path
 from topout.errors import CompilerError, InputError
 from topout.kernels.trace_ops import NativeScan, scan_library
 from topout.progress import Notify
-from topout.trace.readers.kineto_columns import Columns, Scan
-from topout.trace.readers.kineto_doubts import doubts_of
-from topout.trace.readers.kineto_fields import FIELDS
-from topout.trace.readers.kineto_metadata import host_in_name, metadata_of, rank_in_name
-from topout.trace.readers.kineto_pieces import Pieces
+from topout.trace.readers.file_text import FileText
+from topout.trace.readers.kineto_metadata import Metadata, host_in_name, metadata_of, rank_in_name
 from topout.trace.readers.kineto_scan import PythonScan
-from topout.trace.readers.kineto_table import table_of
+from topout.trace.readers.kineto_table import FIELDS, Columns, Scan, Table, table_of
 from topout.trace.table import Trace
 
 _REMEDY = "Give a trace that torch.profiler exported (export_chrome_trace)."
@@ -28,16 +25,17 @@ def read_kineto(path: Path, notify: Notify | None = None) -> Trace:
     told in `Trace.doubts`. Raises InputError where the file cannot be read or is no trace.
     """
     path = Path(path)
-    with Pieces(path) as pieces:
+    with FileText(path) as text:
         scan = new_scan()
         try:
-            for piece in pieces:
+            for piece in text:
                 scan.feed(piece.data)
                 if notify is not None:
                     notify(f"reading {path.name}", piece.fraction)
             scan.finish()
-            _refuse_what_is_no_trace(path, pieces, scan)
-            return _trace_of(path, pieces, scan)
+            if (found := _found_instead(text, scan)) is not None:
+                raise InputError(f"{path} is not a trace: {found}.", _REMEDY)
+            return _trace_of(path, text, scan)
         finally:
             scan.close()
 
@@ -51,14 +49,10 @@ def new_scan() -> Scan:
     return NativeScan(FIELDS)
 
 
-def _trace_of(path: Path, pieces: Pieces, scan: Scan) -> Trace:
+def _trace_of(path: Path, text: FileText, scan: Scan) -> Trace:
     metadata = metadata_of(scan.members())
-    doubts = doubts_of(scan, pieces, metadata)
+    about_file = [*_about_the_end(scan, text), *_about_events(scan)]  # before columns are taken
     table = table_of(Columns(scan), metadata.group_sizes)
-    if table.negative_durations:
-        doubts.append(f"{table.negative_durations} events had negative durations: taken as 0.")
-    if table.damaged_texts:
-        doubts.append(f"{table.damaged_texts} names hold bytes that are not UTF-8: shown as �.")
     ranks = (metadata.rank, table.rank, rank_in_name(path))
     return Trace(
         path=path,
@@ -71,21 +65,16 @@ def _trace_of(path: Path, pieces: Pieces, scan: Scan) -> Trace:
         origin_ns=metadata.origin_ns or 0,
         devices=metadata.devices,
         versions=metadata.versions,
-        doubts=tuple(doubts),
+        doubts=(*about_file, *_about_the_rest(text, metadata, table)),
     )
 
 
-def _refuse_what_is_no_trace(path: Path, pieces: Pieces, scan: Scan) -> None:
-    if (found := _found_instead(pieces, scan)) is not None:
-        raise InputError(f"{path} is not a trace: {found}.", _REMEDY)
-
-
-def _found_instead(pieces: Pieces, scan: Scan) -> str | None:
+def _found_instead(text: FileText, scan: Scan) -> str | None:
     """What a file that is no trace holds; None for a trace."""
-    if not pieces.text_bytes:
-        return pieces.trouble or "it is empty"
+    if not text.text_bytes:
+        return text.trouble or "it is empty"
     if scan.stage == "start":
-        return f"it holds {'NUL bytes' if pieces.null_bytes else 'white space'} alone"
+        return f"it holds {'NUL bytes' if text.null_bytes else 'white space'} alone"
     if scan.stage == "foreign":
         return "it is not a JSON object or array"
     if not scan.has_events:
@@ -96,3 +85,43 @@ def _found_instead(pieces: Pieces, scan: Scan) -> str | None:
     if counts["entries"] and counts["entries"] == counts["unreadable"] + counts["unphased"]:
         return f"none of its {counts['entries']} entries is an event"
     return None
+
+
+def _about_the_end(scan: Scan, text: FileText) -> list[str]:
+    read = f"the {scan.counts['entries']} entries before that were read"
+    if text.trouble:
+        return [f"The file is incomplete: {text.trouble}; {read}."]
+    if scan.stage == "broken":
+        return [f"The JSON is not readable behind byte {scan.read_bytes}; {read}."]
+    if scan.stage != "done":
+        return [f"The file is cut off in the middle of its JSON; {read}."]
+    return []
+
+
+def _about_events(scan: Scan) -> list[str]:
+    """What was left out, with how often."""
+    reasons = {
+        "unreadable": "entries are not readable JSON objects: left out.",
+        "too_long": "entries are longer than 16 MiB: left out.",
+        "unphased": 'entries have no phase ("ph"): left out.',
+        "untimed": "events have no time: left out.",
+        "paired": "begins and ends of events were written apart: left out.",
+    }
+    counts = {str(name): number for name, number in scan.counts.items()}
+    doubts = [f"{counts[name]} {why}" for name, why in reasons.items() if counts[name]]
+    if not scan.rows:
+        doubts.append("The trace holds no events.")
+    return doubts
+
+
+def _about_the_rest(text: FileText, metadata: Metadata, table: Table) -> list[str]:
+    doubts = []
+    if text.null_bytes:
+        doubts.append(f"{text.null_bytes} NUL bytes in the file: read as spaces.")
+    if metadata.unreadable:
+        doubts.append(f"Not readable and left out: {', '.join(metadata.unreadable)}.")
+    if table.negative_durations:
+        doubts.append(f"{table.negative_durations} events had negative durations: taken as 0.")
+    if table.damaged_texts:
+        doubts.append(f"{table.damaged_texts} names hold bytes that are not UTF-8: shown as �.")
+    return doubts

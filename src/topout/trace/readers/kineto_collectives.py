@@ -1,37 +1,25 @@
-"""Which collective an event is, by all the names that PyTorch and its back ends use."""
+"""Which events of a Kineto trace are collectives, and what they move, where they do not say it."""
 
 import math
-import re
 from typing import NamedTuple
 
 import msgspec
+import polars as pl
+
+from topout.trace.readers.event_names import collective_of_annotation, collective_of_kernel
+from topout.trace.table import SCHEMA
 
 RECORD_NAME = "record_param_comms"  # the host's operator that knows what a collective moves
-# ncclDevKernel_AllReduce_Sum_f32_RING_LL(…), ncclKernel_ReduceScatter_RING_LL_Sum_float(…),
-# ncclAllReduceRingLLKernel_sum_f32(…)
-_NCCL_KERNEL = re.compile(
-    r"nccl(?:(?:Dev)?Kernel_)?"
-    r"(AllReduce|AllGather|ReduceScatter|Broadcast|Reduce|SendRecv|AllToAll)",
-    re.IGNORECASE,
+_FIELDS = (
+    "collective",
+    "elements_in",
+    "elements_out",
+    "element_type",
+    "group_size",
+    "group_name",
 )
-_HOST_ANNOTATION = re.compile(r"(?:gloo|mpi|ucc):(\w+)")
-# After "_" and "tensor", "base", "coalesced", "into" are taken out.
-_CANONICAL = {
-    "allreduce": "all_reduce",
-    "reduce": "reduce",
-    "allgather": "all_gather",
-    "gather": "gather",
-    "scatter": "scatter",
-    "reducescatter": "reduce_scatter",
-    "broadcast": "broadcast",
-    "alltoall": "all_to_all",
-    "alltoallv": "all_to_all",
-    "send": "send",
-    "recv": "recv",
-    "sendrecv": "send_recv",
-    "barrier": "barrier",
-}
-_DECORATION = re.compile(r"_|tensor|base|coalesced|into|sparse|single")
+# Every rank gets as much as it gives.
+_SAME_SIZE_OUT = ("all_reduce", "broadcast", "reduce")
 _NO_ELEMENT_TYPES = ("", "Scalar", "ScalarList", "TensorList", "GenericList")
 _SHAPES = msgspec.json.Decoder(list[msgspec.Raw])
 _SIZES = msgspec.json.Decoder(list[int])
@@ -45,21 +33,92 @@ class Message(NamedTuple):
     element_type: str | None
 
 
-def canonical_collective(name: str) -> str:
-    """ "all_reduce" for "allreduce", "_allgather_base" …; a name that is not known stays."""
-    return _CANONICAL.get(_DECORATION.sub("", name.lower()), name)
+def with_messages(events: pl.DataFrame, group_sizes: tuple[int, ...] = ()) -> pl.DataFrame:
+    """`events` with the columns of messages on those events that carry a collective out.
+
+    These are kernels, and the annotations of back ends that work on the host ("gloo:all_reduce").
+    Kernels of older profilers, and of AMD's, are joined with the operator `record_param_comms`
+    around them by its External id; the operator itself keeps nothing, or it would count twice.
+    `group_sizes` are those of all process groups: the size is known where there is one.
+    """
+    numbered = events.with_row_index("row")
+    found = [
+        frame
+        for frame in (_of_kernels(numbered), _of_annotations(numbered, group_sizes))
+        if len(frame)
+    ]
+    keep = pl.col("kind") == "kernel"
+    cleared = numbered.with_columns(pl.when(keep).then(pl.col(name)) for name in _FIELDS)
+    if not found:
+        return cleared.drop("row")
+    return cleared.update(pl.concat(found), on="row", how="left").drop("row")
 
 
-def collective_of_kernel(name: str) -> str | None:
-    """The collective of a kernel of NCCL (or RCCL), by its name alone."""
-    found = _NCCL_KERNEL.search(name)
-    return canonical_collective(found[1]) if found else None
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select("row", *(pl.col(name).cast(SCHEMA[name]) for name in _FIELDS))
 
 
-def collective_of_annotation(name: str) -> str | None:
-    """The collective of "gloo:all_reduce" and the like, which the host itself carries out."""
-    found = _HOST_ANNOTATION.fullmatch(name)
-    return canonical_collective(found[1]) if found else None
+def _of_kernels(events: pl.DataFrame) -> pl.DataFrame:
+    """Of kernels that do not say themselves what they carry out."""
+    silent = events.lazy().filter((pl.col("kind") == "kernel") & pl.col("collective").is_null())
+    kernels = silent.select("row", "name", "external").collect()
+    names = kernels["name"].unique().to_list()
+    by_name = {name: collective_of_kernel(name) for name in names if name is not None}
+    of_nccl = [name for name, collective in by_name.items() if collective]
+    if not of_nccl:
+        return _typed(events.clear())
+    kernels = kernels.with_columns(pl.col("name").cast(pl.String)).filter(
+        pl.col("name").is_in(of_nccl)
+    )
+    own = pl.col("name").replace_strict(by_name, return_dtype=pl.String)
+    joined = kernels.join(_records(events), on="external", how="left")
+    # Names know the algorithm's collective, records what was asked for: the record goes first.
+    return _typed(joined.with_columns(pl.coalesce(pl.col("collective").cast(pl.String), own)))
+
+
+def _records(events: pl.DataFrame) -> pl.DataFrame:
+    """What each `record_param_comms` says, by External id."""
+    is_record = (pl.col("name") == RECORD_NAME) & pl.col("external").is_not_null()
+    records = events.filter(is_record & (pl.col("kind") == "cpu_op"))
+    records = records.unique("external", keep="first", maintain_order=True)
+    silent = records.filter(pl.col("elements_in").is_null())
+    records = records.select("row", "external", *_FIELDS)
+    if len(silent):
+        records = records.update(_with_sizes(silent).select("row", "elements_in"), on="row")
+    return records.drop("row")
+
+
+def _of_annotations(events: pl.DataFrame, group_sizes: tuple[int, ...]) -> pl.DataFrame:
+    """Of the host's own collectives; they say the shapes of what they move."""
+    annotations = events.filter(pl.col("kind") == "annotation")
+    names = [name for name in annotations["name"].unique().to_list() if name is not None]
+    by_name = {name: found for name in names if (found := collective_of_annotation(name))}
+    if not by_name:
+        return _typed(events.clear())
+    annotations = annotations.with_columns(pl.col("name").cast(pl.String))
+    annotations = annotations.filter(pl.col("name").is_in(list(by_name)))
+    collective = pl.col("name").replace_strict(by_name, return_dtype=pl.String)
+    sized = _with_sizes(annotations.with_columns(collective.alias("collective")))
+    same = pl.col("collective").is_in(_SAME_SIZE_OUT)
+    group_size = group_sizes[0] if len(group_sizes) == 1 else None
+    return _typed(
+        sized.with_columns(
+            pl.when(same).then("elements_in").alias("elements_out"),
+            pl.coalesce("group_size", pl.lit(group_size, pl.Int32)),
+        )
+    )
+
+
+def _with_sizes(events: pl.DataFrame) -> pl.DataFrame:
+    """With elements and their type from the shapes of what each event was given."""
+    pairs = events.select("shapes", "element_types").unique()
+    messages = [message_of(shapes, types) for shapes, types in pairs.iter_rows()]
+    pairs = pairs.with_columns(
+        pl.Series("elements_in", [each and each.elements for each in messages], pl.Int64),
+        pl.Series("element_type", [each and each.element_type for each in messages], pl.String),
+    )
+    bare = events.drop("elements_in", "element_type")
+    return bare.join(pairs, on=["shapes", "element_types"], how="left", nulls_equal=True)
 
 
 def message_of(shapes: str | None, element_types: str | None) -> Message | None:

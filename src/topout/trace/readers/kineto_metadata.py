@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from topout.trace.readers.kineto_numbers import scaled_number
-from topout.trace.readers.kineto_text import decode
+from topout.trace.readers.json_text import decode, scaled_number
 from topout.trace.table import Device
 
 _RANK_IN_NAME = re.compile(r"(?:^|[^a-zA-Z])rank[-_.\[ ]?(\d{1,6})(?!\d)", re.IGNORECASE)

@@ -1,26 +1,192 @@
-"""The columns of a scanned Kineto trace as the table that all analyses read."""
+"""The columns of a scanned Kineto trace as the table that all analyses read.
 
-import re
-from typing import NamedTuple
+What of an event is read, and under which names older and newer profilers wrote it, is in FIELDS.
+"""
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
 import polars as pl
 
-from topout.trace.readers.kineto_collectives import canonical_collective
-from topout.trace.readers.kineto_columns import Columns, TextColumn
-from topout.trace.readers.kineto_fields import (
-    HOST_DEVICE_TYPE,
-    INSTANT_CATEGORY,
-    MEMORY_NAME,
-    MILLIONTHS,
-    kind_of_category,
-)
-from topout.trace.readers.kineto_messages import with_messages
-from topout.trace.readers.kineto_text import normalized_json
-from topout.trace.table import HOST_DEVICE, KINDS, SCHEMA, CopyKind, with_all_columns
+from topout.kernels.trace_ops import Column, Counted, Field, Stage
+from topout.trace.readers.event_names import canonical_collective, copy_kind
+from topout.trace.readers.json_text import decode, normalized_json
+from topout.trace.readers.kineto_collectives import with_messages
+from topout.trace.table import HOST_DEVICE, SCHEMA, EventKind, with_all_columns
 
+NANOSECONDS = 3  # the file counts in microseconds
+MILLIONTHS = 6
+
+FIELDS: tuple[Field, ...] = (
+    Field("phase", ("ph",), False, "text"),
+    Field("category", ("cat",), False, "text"),
+    Field("start", ("ts",), False, "number", NANOSECONDS),
+    Field("duration", ("dur",), False, "number", NANOSECONDS),
+    Field("name", ("name",), False, "text"),
+    Field("process", ("pid",), False, "lane"),
+    Field("thread", ("tid",), False, "lane"),
+    Field("external", ("External id", "external id", "External Id"), True, "number"),
+    Field("correlation", ("correlation",), True, "number"),
+    Field("device", ("device",), True, "number"),
+    Field("stream", ("stream",), True, "lane"),
+    Field("copied_bytes", ("bytes",), True, "number"),
+    Field("from_device", ("fromDevice",), True, "number"),
+    Field("to_device", ("toDevice",), True, "number"),
+    Field("occupancy", ("est. achieved occupancy %",), True, "number", MILLIONTHS),
+    Field("blocks_per_sm", ("blocks per SM",), True, "number", MILLIONTHS),
+    Field("collective", ("Collective name",), True, "text"),
+    Field("elements_in", ("In msg nelems",), True, "number"),
+    Field("elements_out", ("Out msg nelems",), True, "number"),
+    Field("element_type", ("dtype",), True, "text"),
+    Field("group_size", ("Group size",), True, "number"),
+    Field("group_name", ("Process Group Name",), True, "text"),
+    Field("rank", ("Rank",), True, "number"),
+    Field("shapes", ("Input Dims", "Input dims"), True, "json"),
+    Field("element_types", ("Input type", "Input Type"), True, "json"),
+    Field("flops", ("flops", "Flops", "FLOPs"), True, "number"),
+    Field("sequence", ("Sequence number", "Sequence Number"), True, "number"),
+    Field("changed_bytes", ("Bytes",), True, "number"),
+    Field("allocated_bytes", ("Total Allocated",), True, "number"),
+    Field("reserved_bytes", ("Total Reserved",), True, "number"),
+    Field("memory_device_type", ("Device Type",), True, "number"),
+    Field("memory_device", ("Device Id",), True, "number"),
+)
+_WHOLE_NUMBERS = tuple(
+    field.name for field in FIELDS if field.form in ("number", "lane") and not field.shift
+)
+# By the category in lower case: the profiler of PyTorch 1.8 wrote "Kernel" and "Operator".
+_KINDS: dict[str, EventKind] = {
+    "kernel": "kernel",
+    "concurrent_kernel": "kernel",
+    "gpu_memcpy": "memcpy",
+    "memcpy": "memcpy",
+    "gpu_memset": "memset",
+    "memset": "memset",
+    "gpu_user_annotation": "gpu_annotation",
+    "cuda_sync": "gpu_sync",
+    "cpu_op": "cpu_op",
+    "operator": "cpu_op",
+    "runtime": "runtime",
+    "cuda_runtime": "runtime",
+    "cuda_driver": "runtime",
+    "hip_runtime": "runtime",
+    "hip_driver": "runtime",
+    "xpu_runtime": "runtime",
+    "xpu_driver": "runtime",
+    "privateuse1_runtime": "runtime",
+    "privateuse1_driver": "runtime",
+    "user_annotation": "annotation",
+    "python_function": "python",
+}
+_HOST_DEVICE_TYPE = 0  # of "Device Type": PyTorch's number for the CPU
 _ON_DEVICE = ("kernel", "memcpy", "memset", "gpu_annotation", "gpu_sync")
-_COPY_NAME = re.compile(r"\b(HtoD|DtoH|DtoD|HtoH|PtoP)\b")
-_LONG_COPY_NAME = re.compile(r"(Host|Device|Peer)To(Host|Device|Peer)")  # ROCm's CopyHostToDevice
+
+
+class Scan(Protocol):
+    """What both scanners offer once all bytes were fed."""
+
+    @property
+    def stage(self) -> Stage: ...
+    @property
+    def has_events(self) -> bool: ...
+    @property
+    def counts(self) -> dict[Counted, int]: ...
+    @property
+    def read_bytes(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    def feed(self, piece: bytes) -> None: ...
+    def finish(self) -> None: ...
+    def take(self, name: str) -> Column | None: ...
+    def strings(self) -> list[bytes]: ...
+    def members(self) -> list[tuple[bytes, bytes]]: ...
+    def close(self) -> None: ...
+
+
+class Columns:
+    """The columns of a finished scan; each can be taken once.
+
+    `damaged_texts` counts the strings taken so far that were not whole UTF-8.
+    """
+
+    def __init__(self, scan: Scan) -> None:
+        self.rows = scan.rows
+        self.damaged_texts = 0
+        self._scan = scan
+        self._strings = scan.strings()
+
+    def numbers(self, name: str, scale: float | None = None) -> pl.Series:
+        """Whole numbers; or divided by `scale`. Null where an event has none."""
+        column = self._scan.take(name)
+        if column is None:
+            return pl.Series(name, [None], pl.Int64).new_from_index(0, self.rows)
+        values = pl.Series(name, column.values)
+        if scale is not None:
+            values = (values / scale).cast(pl.Float32)
+        if column.present.all():
+            return values
+        present = pl.Series(column.present)
+        return pl.select(pl.when(present).then(values).alias(name)).to_series()
+
+    def text(self, name: str) -> "TextColumn":
+        """A column of text, of which each distinct one is decoded once."""
+        raw, codes = self._distinct(name)
+        found = [decode(each) for each in raw]
+        self.damaged_texts += sum(not each.intact for each in found)
+        return TextColumn([each.text for each in found], codes)
+
+    def json(self, name: str) -> pl.Series:
+        """A column of JSON, written in one way; null where it is none."""
+        raw, codes = self._distinct(name)
+        return _spread(name, [normalized_json(each) for each in raw], codes, pl.String)
+
+    def _distinct(self, name: str) -> tuple[list[bytes], pl.Series]:
+        """The distinct strings of a column, and which of them each row has, null for none."""
+        column = self._scan.take(name)
+        if column is None:
+            return [], pl.Series([None], dtype=pl.UInt32).new_from_index(0, self.rows)
+        used = np.zeros(len(self._strings), np.bool_)
+        used[column.values[column.present]] = True
+        number = np.cumsum(used, dtype=np.uint32) - used  # among those that are used
+        codes = pl.Series(number[column.values].astype(np.uint32))
+        if not column.present.all():
+            present = pl.Series(column.present)
+            codes = pl.select(pl.when(present).then(codes)).to_series()
+        return [self._strings[at] for at in np.flatnonzero(used)], codes
+
+
+class TextColumn:
+    """Text as the numbers of distinct strings; null where an event has none."""
+
+    def __init__(self, texts: Sequence[str], codes: pl.Series) -> None:
+        self._texts = texts
+        self._codes = codes
+
+    def is_one(self, text: str) -> pl.Series:
+        """Where the column says this."""
+        numbers = [number for number, each in enumerate(self._texts) if each == text]
+        return self._codes.is_in(numbers).fill_null(value=False)
+
+    def spread(
+        self,
+        name: str,
+        meaning: Callable[[str], str | None],
+        dtype: pl.DataType | type[pl.DataType] = pl.String,
+    ) -> pl.Series:
+        """What `meaning` makes of each distinct text, row by row."""
+        return _spread(name, [meaning(text) for text in self._texts], self._codes, dtype)
+
+
+def _spread(
+    name: str,
+    meanings: Sequence[str | None],
+    codes: pl.Series,
+    dtype: pl.DataType | type[pl.DataType],
+) -> pl.Series:
+    if not meanings:
+        return pl.Series(name, [None], dtype).new_from_index(0, len(codes))
+    return pl.Series(name, meanings, pl.String).cast(dtype).gather(codes).alias(name)
 
 
 class Table(NamedTuple):
@@ -32,88 +198,48 @@ class Table(NamedTuple):
     rank: int | None  # that a collective says it is on
 
 
-def copy_kind_of(name: str) -> CopyKind | None:
-    """The direction of a copy by its name: "Memcpy HtoD (Pinned -> Device)"."""
-    kinds: dict[str, CopyKind] = {
-        "HtoD": "HtoD",
-        "DtoH": "DtoH",
-        "DtoD": "DtoD",
-        "HtoH": "HtoH",
-        "PtoP": "PtoP",
-    }
-    if found := _COPY_NAME.search(name):
-        return kinds[found[1]]
-    long = _LONG_COPY_NAME.search(name)
-    return kinds.get(f"{long[1][0]}to{long[2][0]}") if long else None
-
-
 def table_of(columns: Columns, group_sizes: tuple[int, ...] = ()) -> Table:
     """The table of `topout.trace.table.SCHEMA`, in the order of time."""
-    names = columns.text("name")
-    decoded_names = columns.decoded(names)
-    parts = [
-        columns.numbers("start").alias("start_ns").set_sorted(),
-        columns.numbers("duration").fill_null(0).alias("duration_ns"),
-        names.spread("name", decoded_names, pl.Categorical),
-        names.spread("copy_kind", [copy_kind_of(name) for name in decoded_names], pl.String),
-        _kinds(columns, names, decoded_names),
-        *_places(columns),
-        *_sizes(columns),
-        *_messages(columns),
-        *_of_operators(columns),
-        columns.numbers("occupancy", 100 * 10**MILLIONTHS),
-        columns.numbers("blocks_per_sm", 10**MILLIONTHS),
-    ]
-    raw = pl.DataFrame(parts)
+    raw = pl.DataFrame(
+        [
+            columns.numbers("start").alias("start_ns").set_sorted(),
+            columns.numbers("duration").fill_null(0).alias("duration_ns"),
+            *_names_and_kinds(columns),
+            *_messages(columns),
+            columns.json("shapes"),
+            columns.json("element_types"),
+            *(columns.numbers(name) for name in _WHOLE_NUMBERS),
+            columns.numbers("occupancy", 100 * 10**MILLIONTHS),
+            columns.numbers("blocks_per_sm", 10**MILLIONTHS),
+        ]
+    )
     rank = raw["rank"].drop_nulls()
     negative = int((raw["duration_ns"] < 0).sum())
     events = with_all_columns(with_messages(_meant(raw), group_sizes))
     return Table(events, negative, columns.damaged_texts, int(rank[0]) if len(rank) else None)
 
 
-def _kinds(columns: Columns, names: TextColumn, decoded_names: list[str]) -> pl.Series:
-    categories = columns.text("category")
-    decoded = columns.decoded(categories)
-    kinds = categories.spread("kind", [kind_of_category(each) for each in decoded], pl.String)
-    instants = [each == INSTANT_CATEGORY for each in decoded]
-    memory = [name == MEMORY_NAME for name in decoded_names]
-    is_memory = _is_one_of(categories.codes, instants) & _is_one_of(names.codes, memory)
+def _names_and_kinds(columns: Columns) -> list[pl.Series]:
+    """The name, and what it and the category say: the kind of event, the direction of a copy."""
+    names, categories = columns.text("name"), columns.text("category")
+    is_memory = names.is_one("[memory]") & categories.is_one("cpu_instant_event")
+    kinds = categories.spread("kind", lambda text: _KINDS.get(text.lower(), "other"))
     kind = pl.when(is_memory).then(pl.lit("memory")).otherwise(kinds.fill_null("other"))
-    return pl.select(kind.cast(pl.Enum(list(KINDS))).alias("kind")).to_series()
-
-
-def _is_one_of(codes: pl.Series, which: list[bool]) -> pl.Series:
-    numbers = [number for number, is_one in enumerate(which) if is_one]
-    return codes.is_in(numbers).fill_null(value=False)
-
-
-def _places(columns: Columns) -> list[pl.Series]:
-    names = ("process", "thread", "device", "stream", "memory_device_type", "memory_device")
-    return [columns.numbers(name) for name in (*names, "correlation", "external")]
-
-
-def _sizes(columns: Columns) -> list[pl.Series]:
-    names = ("copied_bytes", "changed_bytes", "allocated_bytes", "reserved_bytes")
-    return [columns.numbers(name) for name in (*names, "from_device", "to_device")]
+    return [
+        names.spread("name", str, pl.Categorical),
+        names.spread("copy_kind", copy_kind),
+        pl.select(kind.cast(SCHEMA["kind"]).alias("kind")).to_series(),
+    ]
 
 
 def _messages(columns: Columns) -> list[pl.Series]:
-    collectives = columns.text("collective")
-    canonical = [canonical_collective(name) for name in columns.decoded(collectives)]
-    texts = [collectives.spread("collective", canonical, pl.Categorical)]
-    for name in ("element_type", "group_name"):
-        column = columns.text(name)
-        texts.append(column.spread(name, columns.decoded(column), pl.Categorical))
-    numbers = ("elements_in", "elements_out", "group_size", "rank")
-    return [*texts, *(columns.numbers(name) for name in numbers)]
-
-
-def _of_operators(columns: Columns) -> list[pl.Series]:
-    shapes = [
-        columns.text(name).spread_with(name, normalized_json, pl.String)
-        for name in ("shapes", "element_types")
+    return [
+        columns.text("collective").spread("collective", canonical_collective, pl.Categorical),
+        *(
+            columns.text(name).spread(name, str, pl.Categorical)
+            for name in ("element_type", "group_name")
+        ),
     ]
-    return [*shapes, columns.numbers("flops"), columns.numbers("sequence")]
 
 
 def _meant(raw: pl.DataFrame) -> pl.DataFrame:
@@ -121,7 +247,7 @@ def _meant(raw: pl.DataFrame) -> pl.DataFrame:
     kind = pl.col("kind")
     on_device = kind.is_in(_ON_DEVICE)
     is_copy, is_memory = kind == "memcpy", kind == "memory"
-    of_memory = pl.when(pl.col("memory_device_type") != HOST_DEVICE_TYPE).then("memory_device")
+    of_memory = pl.when(pl.col("memory_device_type") != _HOST_DEVICE_TYPE).then("memory_device")
     device = (
         # Where an event does not say its device and stream, its lane in the picture does.
         pl.when(on_device)

@@ -9,9 +9,8 @@ import polars as pl
 
 from topout.errors import InputError
 from topout.progress import Notify
-from topout.trace.readers.event_names import collective
-from topout.trace.readers.nsys_sqlite_machine import Machine, read_machine
-from topout.trace.readers.nsys_sqlite_tables import Database
+from topout.trace.readers.event_names import meanings_of
+from topout.trace.readers.nsys_database import Database, Machine, read_machine
 from topout.trace.table import HOST_DEVICE, Trace, with_all_columns
 
 _CUPTI = "CUPTI_ACTIVITY_KIND_"
@@ -104,8 +103,8 @@ def _cleaned(events: pl.DataFrame, doubts: list[str]) -> pl.DataFrame:
     negative = int((events["duration_ns"] < 0).sum())
     if negative:
         doubts.append(f"{negative} negative durations were taken as 0")
-    names = events.filter(pl.col("kind") == "kernel").select(pl.col("name").unique())
-    names = names.with_columns(collective=collective(pl.col("name")), kind=pl.lit("kernel"))
+    names = meanings_of(events.filter(pl.col("kind") == "kernel")["name"])
+    names = names.select("name", "collective", kind=pl.lit("kernel"))
     return events.with_columns(duration_ns=pl.col("duration_ns").clip(lower_bound=0)).join(
         names, on=["kind", "name"], how="left", maintain_order="left"
     )

@@ -1,20 +1,36 @@
 """Reading traces of any known format: one file, many, or folders with one file per rank."""
 
 import os
+import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from topout.errors import InputError
 from topout.progress import Notify
 from topout.trace.readers.detect_format import format_of
-from topout.trace.readers.read_files import Found, files_of
+from topout.trace.readers.kineto import read_kineto
+from topout.trace.readers.nsys_sqlite import read_nsys_sqlite
+from topout.trace.readers.profiler_csv import read_nsys_csv, read_nvprof
 from topout.trace.readers.read_job import doubts_of_job
 from topout.trace.table import Trace, TraceFormat
 
-Reader = Callable[[Path, Notify | None], Trace]
+_READERS: dict[TraceFormat, Callable[[Path, Notify | None], Trace]] = {
+    "kineto": read_kineto,
+    "nvprof_csv": read_nvprof,
+    "nsys_csv": read_nsys_csv,
+    "nsys_sqlite": read_nsys_sqlite,
+}
+
+
+class _Found(NamedTuple):
+    """A file, and whether it was named itself: then it must be a trace."""
+
+    path: Path
+    was_named: bool
 
 
 def read_trace(path: Path, notify: Notify | None = None) -> Trace:
@@ -23,57 +39,86 @@ def read_trace(path: Path, notify: Notify | None = None) -> Trace:
     Raises InputError for a file that cannot be read or is no trace.
     """
     path = Path(path)
-    return _reader_of(format_of(path))(path, notify)
+    return _READERS[format_of(path)](path, notify)
 
 
 def read_traces(paths: Sequence[Path], notify: Notify | None = None) -> list[Trace]:
     """The traces in files and in folders of ranks, by rank, several at a time.
 
-    Files in folders that are no traces are left out, and named in the doubts of the first trace,
-    as is what does not fit together: ranks that are missing or double, other jobs, other clocks.
+    Files in folders that are no traces are left out, and named in the doubts of the first trace.
     Raises InputError where a path that is named itself is no trace, or a folder has none.
     """
-    found = files_of([Path(path) for path in paths])
+    found = _files_of([Path(path) for path in paths])
     outcomes = _read_all(found, notify)
     traces = [outcome for outcome in outcomes if isinstance(outcome, Trace)]
     skipped = [
-        (path, outcome)
-        for (path, _), outcome in zip(found, outcomes, strict=True)
+        each.path
+        for each, outcome in zip(found, outcomes, strict=True)
         if isinstance(outcome, InputError)
     ]
     if not traces:
         raise InputError(
             f"none of the {len(skipped)} files in {', '.join(map(str, paths))} is a trace "
-            f"({_listed([path.name for path, _ in skipped])}).",
+            f"({_listed([path.name for path in skipped])}).",
             "Give the folder that the profiler wrote its traces to.",
         )
     traces.sort(key=lambda trace: (trace.rank is None, trace.rank or 0))
     doubts = doubts_of_job(traces)
     if skipped:
-        doubts.append(f"Not traces, left out: {_listed([str(path) for path, _ in skipped])}.")
+        doubts.append(f"Not traces, left out: {_listed([str(path) for path in skipped])}.")
     traces[0] = replace(traces[0], doubts=(*traces[0].doubts, *doubts))
     return traces
 
 
-def _reader_of(format: TraceFormat) -> Reader:
-    if format == "kineto":
-        from topout.trace.readers.kineto import read_kineto
+def _files_of(paths: Sequence[Path]) -> list[_Found]:
+    """All files of `paths`, each once, folders with what they hold in the order of numbers.
 
-        return read_kineto
-    if format == "nvprof_csv":
-        from topout.trace.readers.nvprof import read_nvprof
+    Hidden files and folders are passed over. Raises InputError for a path that is not there, for
+    an empty folder, and where no path is given.
+    """
+    if not paths:
+        raise InputError("no trace is given.", "Name files, or folders with one file per rank.")
+    found: dict[Path, _Found] = {}
+    for path in paths:
+        for each in _files_at(path):
+            place = each.path.resolve()
+            if place not in found or each.was_named:
+                found[place] = each
+    return list(found.values())
 
-        return read_nvprof
-    if format == "nsys_csv":
-        from topout.trace.readers.nsys_csv import read_nsys_csv
 
-        return read_nsys_csv
-    from topout.trace.readers.nsys_sqlite import read_nsys_sqlite
+def _files_at(path: Path) -> list[_Found]:
+    if not path.exists():
+        raise InputError(f"{path} does not exist.", "Give a trace file, or a folder of them.")
+    if not path.is_dir():
+        return [_Found(path, was_named=True)]
+    found = [_Found(each, was_named=False) for each in sorted(_inside(path), key=_by_number)]
+    if not found:
+        raise InputError(f"{path} is empty.", "Give the folder that the profiler wrote to.")
+    return found
 
-    return read_nsys_sqlite
+
+def _inside(folder: Path) -> Iterator[Path]:
+    try:
+        for path in folder.rglob("*"):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if not hidden and path.is_file():
+                yield path
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be read: {error.strerror or error}.", "Give a folder you may read."
+        ) from None
 
 
-def _read_all(found: Sequence[Found], notify: Notify | None) -> list[Trace | InputError]:
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """rank2 before rank10."""
+    return [
+        (int(part), "") if part.isdigit() and part.isascii() else (-1, part)
+        for part in re.split(r"([0-9]{1,18})", str(path))
+    ]
+
+
+def _read_all(found: Sequence[_Found], notify: Notify | None) -> list[Trace | InputError]:
     """Each file's trace, or why it is none where a folder held it.
 
     Threads suffice: scanning, inflating and the work on columns run without the interpreter's lock.

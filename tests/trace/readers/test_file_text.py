@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from topout.errors import InputError
-from topout.trace.readers.kineto_pieces import PIECE_BYTES, Pieces
+from topout.trace.readers import file_text
+from topout.trace.readers.file_text import PIECE_BYTES, FileText
 
 TEXT = b"".join(b"line %d of the text\n" % number for number in range(400_000))
 
 
 def read(path: Path) -> tuple[bytes, str | None]:
-    with Pieces(path) as pieces:
+    with FileText(path) as pieces:
         text = b"".join(piece.data for piece in pieces)
         return text, pieces.trouble
 
@@ -40,7 +41,7 @@ def test_padding_behind_packed_data_is_nothing(tmp_path: Path, packed: bytes) ->
 def test_pieces_are_of_some_mib_even_of_what_packs_well(tmp_path: Path) -> None:
     path = tmp_path / "spaces.gz"
     path.write_bytes(gzip.compress(b" " * (64 << 20), 1, mtime=0))
-    with Pieces(path) as pieces:
+    with FileText(path) as pieces:
         sizes = [len(piece.data) for piece in pieces]
     assert sum(sizes) == 64 << 20
     assert max(sizes) <= PIECE_BYTES
@@ -82,7 +83,7 @@ def test_fractions_rise_to_one(tmp_path: Path, packed: bytes) -> None:
     path = tmp_path / "text"
     for data in (TEXT, packed):
         path.write_bytes(data)
-        with Pieces(path) as pieces:
+        with FileText(path) as pieces:
             fractions = [piece.fraction for piece in pieces]
         assert fractions == sorted(fractions)
         assert fractions[-1] == 1
@@ -91,21 +92,32 @@ def test_fractions_rise_to_one(tmp_path: Path, packed: bytes) -> None:
 def test_a_mark_of_byte_order_and_nuls(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes(b"\xef\xbb\xbf[\0]\0\0")
-    with Pieces(path) as pieces:
+    with FileText(path) as pieces:
         assert b"".join(piece.data for piece in pieces) == b"[ ]  "
         assert pieces.null_bytes == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("piece_bytes", [PIECE_BYTES, 7])
+def test_utf16_becomes_utf8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(file_text, "PIECE_BYTES", piece_bytes)
+    path = tmp_path / "text"
+    path.write_bytes("\ufeff[é, 😀]\n".encode(encoding))
+    assert read(path) == ("[é, 😀]\n".encode(), None)
 
 
 def test_leaving_early_ends_the_thread(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes(TEXT * 8)
-    with Pieces(path) as pieces:
+    with FileText(path) as pieces:
         next(iter(pieces))
     assert not pieces._thread.is_alive()
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        Pieces(tmp_path / "none")
+        FileText(tmp_path / "none")
     with pytest.raises(InputError, match="directory"):
-        Pieces(tmp_path)
+        FileText(tmp_path)

@@ -1,5 +1,10 @@
-"""A trace file as pieces of bytes, inflated where it is compressed, read ahead in a thread."""
+"""The text of a trace file in pieces: plain or gzip, UTF-8 or UTF-16, whole or damaged.
 
+This is the one place that opens and inflates text. Pieces are read ahead in a thread; what ended
+a file early is told, and what precedes that is used.
+"""
+
+import codecs
 import queue
 import threading
 import zlib
@@ -11,25 +16,54 @@ from typing import BinaryIO, NamedTuple, Self
 
 from topout.errors import InputError
 
-GZIP_MAGIC = b"\x1f\x8b"
 PIECE_BYTES = 4 << 20
+_HEAD_BYTES = 64 << 10
 _COMPRESSED_PIECE_BYTES = 256 << 10
 _SMALL_STEP_BYTES = 64
 _PIECES_AHEAD = 3
+_GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31  # zlib's number for the largest window with gzip's header and checksum
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A console that redirects a profiler's output to a file may write UTF-16.
+_WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+class Head(NamedTuple):
+    """The first 64 KiB that a file holds, inflated, and what ended them early."""
+
+    data: bytes
+    trouble: str | None
 
 
 class Piece(NamedTuple):
-    """Bytes of the text, and how far into the file they reach, 0 to 1."""
+    """Bytes of the text in UTF-8, and how far into the file they reach, 0 to 1."""
 
     data: bytes
     fraction: float
 
 
-class Pieces(AbstractContextManager["Pieces"]):
-    """The text of a file, plain or gzip, piece by piece; use it in a `with` block.
+def head_of(path: Path) -> Head:
+    """The beginning of a file; raises InputError where it cannot be opened."""
+    head = bytearray()
+    with _opened(path) as file:
+        pieces = _inflated_pieces(file)
+        while len(head) < _HEAD_BYTES:
+            try:
+                head += next(pieces)
+            except StopIteration as end:
+                return Head(bytes(head), end.value)
+    return Head(bytes(head[:_HEAD_BYTES]), None)
 
+
+def text_of(head: bytes) -> str:
+    """The text of a file's first bytes, without NUL bytes."""
+    pieces = [piece.replace(b"\0", b" ") for piece in _as_utf8(iter([head]))]
+    return b"".join(pieces).decode(errors="replace")
+
+
+class FileText(AbstractContextManager["FileText"]):
+    """The text of a file, piece by piece; use it in a `with` block, and iterate over it once.
+
+    NUL bytes, which a file system leaves where a job was killed, become spaces and are counted.
     `trouble` says, once all is read, what ended it early; None where all was whole. Raises
     InputError for a file that cannot be opened.
     """
@@ -39,13 +73,8 @@ class Pieces(AbstractContextManager["Pieces"]):
         self.trouble: str | None = None
         self.text_bytes = 0
         self.null_bytes = 0
-        try:
-            self._file = path.open("rb")
-            self._size = path.stat().st_size
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be read: {error.strerror or error}.", "Give a file that is there."
-            ) from None
+        self._file = _opened(path)
+        self._size = max(1, path.stat().st_size)
         self._queue: queue.Queue[Piece | BaseException | None] = queue.Queue(_PIECES_AHEAD)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._read_ahead, daemon=True)
@@ -70,14 +99,10 @@ class Pieces(AbstractContextManager["Pieces"]):
         while (piece := self._queue.get()) is not None:
             if isinstance(piece, BaseException):
                 raise piece
-            yield self._without_nulls(piece)
-
-    def _without_nulls(self, piece: Piece) -> Piece:
-        """NUL bytes read as spaces: a file system leaves them where a job was killed."""
-        nulls = piece.data.count(0)
-        self.null_bytes += nulls
-        self.text_bytes += len(piece.data)
-        return Piece(piece.data.replace(b"\0", b" "), piece.fraction) if nulls else piece
+            nulls = piece.data.count(0)
+            self.null_bytes += nulls
+            self.text_bytes += len(piece.data)
+            yield piece._replace(data=piece.data.replace(b"\0", b" ")) if nulls else piece
 
     def _discard(self) -> None:
         try:
@@ -88,33 +113,57 @@ class Pieces(AbstractContextManager["Pieces"]):
 
     def _read_ahead(self) -> None:
         try:
-            is_first = True
-            for data in _text_of(self._file, self):
+            for data in _as_utf8(self._inflated()):
                 if self._stopped.is_set():
                     return
-                fraction = self._file.tell() / max(1, self._size)
-                whole = data.removeprefix(_BYTE_ORDER_MARK) if is_first else data
-                self._queue.put(Piece(whole, min(1.0, fraction)))
-                is_first = False
+                self._queue.put(Piece(data, min(1.0, self._file.tell() / self._size)))
             self._queue.put(None)
         except BaseException as error:  # shown by the thread that waits for the pieces
             self._queue.put(error)
 
+    def _inflated(self) -> Iterator[bytes]:
+        self.trouble = yield from _inflated_pieces(self._file)
 
-def _text_of(file: BinaryIO, pieces: Pieces) -> Iterator[bytes]:
+
+def _opened(path: Path) -> BinaryIO:
     try:
-        start = file.read(len(GZIP_MAGIC))
-        file.seek(0)
-        if start != GZIP_MAGIC:
-            while data := file.read(PIECE_BYTES):
-                yield data
-        else:
-            pieces.trouble = yield from _inflated(file)
+        return path.open("rb")
     except OSError as error:
-        pieces.trouble = f"the file could not be read further: {error.strerror or error}"
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}.",
+            "Give a file that exists and that you may read.",
+        ) from None
 
 
-def _inflated(file: BinaryIO) -> Generator[bytes, None, str | None]:
+def _as_utf8(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces in UTF-8 without a byte order mark."""
+    first = next(pieces, b"")
+    if encoding := _WIDE.get(first[:2]):
+        decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        yield decoder.decode(first[2:]).encode()
+        for piece in pieces:
+            yield decoder.decode(piece).encode()
+        yield decoder.decode(b"", final=True).encode()
+        return
+    yield first.removeprefix(codecs.BOM_UTF8)
+    yield from pieces
+
+
+def _inflated_pieces(file: BinaryIO) -> Generator[bytes, None, str | None]:
+    """What a file holds, inflated where it is gzip; returns what ended it early."""
+    try:
+        is_gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        file.seek(0)
+        if is_gzip:
+            return (yield from _gzip_pieces(file))
+        while data := file.read(PIECE_BYTES):
+            yield data
+    except OSError as error:
+        return f"the file could not be read further: {error.strerror or error}"
+    return None
+
+
+def _gzip_pieces(file: BinaryIO) -> Generator[bytes, None, str | None]:
     """The text of all members of a gzip file; returns what ended it early."""
     inflater = zlib.decompressobj(wbits=_GZIP_WINDOW)
     while compressed := file.read(_COMPRESSED_PIECE_BYTES):

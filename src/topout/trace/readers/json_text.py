@@ -1,12 +1,21 @@
-"""Strings of a JSON file as they stand between their quotes, to text."""
+"""Strings and numbers of a JSON file as they stand there, to text and whole numbers.
+
+What is damaged is read as far as it goes; numbers are exact, by the rules of trace_number.h.
+"""
 
 import json
 import re
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context
 from typing import NamedTuple
 
 _SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
 _REPLACEMENT = "\ufffd"
+_NUMBER = re.compile(rb"(-?[0-9]+(?:\.[0-9]*)?)(?:[eE][+-]?[0-9]+)?")
+# Digits beyond these are cut off, which leaves the first one behind the point as it is: it alone
+# decides how a half is rounded. Numbers beyond the exponents become no number, which is not finite.
+_SIXTY_DIGITS = Context(prec=60, rounding=ROUND_DOWN, traps=[])
+_LANE = b"stream "
 
 
 class DecodedText(NamedTuple):
@@ -47,3 +56,25 @@ def normalized_json(raw: bytes) -> str | None:
         return json.dumps(json.loads(raw.decode(errors="replace"), strict=False))
     except (ValueError, RecursionError):
         return None
+
+
+def scaled_number(text: bytes, shift: int) -> int | None:
+    """The number in `text` times 10^shift, exactly, halves rounded away from zero.
+
+    None where it is no number or needs more than 63 bits and a sign.
+    """
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    if not found[1].strip(b"-0."):
+        return 0
+    value = _SIXTY_DIGITS.scaleb(_SIXTY_DIGITS.create_decimal(text.decode()), shift)
+    if not value.is_finite() or value.adjusted() > 20:
+        return None
+    whole = int(value.to_integral_value(ROUND_HALF_UP))
+    return whole if abs(whole) < 2**63 else None
+
+
+def lane_number(text: bytes) -> int | None:
+    """A number, or the N of "stream N", as PyTorch 1.8 named the streams of a device."""
+    return scaled_number(text.removeprefix(_LANE), 0)

@@ -1,4 +1,8 @@
-"""Rows of a profiler's CSV → the events of a trace."""
+"""CSV of nvprof and of Nsight Systems → Trace.
+
+nvprof prints it with `--print-gpu-trace`, `--print-api-trace` and `--print-gpu-summary`,
+`nsys stats` in its reports `cuda_gpu_trace`, `cuda_api_trace` and `cuda_gpu_kern_sum`.
+"""
 
 import re
 from collections.abc import Sequence
@@ -9,28 +13,43 @@ import polars as pl
 
 from topout.errors import InputError
 from topout.progress import Notify
-from topout.trace.readers.csv_blocks import LineBlocks
-from topout.trace.readers.csv_summary import SUMMARY_DOUBTS, summary_rows
 from topout.trace.readers.csv_table import Layout, Tables
-from topout.trace.readers.event_names import collective, copy_kind, work_kind
+from topout.trace.readers.event_names import meanings_of
+from topout.trace.readers.file_text import FileText, head_of, text_of
 from topout.trace.table import HOST_DEVICE, Device, Trace, TraceFormat, with_all_columns
 
 _NUMBERED = re.compile(r"(?P<name>.*?)\s*\((?P<number>\d+)\)\s*")
-# Where the columns that both tools name differently are found.
-_SIZE = ("size", "bytes")
-_STREAM = ("stream", "strm")
-_CORRELATION = ("correlation_id", "corrid", "correlation")
+_SUMMARY_DOUBTS = (
+    "the file is a summary: it holds calls and sums per kernel, not when they ran; kernels and "
+    "groups can be answered, but busy, idle and overlapping time, the critical path and "
+    "communication between devices cannot (its events were laid end to end)",
+    "a summary does not say which device ran what: all is counted as device 0",
+)
 _GUESSED_NS = 1e3  # of durations without a unit: microseconds, nvprof's most frequent
 
 
 @dataclass(frozen=True)
-class Dialect:
+class _Dialect:
     """What differs between the tools that write such tables."""
 
     format: TraceFormat
     tool: str
-    size_base: int  # what a kilo is: 1024 or 1000
+    kilo: int
     remedy: str  # how to record what can be read
+
+
+_NVPROF = _Dialect(
+    format="nvprof_csv",
+    tool="nvprof",
+    kilo=1024,  # it prints 64 KB in 123.363 us as 506.63 MB/s
+    remedy="Record it with `nvprof --print-gpu-trace --csv --log-file FILE …`.",
+)
+_NSYS = _Dialect(
+    format="nsys_csv",
+    tool="Nsight Systems",
+    kilo=1000,  # it prints 768 MiB as 805.306 MB
+    remedy="Export it with `nsys stats --report cuda_gpu_trace --format csv FILE.nsys-rep`.",
+)
 
 
 @dataclass
@@ -44,13 +63,36 @@ class _Found:
     unreadable: int = 0
 
 
-def read_csv(path: Path, dialect: Dialect, notify: Notify | None = None) -> Trace:
-    """The trace in a CSV file of nvprof or Nsight Systems, gzip or not.
+def read_nvprof(path: Path, notify: Notify | None = None) -> Trace:
+    """The trace in `path`, as nvprof 8 to 12 prints it, gzip or not.
 
-    Raises InputError for a file that is empty, cannot be read, or holds no table of events.
+    What is read in spite of a fault (no units row, another locale, a line cut off, several
+    processes, a summary instead of a trace) is told in `doubts`. Raises InputError for a file
+    that is empty or no CSV of nvprof, and where commas in numbers cannot be told from commas
+    between fields.
     """
-    tables = Tables(LineBlocks(path, notify))
+    return _read(path, _NVPROF, notify)
+
+
+def read_nsys_csv(path: Path, notify: Notify | None = None) -> Trace:
+    """The trace in `path`, as `nsys stats` prints it, gzip or not, with other reports around it.
+
+    Sizes in MB are printed to three digits, so bytes are exact to 500 B. Doubts and errors are
+    those of `read_nvprof`.
+    """
+    return _read(path, _NSYS, notify)
+
+
+def _read(path: Path, dialect: _Dialect, notify: Notify | None) -> Trace:
     found = _Found()
+    with FileText(path) as text:
+        _read_tables(Tables(text, notify), dialect, found)
+    if not found.layouts:
+        raise _no_table(path, dialect)
+    return _trace(path, dialect, found)
+
+
+def _read_tables(tables: Tables, dialect: _Dialect, found: _Found) -> None:
     for layout, rows in tables:
         if not found.layouts or layout is not found.layouts[-1]:
             found.layouts.append(layout)
@@ -60,22 +102,19 @@ def read_csv(path: Path, dialect: Dialect, notify: Notify | None = None) -> Trac
             found.unreadable += _unreadable(rows, part)
             found.parts.append(part)
         else:
-            found.summaries.append(summary_rows(rows, layout))
+            found.summaries.append(_summary_rows(rows, layout))
     found.doubts.extend(tables.damage)
     if found.unreadable:
         found.doubts.append(f"{found.unreadable} rows without a start and a duration were left out")
-    if not found.layouts:
-        raise _no_table(path, dialect)
-    return _trace(path, dialect, found)
 
 
-def _trace(path: Path, dialect: Dialect, found: _Found) -> Trace:
+def _trace(path: Path, dialect: _Dialect, found: _Found) -> Trace:
     doubts = found.doubts + _doubts_about(found.layouts)
     if found.parts:
         events, devices = _completed(pl.concat(found.parts), doubts, dialect)
     else:
         events, devices = pl.concat(found.summaries), ()
-        doubts.extend(SUMMARY_DOUBTS)
+        doubts.extend(_SUMMARY_DOUBTS)
     if events.is_empty():
         doubts.append("the file has a header and no events under it")
     elif devices == () and found.parts:
@@ -90,14 +129,11 @@ def _trace(path: Path, dialect: Dialect, found: _Found) -> Trace:
     )
 
 
-def _no_table(path: Path, dialect: Dialect) -> InputError:
-    try:
-        head = next(iter(LineBlocks(path)), b"")[: 1 << 20]
-    except InputError as error:
-        return error
+def _no_table(path: Path, dialect: _Dialect) -> InputError:
+    head = text_of(head_of(path).data)
     if not head.strip():
         return InputError(f"{path} is empty.", dialect.remedy)
-    if b"GPU activities:" in head or b"Profiling result:" in head or b" ---" in head:
+    if "GPU activities:" in head or "Profiling result:" in head or " ---" in head:
         return InputError(f"{path} is text that {dialect.tool} wrote, not CSV.", dialect.remedy)
     return InputError(
         f"{path} is not a trace of {dialect.tool}: it has no row of column names with Start, "
@@ -152,40 +188,43 @@ def _guessed_start_unit(layout: Layout) -> str:
     return "s"
 
 
-def _column(layout: Layout, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in layout.columns), None)
-
-
-def _times_and_names(rows: pl.DataFrame, layout: Layout, dialect: Dialect) -> pl.DataFrame:
+def _times_and_names(rows: pl.DataFrame, layout: Layout, dialect: _Dialect) -> pl.DataFrame:
     """The rows that have times, in few bytes each; texts become categories here, block by block."""
     # Older versions of nvprof end a name with the correlation of its launch: "name [2143]".
     name = pl.col("name").str.strip_chars()
-    columns = {
-        "start_ns": layout.whole("start", layout.nanoseconds("start") or 1.0),
-        "duration_ns": layout.whole("duration", layout.nanoseconds("duration") or 1.0),
-        "name": name.str.replace(r"\s\[\d+\]$", "").cast(pl.Categorical),
-        "bytes": pl.lit(None, dtype=pl.Int64),
-        "process": pl.lit(layout.process, dtype=pl.Int64),
-        "thread": pl.lit(None, dtype=pl.Int64),
-        "correlation": name.str.extract(r"\s\[(\d+)\]$").cast(pl.Int64, strict=False),
-        "stream": pl.lit(None, dtype=pl.Int64),
-    }
-    size = _column(layout, _SIZE)
-    if size and (scale := layout.size_bytes(size, dialect.size_base)):
-        columns["bytes"] = layout.whole(size, scale)
-    for key, names in {
-        "stream": _STREAM,
-        "correlation": _CORRELATION,
-        "process": ("pid",),
-        "thread": ("tid",),
-    }.items():
-        if column := _column(layout, names):
-            columns[key] = pl.col(column).cast(pl.Int64, strict=False)
-    for key, column in {"device": "device", "source": "src dev", "target": "dst dev"}.items():
-        text = pl.col(column) if column in layout.columns else pl.lit(None, dtype=pl.String)
-        columns[key] = text.cast(pl.Categorical)
-    part = rows.select(**columns)
+    in_name = name.str.extract(r"\s\[(\d+)\]$").cast(pl.Int64, strict=False)
+    part = rows.select(
+        start_ns=layout.whole("start", layout.nanoseconds("start") or 1.0),
+        duration_ns=layout.whole("duration", layout.nanoseconds("duration") or 1.0),
+        name=name.str.replace(r"\s\[\d+\]$", "").cast(pl.Categorical),
+        bytes=_bytes(layout, dialect),
+        process=_integers(layout, ("pid",), pl.lit(layout.process, dtype=pl.Int64)),
+        thread=_integers(layout, ("tid",)),
+        correlation=_integers(layout, ("correlation_id", "corrid", "correlation"), in_name),
+        stream=_integers(layout, ("stream", "strm")),
+        device=_category(layout, "device"),
+        source=_category(layout, "src dev"),
+        target=_category(layout, "dst dev"),
+    )
     return part.drop_nulls(["start_ns", "duration_ns", "name"])
+
+
+def _bytes(layout: Layout, dialect: _Dialect) -> pl.Expr:
+    column = layout.find("size", "bytes")
+    scale = layout.size_bytes(column, dialect.kilo) if column else None
+    return layout.whole(column, scale) if column and scale else pl.lit(None, dtype=pl.Int64)
+
+
+def _integers(layout: Layout, names: tuple[str, ...], other: pl.Expr | None = None) -> pl.Expr:
+    """The first of these columns that is there, else `other`, else nulls."""
+    if column := layout.find(*names):
+        return pl.col(column).cast(pl.Int64, strict=False)
+    return pl.lit(None, dtype=pl.Int64) if other is None else other
+
+
+def _category(layout: Layout, name: str) -> pl.Expr:
+    text = pl.col(name) if layout.find(name) else pl.lit(None, dtype=pl.String)
+    return text.cast(pl.Categorical)
 
 
 def _unreadable(rows: pl.DataFrame, part: pl.DataFrame) -> int:
@@ -196,18 +235,14 @@ def _unreadable(rows: pl.DataFrame, part: pl.DataFrame) -> int:
 
 
 def _completed(
-    events: pl.DataFrame, doubts: list[str], dialect: Dialect
+    events: pl.DataFrame, doubts: list[str], dialect: _Dialect
 ) -> tuple[pl.DataFrame, tuple[Device, ...]]:
     """`events` with kinds, numbers of devices and what names tell; and the devices."""
     negative = int((events["duration_ns"] < 0).sum())
     if negative:
         doubts.append(f"{negative} negative durations were taken as 0")
     numbers, devices = _devices(events, doubts)
-    names = pl.DataFrame({"name": events["name"].unique()}).with_columns(
-        work=work_kind(pl.col("name")),
-        copy_kind=copy_kind(pl.col("name")),
-        collective=collective(pl.col("name")),
-    )
+    names = meanings_of(events["name"])
     on_device = pl.col("device").is_not_null()
     number = pl.col("device").replace_strict(numbers, default=None, return_dtype=pl.Int32)
     between = pl.col("copy_kind") == "PtoP"
@@ -227,7 +262,7 @@ def _number_of(column: str, numbers: dict[str, int]) -> pl.Expr:
     return pl.col(column).replace_strict(numbers, default=None, return_dtype=pl.Int32)
 
 
-def _doubt_copies(events: pl.DataFrame, doubts: list[str], dialect: Dialect) -> None:
+def _doubt_copies(events: pl.DataFrame, doubts: list[str], dialect: _Dialect) -> None:
     copies = events.filter(pl.col("kind").cast(pl.String) == "memcpy")
     unnamed = copies.filter((pl.col("copy_kind") == "PtoP") & pl.col("from_device").is_null())
     if unnamed.height:
@@ -256,3 +291,69 @@ def _devices(events: pl.DataFrame, doubts: list[str]) -> tuple[dict[str, int], t
         names[numbers[text]] = text
         doubts.append(f"device {text!r} has no number: it was called {numbers[text]}")
     return numbers, tuple(Device(number, names[number]) for number in sorted(names))
+
+
+def _summary_rows(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """A summary (sums per kernel, no times) as events that have those sums.
+
+    One event for each call, end to end on device 0, with the row's calls, sum, least and most.
+    `rows` are texts, as Tables hands them out. With two calls or more one event lasts the
+    least, one the most, and the others share the rest evenly, where the row's figures allow it.
+    """
+    named, counted = layout.find("name", "operation"), layout.find("instances", "calls", "count")
+    assert named and counted  # else it were no summary
+    frame = rows.select(
+        name=pl.col(named).str.strip_chars(),
+        calls=layout.whole(counted, 1.0),
+        total=_time(layout, "total time", "time"),
+        least=_time(layout, "min"),
+        most=_time(layout, "max"),
+        host=_is_host(layout),
+    )
+    frame = frame.drop_nulls(["name", "calls", "total"]).filter(
+        (pl.col("calls") > 0) & ~pl.col("host")
+    )
+    calls = frame.with_columns(number=pl.int_ranges(0, pl.col("calls"))).explode("number")
+    calls = calls.select("name", duration_ns=_duration()).with_columns(
+        start_ns=pl.col("duration_ns").cum_sum().shift(1, fill_value=0)
+    )
+    names = meanings_of(calls["name"]).select("name", "copy_kind", kind="work")
+    return calls.join(names, on="name", how="left", maintain_order="left").with_columns(
+        device=pl.lit(0, dtype=pl.Int32)
+    )
+
+
+def _duration() -> pl.Expr:
+    """Of call `number` of `calls`, so that they add up to `total`."""
+    calls, total, number = pl.col("calls"), pl.col("total"), pl.col("number")
+    others = calls - 2
+    rest = total - pl.col("least") - pl.col("most")
+    fits = (others >= 0) & (rest >= others * pl.col("least")) & (rest <= others * pl.col("most"))
+    # Rounded figures of a row may contradict each other by a little: then all share evenly.
+    shared = total // calls + (number < total % calls).cast(pl.Int64)
+    middle = rest // others + (number - 2 < rest % others).cast(pl.Int64)
+    return (
+        pl.when(fits.fill_null(False))
+        .then(
+            pl.when(number == 0)
+            .then(pl.col("least"))
+            .when(number == 1)
+            .then(pl.col("most"))
+            .otherwise(middle)
+        )
+        .otherwise(shared)
+    )
+
+
+def _is_host(layout: Layout) -> pl.Expr:
+    """nvprof's `Type` says "API calls" of what the host did."""
+    if "type" not in layout.columns:
+        return pl.lit(False)
+    return pl.col("type").str.to_lowercase().str.contains("api").fill_null(False)
+
+
+def _time(layout: Layout, *names: str) -> pl.Expr:
+    column = layout.find(*names)
+    if column is None:
+        return pl.lit(None, dtype=pl.Int64)
+    return layout.whole(column, layout.nanoseconds(column) or 1e3)

@@ -1,0 +1,80 @@
+"""What names of events say, whoever wrote them."""
+
+import pytest
+
+from topout.trace.readers.event_names import (
+    canonical_collective,
+    collective_of_annotation,
+    collective_of_kernel,
+    copy_kind,
+    work_kind,
+)
+
+from .kineto_files import ALL_REDUCE_NEW, ALL_REDUCE_OLD, GEMM
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("allreduce", "all_reduce"),
+        ("allreduce_coalesced", "all_reduce"),
+        ("_allgather_base", "all_gather"),
+        ("allgather_into_tensor_coalesced", "all_gather"),
+        ("_reduce_scatter_base", "reduce_scatter"),
+        ("reduce_scatter_tensor_coalesced", "reduce_scatter"),
+        ("all_to_allv", "all_to_all"),
+        ("all_to_all", "all_to_all"),
+        ("broadcast", "broadcast"),
+        ("send", "send"),
+        ("barrier", "barrier"),
+        ("something new", "something new"),
+    ],
+)
+def test_names_of_pytorch(written: str, name: str) -> None:
+    assert canonical_collective(written) == name
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"),
+    [
+        (ALL_REDUCE_NEW, "all_reduce"),
+        (ALL_REDUCE_OLD, "all_reduce"),
+        ("ncclAllReduceRingLLKernel_sum_f32(ncclColl)", "all_reduce"),
+        ("ncclBroadcastRingLLKernel_copy_i8(ncclColl)", "broadcast"),
+        ("ncclReduceRingLLKernel_sum_f32(ncclColl)", "reduce"),
+        ("ncclKernel_ReduceScatter_RING_LL_Sum_half(ncclWorkElem)", "reduce_scatter"),
+        ("ncclDevKernel_AllGather_RING_LL(ncclDevKernelArgsStorage<4096ul>)", "all_gather"),
+        ("ncclDevKernel_SendRecv(ncclDevComm*, unsigned long, ncclWork*)", "send_recv"),
+        ("ncclDevKernel_Generic_1(ncclDevKernelArgsStorage<4096ul>)", None),
+        (GEMM, None),
+    ],
+)
+def test_kernels_of_nccl(kernel: str, name: str | None) -> None:
+    assert collective_of_kernel(kernel) == name
+
+
+def test_annotations_of_back_ends_on_the_host() -> None:
+    assert collective_of_annotation("gloo:all_reduce") == "all_reduce"
+    assert collective_of_annotation("nccl:all_reduce") is None  # its kernel is counted
+    assert collective_of_annotation("ProfilerStep#1") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "way"),
+    [
+        ("Memcpy HtoD (Pinned -> Device)", "memcpy", "HtoD"),  # Kineto
+        ("[CUDA memcpy DtoA]", "memcpy", "DtoD"),  # nvprof
+        ("[CUDA memcpy PtoP]", "memcpy", "PtoP"),
+        ("[Unified Memory Memcpy HtoD]", "memcpy", "HtoD"),
+        ("[CUDA memcpy Host-to-Device]", "memcpy", "HtoD"),  # Nsight Systems
+        ("[CUDA memcpy Device-to-Host]", "memcpy", "DtoH"),
+        ("[CUDA memcpy Peer-to-Peer]", "memcpy", "PtoP"),
+        ("[CUDA memcpy]", "memcpy", None),
+        ("[CUDA memset]", "memset", None),
+        ("CopyHostToDevice", "kernel", "HtoD"),  # ROCm, whose category says that it is a copy
+        ("CopyHostToHost", "kernel", "HtoH"),
+        (GEMM, "kernel", None),
+    ],
+)
+def test_copies_and_their_directions(name: str, kind: str, way: str | None) -> None:
+    assert (work_kind(name), copy_kind(name)) == (kind, way)
