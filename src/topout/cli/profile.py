@@ -80,15 +80,17 @@ def _show(record: Any, json: str | None) -> None:
         return
     from rich.console import Console
 
-    from topout.report.profile.table import profile_table
+    from topout.report import describe
+    from topout.report.to_terminal import to_terminal
 
-    Console().print(profile_table(record))
+    Console().print(to_terminal(describe(record)))
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
     from topout.profiling.hardware import hardware_of_profile
-    from topout.report.profile.page import profile_page
+    from topout.report import describe
+    from topout.report.to_html import to_html
 
-    page = profile_page(record, hardware_of_profile(record))
+    page = to_html(describe(record, hardware=hardware_of_profile(record)))
     trace = record.exports[0] if record.exports else "none"
     save_page(page, folder, report, Trace=trace)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _DOCUMENTS = {
     "Climb": "climb.document:climb_document",
     "GemmReport": "gemm.document:gemm_document",
+    "ProfileReport": "profile.document:profile_document",
     "RunReport": "run.document:run_document",
 }
 """By the name of the record's class: where its document is made."""

@@ -10,7 +10,7 @@ from topout.errors import InputError
 from topout.records import Hardware, MemoryTrack, OperatorRate, PhaseProfile, ProfileReport
 from topout.report.charts.theme import BLUE, GREY, ORANGE, VALUE_MARGIN, Spec, chart_of, finished
 from topout.report.document import Chart
-from topout.report.profile.rows import GAP, rate_name, short_name
+from topout.report.profile.names import GAP, rate_name, short_name
 from topout.report.profile.timeline import timeline_chart
 from topout.report.roofline.hierarchical import ROOFLINE_CAPTION, hierarchical_roofline
 

@@ -9,7 +9,7 @@ from topout.records import PhaseProfile, TimelineSpan
 from topout.records.profile import SpanKind
 from topout.report.charts.labels import text_width
 from topout.report.charts.theme import BLUE, GREY, ORANGE, Spec, chart_of, finished
-from topout.report.profile.rows import short_name
+from topout.report.profile.names import short_name
 
 _ROW = 18  # pixels
 _DEEPEST = 12  # rows below are inside of what is drawn

@@ -7,15 +7,16 @@ from msgspec.structs import replace
 
 from topout.profiling.hardware import hardware_of_profile
 from topout.records import ProfileReport
-from topout.report.profile.page import profile_page
+from topout.report import describe
+from topout.report.to_html import to_html
 
-from .browser import drawn, needs_browser, opened
+from ..browser import drawn, needs_browser, opened
+from ..html_page import Page, external_loads
 from .example_profile import MARKUP, example_phase, example_profile
-from .html_page import Page, external_loads
 
 
 def page_of(report: ProfileReport) -> str:
-    return profile_page(report, hardware_of_profile(report))
+    return to_html(describe(report, hardware=hardware_of_profile(report)))
 
 
 def text_of(report: ProfileReport) -> str:

@@ -25,7 +25,7 @@ from topout.records import (
     UncountedOperator,
 )
 
-from .example_climb import MARKUP, example_climb, example_machine
+from ..example_climb import MARKUP, example_climb, example_machine
 
 __all__ = ["MARKUP", "example_phase", "example_profile"]
 
