@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Whole climbs, whose verdicts come from times: they run alone, the others two files at once.
 TIMED := tests/verbs/test_climb.py
 
-.PHONY: climb test kernels-test kernels-bench check lint install clean figures
+.PHONY: climb test mutants kernels-test kernels-bench check lint install clean figures
 
 climb: install
 	$(BIN)/topout climb
@@ -15,6 +15,12 @@ climb: install
 test: install lint
 	$(BIN)/python -m pytest $(TIMED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(TIMED:%=--ignore=%)
+
+# Changes one expression of the core modules at a time and asks whether a test notices. About two
+# hours on two cores; it can be stopped, and goes on where it was.
+mutants: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutants]'
+	$(BIN)/python tools/mutants.py
 
 # The native kernels alone, under sanitizers.
 kernels-test: install
