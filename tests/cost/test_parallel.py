@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from topout.cost.ops import product_flops
+from topout.cost.ops import Op, product_flops
 from topout.cost.parallel import tensor_parallel_ops, tensor_parallel_share
 from topout.cost.passes import kv_elements, pass_ops
 from topout.errors import InputError, UnsupportedError
@@ -57,6 +57,90 @@ def test_an_mlp_that_does_not_divide_is_named() -> None:
     )
     with pytest.raises(InputError, match="14337"):
         tensor_parallel_share(msgspec.structs.replace(LLAMA, blocks=[odd]), 2)
+
+
+def test_the_share_of_every_part() -> None:
+    """T5 with 8 heads, a shared expert and a vocabulary of 32,128 that 5 and 6 do not divide."""
+    t5 = find_architecture("t5-small")
+    blocks = [
+        msgspec.structs.replace(block, mlp=msgspec.structs.replace(block.mlp, shared_width=12))
+        for block in t5.blocks
+    ]
+    share = tensor_parallel_share(msgspec.structs.replace(t5, blocks=blocks), 4)
+    encoder, decoder = share.blocks
+    for block in (encoder, decoder):
+        assert (block.attention.heads, block.attention.kv_heads, block.attention.head_size) == (
+            2,
+            2,
+            64,
+        )
+        assert (block.mlp.width, block.mlp.shared_width) == (512, 3)
+        assert (block.width, block.count, block.norms) == (
+            512,
+            6,
+            3 if block.cross_attention else 2,
+        )
+    assert encoder.cross_attention is None
+    assert decoder.cross_attention is not None
+    assert (decoder.cross_attention.heads, decoder.cross_attention.kv_heads) == (2, 2)
+    assert [(head.inputs, head.outputs) for head in share.heads] == [(512, 8032)]
+    padded = msgspec.structs.replace(t5.heads[0], outputs=32_130)
+    one = tensor_parallel_share(msgspec.structs.replace(t5, heads=[padded]), 4)
+    assert one.heads[0].outputs == 8033
+    assert one.embeddings == t5.embeddings
+    # What looks at one position of a sequence stays whole.
+    per_sequence = msgspec.structs.replace(t5.heads[0], per="sequence")
+    whole = tensor_parallel_share(msgspec.structs.replace(t5, heads=[per_sequence]), 4)
+    assert whole.heads == [per_sequence]
+    with pytest.raises(InputError, match="do not divide the MLP"):
+        tensor_parallel_share(msgspec.structs.replace(t5, blocks=blocks), 8)
+
+
+def test_key_value_heads_that_divide_or_are_divided() -> None:
+    def heads(kv_heads: int, devices: int) -> tuple[int, int]:
+        attention = msgspec.structs.replace(LLAMA.blocks[0].attention, heads=24, kv_heads=kv_heads)
+        block = msgspec.structs.replace(LLAMA.blocks[0], attention=attention)
+        share = tensor_parallel_share(msgspec.structs.replace(LLAMA, blocks=[block]), devices)
+        return share.blocks[0].attention.heads, share.blocks[0].attention.kv_heads
+
+    assert heads(6, 2) == (12, 3)
+    assert heads(2, 8) == (3, 1)
+    assert heads(4, 4) == (6, 1)
+    with pytest.raises(InputError, match="its 6 key/value heads and 4 devices"):
+        heads(6, 4)
+    with pytest.raises(InputError, match="5 devices do not divide its 24 heads"):
+        heads(6, 5)
+
+
+def test_every_collective_of_a_pass() -> None:
+    """Two encoder blocks of 2 sums and three decoder blocks of 3, 13 tokens of 512, 4 rows."""
+    t5 = find_architecture("t5-small")
+    blocks = [
+        msgspec.structs.replace(block, count=count)
+        for block, count in zip(t5.blocks, (2, 3), strict=True)
+    ]
+    classifier = msgspec.structs.replace(t5.heads[0], name="classifier", per="sequence")
+    both = msgspec.structs.replace(t5, blocks=blocks, heads=[*t5.heads, classifier])
+    assert tensor_parallel_ops(both, 13, 4) == [
+        Op(
+            name="all_reduce",
+            part="communication",
+            kind="collective",
+            count=13,  # 2·2 + 3·3
+            shape="13×512",
+            flops=0.0,
+            activation_elements=13 * 13 * 512.0,
+        ),
+        Op(
+            name="all_gather",
+            part="communication",
+            kind="collective",
+            count=1,
+            shape="4×32128",
+            flops=0.0,
+            activation_elements=4 * 32_128.0,
+        ),
+    ]
 
 
 def test_a_convolutional_network_is_not_split() -> None:

@@ -44,6 +44,45 @@ def test_no_stage_has_more_than_its_share_of_blocks(stages: int, sliding: int) -
         assert sum(each.count for each in stage.blocks) == -(-12 // stages)
 
 
+def test_the_heavier_blocks_fill_a_stage_first() -> None:
+    """Seven wide blocks and four narrow ones over three stages: four a stage, at most 3 wide."""
+    wide = GPT2.blocks[0]
+    narrow = msgspec.structs.replace(wide, mlp=msgspec.structs.replace(wide.mlp, width=10))
+    stacks = [
+        msgspec.structs.replace(narrow, name="narrow", count=4),
+        msgspec.structs.replace(wide, name="wide", count=7),
+    ]
+    for stage in heaviest_stages(msgspec.structs.replace(GPT2, blocks=stacks), 3):
+        assert [(block.name, block.count) for block in stage.blocks] == [
+            ("wide", 3),  # ⌈7/3⌉
+            ("narrow", 1),  # what is missing of ⌈11/3⌉
+        ]
+    # One of each at most where there are as many stages as blocks.
+    for stage in heaviest_stages(msgspec.structs.replace(GPT2, blocks=stacks), 11):
+        assert [(block.name, block.count) for block in stage.blocks] == [("wide", 1)]
+
+
+def test_what_the_ends_do_not_hold() -> None:
+    first, last = heaviest_stages(
+        msgspec.structs.replace(GPT2, embedding_norm="layer_norm", final_norms=2), 2
+    )
+    assert (first.heads, first.final_norms, first.embedding_norm) == ([], 0, "layer_norm")
+    assert (last.embeddings, last.final_norms, last.embedding_norm) == ([], 2, None)
+    assert first.embeddings == GPT2.embeddings
+    assert [(head.name, head.tied) for head in last.heads] == [("head", False)]
+    assert first.convolutions == last.convolutions == []
+
+
+def test_rows_of_the_vocabulary_are_divided_and_those_of_positions_are_not() -> None:
+    share = device_share(GPT2, 4)
+    # 50257 / 4 = 12564.25.
+    assert [(table.name, table.rows) for table in share.embeddings] == [
+        ("tokens", 12_565),
+        ("positions", 1024),
+    ]
+    assert share.heads[0].outputs == 12_565
+
+
 @brief
 @given(st.sampled_from([1, 2, 3, 4, 6, 12]))
 def test_shares_make_up_the_whole(devices: int) -> None:

@@ -1,10 +1,14 @@
 """A training step of a small decoder, by hand."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from topout.cost.ops import Op, product_flops
 from topout.cost.passes import pass_ops
-from topout.cost.training import backward_of, is_recomputed, training_ops
+from topout.cost.training import TrainingStep, backward_of, is_recomputed, training_ops
+from topout.errors import InputError
 from topout.models.architectures.decoder import architecture_of
 
 from .small_config import SMALL
@@ -53,6 +57,130 @@ def test_gradients_are_summed_over_replicas_alone() -> None:
 def test_a_sum_of_activations_is_one_of_gradients_in_backward() -> None:
     reduce = Op(name="all_reduce", kind="collective", count=2, flops=0.0, activation_elements=8.0)
     assert backward_of(reduce).activation_elements == 8.0
+
+
+OP = Op(
+    name="op",
+    part="mlp",
+    kind="linear",
+    count=3,
+    shape="as it is",
+    rows=5,
+    matrix_elements=7,
+    flops=100.0,
+    weight_elements=11.0,
+    activation_elements=20.0,
+    kv_elements=30.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "figures"),
+    [
+        # FLOPs, elements of weights, of activations and of keys and values
+        ("linear", (200.0, 22.0, 40.0, 30.0)),
+        ("convolution", (200.0, 22.0, 40.0, 30.0)),
+        ("attention", (250.0, 11.0, 40.0, 60.0)),
+        ("elementwise", (200.0, 11.0, 30.0, 30.0)),
+        ("embedding", (200.0, 11.0, 30.0, 30.0)),
+        ("collective", (100.0, 11.0, 20.0, 30.0)),
+    ],
+)
+def test_the_gradient_of_each_kind_of_op(kind: Any, figures: tuple[float, ...]) -> None:
+    found = backward_of(msgspec.structs.replace(OP, kind=kind))
+    assert found.name == "op.backward"
+    assert (found.kind, found.part, found.count, found.shape) == (kind, "mlp", 3, "as it is")
+    assert (found.rows, found.matrix_elements) == (5, 7)
+    assert figures == (
+        found.flops,
+        found.weight_elements,
+        found.activation_elements,
+        found.kv_elements,
+    )
+
+
+def test_what_runs_again() -> None:
+    def again(kind: Any, part: str, recompute: Any) -> bool:
+        return is_recomputed(msgspec.structs.replace(OP, kind=kind, part=part), recompute)
+
+    assert [again("attention", "attention", how) for how in ("none", "selective", "full")] == [
+        False,
+        True,
+        True,
+    ]
+    assert [again("linear", "attention", how) for how in ("none", "selective", "full")] == [
+        False,
+        False,
+        True,
+    ]
+    for part in ("embedding", "head", "convolution"):
+        assert not again("linear", part, "full")
+    assert not again("collective", "communication", "full")
+    assert not again("attention", "embedding", "selective")
+
+
+def test_the_order_of_a_step() -> None:
+    forward = [msgspec.structs.replace(OP, name=name) for name in ("first", "second")]
+    ops = training_ops(forward, 6, recompute="full", replicas=2)
+    assert [op.name for op in ops] == [
+        "first",
+        "second",
+        "second.recomputed",
+        "second.backward",
+        "first.recomputed",
+        "first.backward",
+        "gradient_all_reduce",
+        "optimizer",
+    ]
+    assert ops[2] == msgspec.structs.replace(OP, name="second.recomputed")
+    assert ops[-2] == Op(
+        name="gradient_all_reduce",
+        part="communication",
+        kind="collective",
+        count=1,
+        shape="6 gradients",
+        flops=0.0,
+        activation_elements=6.0,
+    )
+    # 12 FLOPs and 28 bytes a parameter.
+    assert ops[-1] == Op(
+        name="optimizer",
+        part="optimizer",
+        kind="elementwise",
+        count=1,
+        shape="6 parameters, AdamW",
+        flops=72.0,
+        fixed_bytes=168.0,
+    )
+    assert [op.name for op in training_ops(forward, 6)][-2:] == ["first.backward", "optimizer"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"sequence_len": 0}, "sequence_len is 0"),
+        ({"target_len": 0}, "target_len is 0"),
+        ({"tensor_parallel": 0}, "tensor_parallel is 0"),
+        ({"dtype": "int8"}, "cannot train in 'int8'"),
+    ],
+)
+def test_a_step_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    fields = {"batch_size": 1, "sequence_len": 1, "target_len": 1, "tensor_parallel": 1}
+    TrainingStep(**fields)  # the least that can be
+    with pytest.raises(InputError, match=message):
+        TrainingStep(**(fields | changes))
+
+
+def test_bytes_of_masks_and_statistics() -> None:
+    def sizes(**fields: Any) -> tuple[int, int, int]:
+        step = TrainingStep(batch_size=1, sequence_len=1, **fields)
+        return step.element_bytes, step.mask_bytes, step.statistic_bytes
+
+    assert sizes(dtype="bf16") == (2, 1, 4)
+    assert sizes(dtype="fp32") == (4, 1, 4)
+    assert sizes(dtype="bf16", device="cpu") == (2, 2, 2)
+    assert sizes(dtype="fp32", device="cpu") == (4, 4, 4)
 
 
 def test_pytorchs_own_counter_agrees_on_backward() -> None:
