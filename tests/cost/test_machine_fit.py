@@ -3,6 +3,7 @@
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given, settings
 
@@ -105,6 +106,87 @@ def test_an_encoder_decoder_without_a_limit() -> None:
     assert found.largest_context is not None
     longer = load(prompt=100, context=found.largest_context + 1)
     assert not fit(T5_SMALL, 3 * GB, longer).fits
+
+
+def test_the_sum_of_weights_cache_and_pass() -> None:
+    """GPT-2 on two devices: 2 sequences of 30, a prompt of 7, activations of 4 bytes, keys of 1."""
+    asked = InferenceLoad(
+        batch_size=2, prompt_len=7, context_len=30, dtype_bytes=4, kv_dtype_bytes=1
+    )
+    # The cache of a token, 18,432 numbers, is halved. Of the MLP there is half: 4·768 + 4·1536
+    # numbers in each of 7 tokens.
+    cache, working = 2 * 30 * 9216, 2 * 7 * 9216 * 4
+    assert load_bytes(GPT2, asked, {"norms": 11}, 2) == 11 + cache + working
+
+
+def test_a_model_without_a_cache_reads_its_whole_context() -> None:
+    asked = load(batch=2, prompt=5, context=100)
+    # 100 tokens · (4·768 + 2·3072)·2 bytes a sequence.
+    assert load_bytes(BERT_BASE, asked, {"norms": 3}) == 3 + 2 * 100 * 9216 * 2
+
+
+def test_an_encoders_output_is_as_long_as_the_prompt() -> None:
+    asked = load(batch=2, prompt=300, context=9)
+    # Each side 12,288 bytes a token: 9 of the decoder and 300 of the encoder; a pass of 300 tokens
+    # is 4·512 + 2·2048 wide.
+    expected = 2 * 12_288 * (9 + 300) + 2 * 300 * 6144 * 2
+    assert load_bytes(T5_SMALL, asked, {}) == expected
+
+
+def test_a_shorter_context_than_the_prompt_shortens_the_prompt() -> None:
+    # At a context of 10 a sequence of GPT-2 takes 10 · 36,864 bytes, and a pass of 10 tokens as
+    # much as the logits, 10·1536 + 50,257·6; one of 11 as a block, 11·15,360·2.
+    needed = 10 * 36_864 + 10 * 1536 + 50_257 * 6
+    more = 11 * 36_864 + 11 * 15_360 * 2 - needed
+    for spare, longest in ((0, 10), (more - 1, 10), (more, 11)):
+        found = fit(
+            GPT2,
+            needed + spare,
+            load(prompt=500, context=1000),
+            weight_bytes_by_part={},
+            reserve_bytes=0,
+        )
+        assert (found.largest_context, found.fits, found.weight_bytes) == (longest, False, 0)
+
+
+def test_a_cache_of_windows_alone_has_no_largest_context() -> None:
+    block = GPT2.blocks[0]
+    slides = msgspec.structs.replace(
+        block, attention=msgspec.structs.replace(block.attention, window=8)
+    )
+    endless = msgspec.structs.replace(GPT2, blocks=[slides], context_len=None)
+    found = fit(endless, GB, load(prompt=4), reserve_bytes=0)
+    assert found.largest_context == 2**30
+    bare = msgspec.structs.replace(endless, kind="image")
+    assert fit(bare, GB, load(prompt=4), reserve_bytes=0).largest_context is None
+
+
+def test_devices_that_a_model_allows() -> None:
+    """1, 2, 4 or 12: 24 heads, an MLP of 36, a shared one of 48, 4 key/value heads."""
+
+    def needed(spare: int, **mlp: int) -> int | None:
+        block = LLAMA_2_70B.blocks[0]
+        attention = msgspec.structs.replace(block.attention, heads=24, kv_heads=4, head_size=2)
+        changed = msgspec.structs.replace(block.mlp, **({"width": 36, "shared_width": 48} | mlp))
+        small = msgspec.structs.replace(
+            LLAMA_2_70B,
+            blocks=[msgspec.structs.replace(block, count=1, attention=attention, mlp=changed)],
+        )
+        weights = {"head": 12 * 10**9}
+        found = fit(
+            small, spare, load(prompt=1, context=1), weight_bytes_by_part=weights, device="cpu"
+        )
+        return found.devices_needed
+
+    # 12 GB of heads, and well under 50 MB of the rest: 12, 6, 3 and 1 GB on 1, 2, 4, 12 devices.
+    margin = 5 * 10**7
+    assert needed(12 * GB + margin) == 1
+    assert needed(12 * GB - margin) == 2
+    assert needed(6 * GB - margin) == 4
+    assert needed(3 * GB - margin) == 12
+    assert needed(GB - margin) is None
+    assert needed(6 * GB - margin, width=39) is None  # 3 devices would divide it, not the heads
+    assert needed(6 * GB - margin, shared_width=50) is None  # 2 alone
 
 
 @brief

@@ -16,6 +16,7 @@ from tests.cost.example_architectures import (
     LLAMA_2_70B,
     MIXTRAL,
     T5_SMALL,
+    llama,
 )
 from tests.cost.live_bytes import LiveBytes
 from topout.cost.memory import (
@@ -27,8 +28,8 @@ from topout.cost.memory import (
     kv_table,
 )
 from topout.errors import InputError
-from topout.models.architecture import Architecture, parameters_by_part
-from topout.records.cost import CostMemory
+from topout.models.architecture import Architecture, Convolution, parameters_by_part
+from topout.records.cost import CostMemory, TrainingMemory
 
 brief = settings(max_examples=50, deadline=None)
 sizes = st.integers(1, 5000)
@@ -181,6 +182,126 @@ def test_a_forward_pass_of_llama() -> None:
     # One token: its 4096 hidden states and 32,000 logits with their fp32 copy are less.
     one = forward_working_bytes(LLAMA_2_7B, 1, 1, 2)
     assert one == max(2 * (16_384 + 33_024), 2 * 4096 + 32_000 * (2 + 4))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "numbers"),
+    [
+        # 4·768 along the stream; the MLP before and after its activation, which GPT-2 writes out
+        # with two steps between: 4·3072.
+        (GPT2, 3072 + 12_288),
+        # Another family with the same activation does not.
+        (msgspec.structs.replace(GPT2, model_type="llama"), 3072 + 6144),
+        # BERT's own GELU is one step.
+        (BERT_BASE, 3072 + 6144),
+        # Two experts' rows of 4096 in and out, gate, up and product of 14,336, and gate with up
+        # as one tensor: 2·(8192 + 43,008 + 14,336).
+        (MIXTRAL, 16_384 + 131_072),
+        # An MLP of 100 is narrower than attention: 2·(32 + 8)·128.
+        (llama("narrow", 2, 4096, 8, 100, 32_000, 4096), 16_384 + 10_240),
+        # The wider of two stacks counts: 4·512 and 2·2048.
+        (T5_SMALL, 2048 + 4096),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_the_widest_op_of_a_block(architecture: Architecture, numbers: int) -> None:
+    # So many tokens that the logits of one position are less.
+    assert forward_working_bytes(architecture, 3, 500, 2) == 3 * 500 * 2 * numbers
+
+
+def test_a_mixture_that_is_not_gated() -> None:
+    plain = msgspec.structs.replace(
+        MIXTRAL.blocks[0], mlp=msgspec.structs.replace(MIXTRAL.blocks[0].mlp, gated=False)
+    )
+    one = msgspec.structs.replace(MIXTRAL, blocks=[plain])
+    # 2·(8192 + 2·14,336)
+    assert forward_working_bytes(one, 1, 500, 2) == 500 * 2 * (16_384 + 73_728)
+
+
+def test_logits_at_the_end_of_a_pass() -> None:
+    # GPT-2, 4 tokens in fp32: hidden states 4·768·4, and 50,257 logits with their copy.
+    assert forward_working_bytes(GPT2, 3, 4, 4) == 3 * (4 * 768 * 4 + 50_257 * (4 + 4))
+    # On two devices half of the vocabulary, rounded up.
+    halved = forward_working_bytes(GPT2, 1, 1, 2, tensor_parallel=2)
+    assert halved == 768 * 2 + 25_129 * (2 + 4)
+    # An encoder's logits of all positions, in its own data type.
+    head = msgspec.structs.replace(GPT2.heads[0], outputs=30_522)
+    scored = msgspec.structs.replace(BERT_BASE, heads=[head])
+    assert forward_working_bytes(scored, 2, 10, 2) == 2 * (10 * 768 * 2 + 10 * 30_522 * 2)
+    # A classifier's are of one position; without a head the hidden states are all there is.
+    wide = msgspec.structs.replace(BERT_BASE.heads[0], outputs=90_000)
+    classified = msgspec.structs.replace(BERT_BASE, heads=[head, wide])
+    assert forward_working_bytes(classified, 1, 1, 2) == 768 * 2 + 90_000 * 6
+    bare = msgspec.structs.replace(BERT_BASE, heads=[], blocks=[], width=100)
+    assert forward_working_bytes(bare, 3, 7, 2) == 3 * 7 * 100 * 2
+
+
+def test_an_images_tokens_and_pixels() -> None:
+    """An image has the tokens of its patches, whatever pass is asked for."""
+    image = msgspec.structs.replace(BERT_BASE, kind="image", heads=[], context_len=197)
+    assert forward_working_bytes(image, 1, 5, 2) == 197 * 2 * (3072 + 6144)
+    convolution = Convolution(
+        name="stem",
+        count=1,
+        in_channels=3,
+        out_channels=8,
+        kernel=7,
+        stride=2,
+        out_height=5,
+        out_width=7,
+        bias=False,
+        batch_norm=True,
+    )
+    small = msgspec.structs.replace(convolution, name="small", out_height=1)
+    convolved = msgspec.structs.replace(
+        image, blocks=[], convolutions=[convolution, small], width=1
+    )
+    # 5·7 pixels: 3·4 inputs of each, 8 outputs and as many of the branch to be added.
+    assert forward_working_bytes(convolved, 2, 1, 4) == 2 * 4 * (35 * 12 + 2 * 8 * 35)
+    no_length = msgspec.structs.replace(image, context_len=None)
+    assert forward_working_bytes(no_length, 1, 5, 2) == 5 * 2 * (3072 + 6144)
+
+
+@pytest.mark.parametrize(
+    ("longest", "columns"),
+    [
+        (None, [512, 2048, 8192, 32_768, 131_072]),
+        (2048, [512, 2048]),
+        (2049, [512, 2048, 2049]),
+        (100, [100]),
+    ],
+)
+def test_contexts_of_the_table(longest: int | None, columns: list[int]) -> None:
+    model = msgspec.structs.replace(GPT2, context_len=longest)
+    table = kv_table(model, 2, batches=[2])
+    assert table == {"2": {str(each): 2 * each * 36_864 for each in columns}}
+
+
+def test_parts_of_a_byte() -> None:
+    """Bytes are rounded up: 2·12·768 elements a token of a tenth of a byte."""
+    assert kv_bytes_per_token(GPT2, 0.1) == 1844  # 1843.2
+    assert kv_cache_bytes(GPT2, 1, 3, 0.1) == 5530  # 5529.6
+    # Of Llama's weights norms are on both devices, and of 101 bytes of heads 50.5.
+    assert device_weight_bytes(LLAMA_2_7B, {"norms": 101, "head": 101}, 1) == 202
+    assert device_weight_bytes(LLAMA_2_7B, {"norms": 101, "head": 101}, 2) == 101 + 51
+
+
+def test_the_record_holds_the_training_table() -> None:
+    row = TrainingMemory(
+        recompute="none",
+        zero_stage=0,
+        weights_bytes=1,
+        gradients_bytes=2,
+        optimizer_bytes=3,
+        activations_bytes=4,
+        total_bytes=10,
+    )
+    found = cost_memory(
+        T5_SMALL, weight_bytes=5, batch_size=2, context_len=10, kv_dtype_bytes=4, training=[row]
+    )
+    assert found.training == [row]
+    # 24,576 bytes a token of either side, 2·(10 + 10) of them.
+    assert (found.kv_bytes_per_token, found.kv_cache_bytes) == (24_576, 40 * 24_576)
 
 
 @pytest.mark.parametrize(
