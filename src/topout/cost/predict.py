@@ -73,7 +73,9 @@ def predict(
         accepted = expectation.accepted_per_pass or 1.0
         assumptions.append(f"{accepted:.2f} tokens per pass, as on the baseline's own output")
         if expectation.draft is not None:
-            prefill = _sum(prefill, predict_prefill(expectation.draft, expectation, context))
+            prefill = _sum(
+                prefill, predict_prefill(expectation.draft, _of_draft(expectation), context)
+            )
     total = prefill.time_s + (workload.new_tokens - 1) * decode.time_s
     return Prediction(
         prefill=prefill,
@@ -111,8 +113,7 @@ def predict_decode(
     verify = _decode_pass(config, expectation, context, expectation.proposed_tokens + 1)
     passes = [verify]
     if expectation.draft is not None:
-        plain = expectation.replace(weight_dtype=None, native=None)  # a draft keeps its own layers
-        draft = _decode_pass(expectation.draft, plain, context, 1)
+        draft = _decode_pass(expectation.draft, _of_draft(expectation), context, 1)
         passes += [draft] * expectation.proposed_tokens
     whole = passes[0]
     for part in passes[1:]:
@@ -123,6 +124,11 @@ def predict_decode(
         overhead_s=whole.overhead_s + context.rates.speculation_pass_s,
     )
     return _scaled(whole, 1 / (expectation.accepted_per_pass or 1.0))
+
+
+def _of_draft(expectation: Expectation) -> Expectation:
+    """A draft keeps its own layers where those of the model are quantized or replaced."""
+    return expectation.replace(weight_dtype=None, native=None)
 
 
 def _decode_pass(
