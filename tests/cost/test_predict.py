@@ -180,6 +180,40 @@ def test_the_whole_workload() -> None:
     assert predict(SMALL, PLAIN, context(), 2 * found.total_s).speedup == pytest.approx(2.0)
 
 
+def test_a_batch_reads_the_weights_once() -> None:
+    # Three sequences: weights 2.72 s as before, attention 3 · 1.44 s, elementwise 3 · 1.64 s.
+    found = predict_decode(SMALL, PLAIN, context(batch_size=3))
+    assert found.memory_s == pytest.approx(2.72 + 3 * 1.44 + 3 * 1.64)
+    assert found.overhead_s == pytest.approx(1.0)
+    assert found.flops == 3 * (6800 + 640 + 210 + 10)
+    assert found.bytes == 13_600 + 3 * 4 * (430 + 40 + 360 + 410)
+    # Of the prompt attention takes 3 · 1.92 s and elementwise 3 · 9.84 s; each row has its logits.
+    prompt = predict_prefill(SMALL, PLAIN, context(batch_size=3))
+    assert prompt.memory_s == pytest.approx(2.72 + 3 * 1.92 + 3 * 9.84)
+    # 6 tokens of 2 · 2400 FLOPs and a row of logits of 2000; 2 layers · 21 pairs · 40; elementwise
+    # 6 · 220.
+    assert prompt.flops == 3 * (6 * 4800 + 2000 + 1680 + 6 * 220)
+
+
+def test_our_own_kernels_have_a_rate_and_an_arithmetic_of_their_own() -> None:
+    ceilings = msgspec.structs.replace(CEILINGS, compute=[*CEILINGS.compute, compute("int8", 8e3)])
+    rates = msgspec.structs.replace(
+        RATES, linear=[*RATES.linear, linear_rate("native_int4", 1, 1000, 0.8)]
+    )
+    where = Context(workload=WORKLOAD, ceilings=ceilings, rates=rates)
+    native = PLAIN.replace(native="int4", weight_dtype="int4-g32")
+    found = predict_decode(SMALL, native, where)
+    # 6800 operations at 8e3 int8 and 0.8: 1.0625 s; 3400 weights of 0.625 bytes at 1e4 and 0.8
+    # take 0.266 s and are hidden.
+    assert found.compute_s == pytest.approx(1.0625)
+    assert found.memory_s == pytest.approx(1.44 + 1.64)
+    assert (native.arithmetic, PLAIN.replace(native="fp32").arithmetic) == ("int8", "fp32")
+    assert PLAIN.replace(native="bf16").arithmetic == "bf16"
+    assert PLAIN.replace(weight_dtype="int8").arithmetic == "bf16"
+    assert PLAIN.replace(dtype="bf16").arithmetic == "bf16"
+    assert PLAIN.arithmetic == "fp32"
+
+
 def test_overhead_can_be_the_bound() -> None:
     slow = msgspec.structs.replace(RATES.modes[0], decode_fixed_s=50.0)
     rates = msgspec.structs.replace(RATES, modes=[slow])
@@ -269,6 +303,12 @@ def test_a_verified_pass_is_shared_by_its_tokens() -> None:
     # elementwise 5 · 1.64 s, overhead 1.0 s, and 0.1 s of Python: 14.1 s for 2.5 tokens.
     assert found.time_s == pytest.approx(14.1 / 2.5)
     assert found.overhead_s == pytest.approx(1.1 / 2.5)
+    assert (found.compute_s, found.memory_s) == (0.0, pytest.approx(13.0 / 2.5))
+    # 5 · 6800 FLOPs of the products; 4 + 5 + 6 + 7 + 8 pairs in 2 layers · 40; elementwise 5 · 220.
+    assert found.flops == pytest.approx((34_000 + 2400 + 1100) / 2.5)
+    # As of one token, five times, but for the weights and the 8 keys read: 2·20·(8 + 5).
+    moved = 13_600 + 4 * (5 * (430 + 40 + 410) + 520)
+    assert found.bytes == pytest.approx(moved / 2.5)
     whole = predict(SMALL, expectation, context(), None)
     assert whole.assumptions == ["2.50 tokens per pass, as on the baseline's own output"]
 
@@ -288,6 +328,26 @@ def test_a_draft_runs_once_per_proposal_and_over_the_prompt() -> None:
     # Its prompt: weights 1.76 s, attention 0.96 s, elementwise 6 · 0.92 s, overhead 2 + 1 s.
     whole = predict(SMALL, expectation, context(), None)
     assert whole.prefill.time_s == pytest.approx(18.48 + 1.76 + 0.96 + 5.52 + 3.0)
+    assert whole.prefill.overhead_s == pytest.approx(4.0 + 3.0)
+    assert whole.prefill.memory_s == pytest.approx(14.48 + 8.24)
+    assert whole.prefill.compute_s == 0.0
+    alone = [predict_prefill(config, PLAIN, context()) for config in (SMALL, draft)]
+    assert whole.prefill.flops == sum(each.flops for each in alone)
+    assert whole.prefill.bytes == sum(each.bytes for each in alone)
+    # A draft's 4400 FLOPs of products, 8 keys · 40 and elementwise 30 + 40 + 40 + 10.
+    assert found.flops == pytest.approx((37_500 + 4 * (4400 + 320 + 120)) / 2.5)
+
+
+def test_a_draft_keeps_its_own_layers() -> None:
+    """What quantizes the model's weights leaves the draft's as they are, in both phases."""
+    draft = small(layers=1)
+    quantized = PLAIN.replace(
+        weight_dtype="int8", proposed_tokens=4, accepted_per_pass=2.5, draft=draft
+    )
+    # The model's weights take 1.7 s in the place of 2.72 s, once a pass; the draft's 1.76 s each.
+    found = predict(SMALL, quantized, context(), None)
+    assert found.decode.time_s == pytest.approx((14.1 - 1.02 + 4 * 4.15) / 2.5)
+    assert found.prefill.time_s == pytest.approx(18.48 - 1.02 + 1.76 + 0.96 + 5.52 + 3.0)
 
 
 # --- efficiency -------------------------------------------------------------------------------
