@@ -61,10 +61,6 @@ def _cost_page(record: CostReport) -> Any:
     return _old("cost.page:cost_page")(record, _rooflines(record))
 
 
-def _profile_page(record: ProfileReport) -> Any:
-    return _old("profile.page:profile_page")(record, hardware_of_profile(record))
-
-
 # By kind: table and page. Those without a function are described once, as a document.
 _KINDS: dict[type[Record], tuple[Callable[[Any], Any] | None, Callable[[Any], Any] | None]] = {
     Climb: (None, None),
@@ -75,7 +71,7 @@ _KINDS: dict[type[Record], tuple[Callable[[Any], Any] | None, Callable[[Any], An
     Hardware: (_old("machine.hardware_table:hardware_table"), None),
     LayersReport: (_old("layers.table:layers_table"), _old("layers.page:layers_page")),
     MachineReport: (_old("machine.table:machine_table"), None),
-    ProfileReport: (_old("profile.table:profile_table"), _profile_page),
+    ProfileReport: (None, None),
     RunReport: (None, None),
     TraceDiff: (_old("trace.diff_table:trace_diff_table"), _old("trace.diff_page:trace_diff_page")),
     TraceReport: (_old("trace.table:trace_table"), _old("trace.page:trace_page")),
@@ -108,8 +104,16 @@ def page_html(record: Record) -> str | None:
     page = _KINDS[type(record)][1]
     if page:
         return page(record)
-    options = {"hardware": hardware_of_run(record)} if isinstance(record, RunReport) else {}
-    return to_html(describe(record, **options))
+    return to_html(describe(record, **_options(record)))
+
+
+def _options(record: Record) -> dict[str, Any]:
+    """What a page is told beyond its record: the roofs of a roofline."""
+    if isinstance(record, RunReport):
+        return {"hardware": hardware_of_run(record)}
+    if isinstance(record, ProfileReport):
+        return {"hardware": hardware_of_profile(record)}
+    return {}
 
 
 @contextlib.contextmanager

@@ -218,3 +218,11 @@ def test_every_section_of_the_page_can_be_reached() -> None:
 def test_a_style_is_seen_on_a_terminal_with_colours() -> None:
     table = Table([Column("a", text=True)], [Row([Cell("bad", style="failed")])])
     assert "\x1b[31mbad" in terminal(Document(example_run(), "t", "", [table]), colours=True)
+
+
+def test_columns_of_the_same_title_have_their_own_figures() -> None:
+    columns = [Column("a", text=True), Column("of it"), Column("of it")]
+    document = Document(example_run(), "t", "", [Table(columns, [Row(["x", "1 %", "2 %"])])])
+    assert "x 1 % 2 %" in " ".join(Page(to_html(document)).text.split())
+    assert "x 1 % 2 %" in " ".join(terminal(document).split())
+    assert "| x | 1 % | 2 % |" in to_markdown(document)
