@@ -55,8 +55,8 @@ def test_help_is_quick_and_imports_neither_torch_nor_transformers() -> None:
     """Help in a fresh process; what it imported is what is looked at, since time is not steady."""
     code = (
         "import sys; sys.argv = ['topout', '--help']\n"
-        "from topout.cli import app\n"
-        "try: app()\n"
+        "from topout.cli import main\n"
+        "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'transformers', 'numpy', 'altair', 'polars'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

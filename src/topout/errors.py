@@ -4,8 +4,11 @@
 class TopoutError(Exception):
     """A fault that one line explains; the command line prints it and exits with status 2.
 
-    `message` names the offending input; `remedy` says what to do about it.
+    `message` names the offending input; `remedy` says what to do about it. `details` are lines of
+    another program, such as a compiler, that are shown below.
     """
+
+    details = ""
 
     def __init__(self, message: str, remedy: str = "") -> None:
         self.message = message

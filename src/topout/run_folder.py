@@ -90,11 +90,15 @@ class RunFolder(Closing):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was interrupted; what was finished is in `record` and in `folder`."""
+    """A verb was interrupted: what was finished is in `record`, None for nothing, and `folder`.
 
-    def __init__(self, record: Record, folder: RunFolder) -> None:
+    `remedy` says how to go on.
+    """
+
+    def __init__(self, record: Record | None, folder: RunFolder, remedy: str = "") -> None:
         self.record = record
         self.folder = folder
+        self.remedy = remedy
         super().__init__()
 
 

@@ -143,8 +143,8 @@ def test_cost_imports_no_torch() -> None:
 
     code = (
         "import sys; sys.argv = ['topout', 'cost', 'llama-3-405b', '--on', 'h200']\n"
-        "from topout.cli import app\n"
-        "try: app()\n"
+        "from topout.cli import main\n"
+        "try: main()\n"
         "except SystemExit: pass\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
     )

@@ -16,8 +16,9 @@ from topout.errors import InputError
 from topout.records import TraceDiff, TraceReport, TraceRuns, read
 from topout.run_folder import RunFolder
 from topout.trace.analysis.runs import runs_side_by_side
+from topout.trace.request import DiffRequest, RunsRequest, TraceRequest
 
-Asked = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
+Asked = list[tuple[str, Any]]
 
 
 def run(
@@ -37,17 +38,17 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     """What the command line asked for; the answers are the examples'."""
     calls: Asked = []
 
-    def report(paths: list[str], **options: Any) -> tuple[TraceReport, RunFolder]:
-        calls.append(("report", tuple(paths), options))
+    def report(request: TraceRequest, **_: Any) -> tuple[TraceReport, RunFolder]:
+        calls.append(("report", request))
         return example.gpus_report(), RunFolder(tmp_path)
 
-    def diff(*paths: str, **options: Any) -> tuple[TraceDiff, RunFolder]:
-        calls.append(("diff", paths, options))
+    def diff(request: DiffRequest, **_: Any) -> tuple[TraceDiff, RunFolder]:
+        calls.append(("diff", request))
         return example.diff_report(), RunFolder(tmp_path)
 
-    def runs(paths: list[str], **options: Any) -> tuple[TraceRuns, RunFolder]:
-        calls.append(("runs", tuple(paths), options))
-        named = [(path, example.gpus_report(count)) for count, path in enumerate(paths, 1)]
+    def runs(request: RunsRequest, **_: Any) -> tuple[TraceRuns, RunFolder]:
+        calls.append(("runs", request))
+        named = [(path, example.gpus_report(n)) for n, path in enumerate(request.paths, 1)]
         return runs_side_by_side(named), RunFolder(tmp_path)
 
     monkeypatch.setattr(topout.verbs.read_traces, "report_trace", report)
@@ -62,9 +63,8 @@ def test_files_and_options_reach_the_verb(
     arguments = ["a.json", "b/", "--rules", "mine.toml", "--groups", "coarse", "--top", "2"]
     status, out, err = run(arguments, monkeypatch, capsys)
     assert status == 0
-    what, paths, options = asked[0]
-    assert (what, paths) == ("report", ("a.json", "b/"))
-    assert (options["rules"], options["groups"]) == (Path("mine.toml"), "coarse")
+    request = TraceRequest(paths=["a.json", "b/"], rules=Path("mine.toml"), groups="coarse")
+    assert asked == [("report", request)]
     assert "3 more in --json" in out and "Where the time goes" in out
     assert "Page: " in err and "report.html" in err
 
@@ -73,7 +73,7 @@ def test_defaults(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["a.json"], monkeypatch, capsys)
-    assert asked[0][2] == {"rules": None, "groups": "fine", "notify": None}
+    assert asked == [("report", TraceRequest(paths=["a.json"], rules=None, groups="fine"))]
 
 
 @pytest.mark.parametrize("arguments", [["diff", "a", "b"], ["--top", "3", "diff", "a", "b"]])
@@ -85,7 +85,7 @@ def test_diff_compares_two(
 ) -> None:
     status, out, _ = run(arguments, monkeypatch, capsys)
     assert status == 0
-    assert asked[0][:2] == ("diff", ("a", "b"))
+    assert asked == [("diff", DiffRequest(before="a", after="b"))]
     assert "A step takes 90.0 ms" in out
 
 
@@ -95,20 +95,20 @@ def test_a_file_named_diff_is_reached_by_its_path(
 ) -> None:
     status, _, _ = run([name], monkeypatch, capsys)
     assert status == 0
-    assert asked[0][:2] == ("report", (name,))
+    assert asked == [("report", TraceRequest(paths=[name]))]
 
 
 def test_a_file_named_diff_can_be_compared_too(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["diff", "diff", "b"], monkeypatch, capsys)
-    assert asked[0][:2] == ("diff", ("diff", "b"))
+    assert asked == [("diff", DiffRequest(before="diff", after="b"))]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("diff", "compares two traces, and 0 are named"),
+        ("diff", "takes BEFORE AFTER, and 0 are named"),
         ("diff a", "1 is named"),
         ("diff a b c", "3 are named"),
         ("runs", "two runs or more, and 0 are named"),
@@ -206,7 +206,7 @@ def test_help_imports_neither_polars_nor_numpy_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert "diff BEFORE AFTER" in done.stdout
+    assert "diff  What got slower" in done.stdout
 
 
 def test_runs_are_compared(
@@ -220,9 +220,8 @@ def test_runs_are_compared(
     options = ["--rules", "mine.toml", "--groups", "coarse"]
     status, out, err = run(["runs", "a", "b", "runs", *files, *options], monkeypatch, capsys)
     assert status == 0
-    what, paths, given = asked[0]
-    assert (what, paths) == ("runs", ("a", "b", "runs"))
-    assert (given["rules"], given["groups"]) == (Path("mine.toml"), "coarse")
+    request = RunsRequest(paths=["a", "b", "runs"], rules=Path("mine.toml"), groups="coarse")
+    assert asked == [("runs", request)]
     assert "Speedup" in out and str(page) in err
     assert [each.name for each in read(data, TraceRuns).runs] == ["a", "b", "runs"]
     assert "Does it scale" in page.read_text()
@@ -235,4 +234,4 @@ def test_a_file_named_runs_is_reached_by_its_path(
     name: str, asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run([name], monkeypatch, capsys)
-    assert asked[0][:2] == ("report", (name,))
+    assert asked == [("report", TraceRequest(paths=[name]))]

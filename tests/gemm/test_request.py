@@ -69,7 +69,7 @@ def test_a_machine_of_many_cpus_may_use_them_all() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"dtypes": ["fp64"]}, "unknown dtype 'fp64'"),
+        ({"dtypes": ["fp64"]}, "--dtype 'fp64' is not known"),
         ({"versions": ["bf16"], "dtypes": ["fp32"]}, "computes in bf16"),
         ({"versions": []}, "--versions names none"),
         ({"prompt_len": 5}, "--prompt-len belongs to a model"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.errors import InputError
-from topout.train.request import TrainRequest, parse_ranks
+from topout.train.request import TrainRequest
 
 
 def asked(**options: Any) -> TrainRequest:
@@ -59,9 +59,3 @@ def test_the_steps_of_all_phases_sum_to_all_steps(steps: int) -> None:
     warming = 1 if request.profiled_count else 0
     phases = (request.warmup_count, request.timed_count, warming, request.profiled_count)
     assert sum(phases) == steps
-
-
-def test_ranks_are_numbers_with_commas() -> None:
-    assert parse_ranks("1,2, 4") == [1, 2, 4]
-    with pytest.raises(InputError, match="--ranks 'two'"):
-        parse_ranks("two")

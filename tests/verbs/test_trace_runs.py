@@ -96,7 +96,7 @@ def test_bad_input_leaves_no_folder(tmp_path: Path, home: Path) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text("no trace")
     for paths, words in (
-        ([], "no trace is named"),
+        ([], "two runs or more, and 0 are named"),
         ([one], "two runs or more"),
         ([one, one], "named twice"),
         ([one, tmp_path / "missing"], "no file or folder"),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from topout.cli.outputs import DeviceOption, JsonOption, check_outputs, save_page, write_json
+from topout.cli.unmoved import DeviceOption, JsonOption, check_outputs, save_page, write_json
 
 
 def climb(

@@ -1,148 +1,123 @@
-"""`topout cost`, with its other questions: --list, --layers, --example."""
+"""`topout cost` and its sub-commands."""
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
-import typer
+from topout.cli.outputs import (
+    STANDARD_OUTPUT,
+    JsonOutputs,
+    Outputs,
+    PageOutputs,
+    Result,
+    check_ending,
+    print_table,
+    write_file,
+)
+from topout.errors import InputError, UnsupportedError
+from topout.options import Option, Request
+from topout.progress import Notify
+from topout.records import CostReport, ExampleReport
+from topout.verbs.cost_request import CheckRequest, CostRequest, ExampleRequest, LayersRequest
 
-from topout.cli.outputs import JsonOption, ReportOption, check_outputs, write_json, write_text
-from topout.errors import InputError
 
-OnOption = Annotated[
-    list[str] | None,
-    typer.Option("--on", metavar="NAME", help="A machine, or a file of one; here: this one."),
-]
+class RooflineOutputs(PageOutputs, frozen=True, kw_only=True):
+    """What `topout cost` and `topout cost example` write."""
 
-
-def cost(
-    model: Annotated[
-        str | None, typer.Argument(help="A name, a folder, a config.json or a hub id.")
-    ] = None,
-    on: OnOption = None,
-    prompt_len: Annotated[int | None, typer.Option(help="Tokens of the prompt.")] = None,
-    context_len: Annotated[int | None, typer.Option(help="Tokens that a decoded one sees.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Sequences, or images, at a time.")] = 1,
-    dtype: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
-    quantize: Annotated[
-        str | None, typer.Option(help="Weights of linear layers: int8, fp8, int4-g32, int4-g128.")
-    ] = None,
-    kv_dtype: Annotated[str | None, typer.Option(help="Of the KV cache; default: --dtype.")] = None,
-    tp: Annotated[int, typer.Option(help="Devices that share each layer.")] = 1,
-    dp: Annotated[int, typer.Option(help="Devices that share a training batch.")] = 1,
-    pp: Annotated[int, typer.Option(help="Devices that share the layers, in training.")] = 1,
-    mode: Annotated[str, typer.Option(help="How it runs: compiled or eager.")] = "compiled",
-    recompute: Annotated[str, typer.Option(help="In training: none, selective or full.")] = "none",
-    threads: Annotated[int | None, typer.Option(help="CPU threads here; default: all.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Pixels a side, of image models.")] = None,
-    known: Annotated[bool, typer.Option("--list", help="The models that have a name.")] = False,
-    layers: Annotated[
-        bool, typer.Option("--layers", help="Layer by layer: shapes, parameters, memory.")
-    ] = False,
-    depth: Annotated[int | None, typer.Option(help="With --layers: how deep.")] = None,
-    expand: Annotated[
-        bool, typer.Option("--expand", help="With --layers: every one of equal blocks.")
-    ] = False,
-    graph: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="With --layers: the graph's picture.")
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Count twice: by formula and by a run."),
-    ] = False,
-    example: Annotated[
-        str | None, typer.Option(help="A worked example instead: axpy, stencil or matmul.")
-    ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="With --example: its size.")] = None,
     roofline: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="The roofline's picture, or a .png.")
-    ] = None,
-    report: ReportOption = None,
-    json: JsonOption = None,
-) -> None:
-    """What does it need, and how long should it take, here or on another machine?"""
-    check_outputs(json, report)
-    if example is not None:
-        from topout.cli.cost_example import show_example
+        Path | None, Option("The roofline's picture, or a .png.", metavar="FILE.svg")
+    ] = None
 
-        if model is not None:
-            raise InputError(f"--example needs no model, and {model!r} is one.", "Leave it out.")
-        return show_example(example, n, on or [], threads, roofline, report, json)
-    if known:
-        from topout.cli.cost_list import list_models
+    def check(self) -> None:
+        """Refuse a picture that is neither SVG nor PNG."""
+        super().check()
+        check_ending("--roofline", self.roofline, ".svg", ".png")
 
-        return list_models()
-    if check:
-        from topout.cli.cost_check import show_check
+    def write(self, result: Result) -> None:
+        """Write the picture of the first machine as well, and print its points."""
+        super().write(result)
+        if self.roofline is None:
+            return
+        write_file(self.roofline, _first_roofline(result.record, self.roofline))
+        if isinstance(result.record, CostReport) and self.json != STANDARD_OUTPUT:
+            from topout.report.cost.rooflines import cost_roofline_table
 
-        return show_check(_named(model), batch_size, prompt_len, image_size, json)
-    if layers or graph is not None:
-        from topout.cli.cost_layers import show_layers
-
-        return show_layers(
-            _named(model), batch_size, prompt_len, depth, expand, dtype, graph, report, json
-        )
-    from topout.cli.pictures import check_picture
-    from topout.verbs.cost_request import CostRequest
-
-    check_picture(roofline)
-    request = CostRequest(
-        model=_named(model),
-        on=on or [],
-        prompt_len=prompt_len,
-        context_len=context_len,
-        batch_size=batch_size,
-        dtype=dtype,
-        quantize=quantize,
-        kv_dtype=kv_dtype,
-        tensor_parallel=tp,
-        data_parallel=dp,
-        pipeline_parallel=pp,
-        mode=mode,
-        recompute=cast(Any, recompute),  # checked by the request
-        threads=threads,
-        image_size=image_size,
-    )
-    return _show(request, roofline, report, json)
+            print_table(cost_roofline_table(result.record))
 
 
-def _named(model: str | None) -> str:
-    from topout.models.known import DEFAULT_MODEL
+class GraphOutputs(PageOutputs, frozen=True, kw_only=True):
+    """What `topout cost layers` writes."""
 
-    return model or DEFAULT_MODEL
+    graph: Annotated[Path | None, Option("The graph's picture.", metavar="FILE.svg")] = None
+
+    def check(self) -> None:
+        """Refuse a picture that is no SVG."""
+        super().check()
+        check_ending("--graph", self.graph, ".svg")
+
+    def write(self, result: Result) -> None:
+        """Write the picture as well; raises UnsupportedError where there is no graph."""
+        from topout.report.graph.module_graph import module_graph_svg
+
+        super().write(result)
+        if self.graph is None:
+            return
+        record = result.record
+        if record.graph is None:
+            raise UnsupportedError(f"no graph: {record.reasons['graph']}", "The layers are shown.")
+        write_file(self.graph, module_graph_svg(record.graph))
 
 
-def _show(request: Any, roofline: Path | None, report: Path | None, json: str | None) -> None:
-    from topout.progress import progress_bar
+def _report(request: CostRequest, outputs: RooflineOutputs, notify: Notify) -> Result:
     from topout.verbs.report_cost import report_cost
 
-    with progress_bar() as progress:
-        record = report_cost(request, progress)
-    if json != "-":
-        from rich.console import Console
-
-        from topout.report.cost.table import cost_table
-
-        Console().print(cost_table(record))
-    write_json(record, json)
-    if roofline is not None:
-        _draw(record, roofline, json)
-    if report is not None:
-        from topout.report.cost.page import cost_page
-        from topout.report.cost.rooflines import cost_rooflines
-
-        write_text(report, cost_page(record, cost_rooflines(record)))
+    return Result(report_cost(request, notify))
 
 
-def _draw(record: Any, path: Path, json: str | None) -> None:
-    """The first machine's roofline as a picture, and as a table by intensity."""
-    from topout.cli.pictures import write_chart
-    from topout.report.cost.rooflines import cost_roofline_table, cost_rooflines
+def _list(request: Request, outputs: Outputs, notify: Notify) -> Result:
+    from topout.models.architectures.read import find_architecture
+    from topout.models.known import countable_names
+    from topout.report.cost.known_models_table import known_models_table
+    from topout.verbs.report_cost import costed_model
 
-    charts = cost_rooflines(record)
+    models = [costed_model(find_architecture(name)) for name in countable_names()]
+    by_name = {model.name: model for model in models}  # some have a second name
+    print_table(known_models_table(list(by_name.values())))
+    return Result()
+
+
+def _layers(request: LayersRequest, outputs: GraphOutputs, notify: Notify) -> Result:
+    from topout.verbs.list_layers import list_layers
+
+    return Result(list_layers(request), view={"expand": request.expand})
+
+
+def _check(request: CheckRequest, outputs: JsonOutputs, notify: Notify) -> Result:
+    from topout.verbs.check_count import check_count
+
+    record = check_count(request)
+    return Result(record, status=0 if record.agrees else 1)
+
+
+def _example(request: ExampleRequest, outputs: RooflineOutputs, notify: Notify) -> Result:
+    from topout.verbs.work_example import work_example
+
+    return Result(work_example(request, progress=notify))
+
+
+def _first_roofline(record: CostReport | ExampleReport, path: Path) -> str | bytes:
+    """The first machine's chart as a PNG or SVG file, by the path's ending."""
+    from topout.report.charts.theme import chart_png, chart_svg
+    from topout.report.cost.rooflines import cost_rooflines
+    from topout.report.example.page import example_charts
+
+    if isinstance(record, CostReport):
+        charts = [chart for _, chart in cost_rooflines(record)]
+    else:
+        charts = [chart.spec for chart in example_charts(record)]
     if not charts:
         raise InputError("no machine has the figures for a roofline.", "Name another with --on.")
-    write_chart(charts[0][1], path)
-    if json != "-":
-        from rich.console import Console
+    is_png = path.suffix.lower() == ".png"
+    return chart_png(charts[0]) if is_png else chart_svg(charts[0], background="white")
 
-        Console().print(cost_roofline_table(record))
+
+ANSWERS = {"": _report, "list": _list, "layers": _layers, "check": _check, "example": _example}

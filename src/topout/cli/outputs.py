@@ -1,60 +1,219 @@
-"""Where results go: checked before anything is measured, written at the end."""
+"""Where results go: checked before the work starts, shown and written at its end."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple
 
-import typer
+from topout.errors import InputError, OutputError
+from topout.options import Option, Request
+from topout.run_folder import RUN_FILE, RunFolder
 
-JsonOption = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - for standard output.")
-]
-DeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
-ReportOption = Annotated[
-    Path | None, typer.Option("--report", metavar="FILE.html", help="Where to put the page.")
-]
+STANDARD_OUTPUT = "-"
 
 
-def check_outputs(json: str | None, report: Path | None) -> None:
-    """Raise before anything is measured when a result could not be written where it is to go."""
-    from topout.errors import OutputError
+class Result(NamedTuple):
+    """What a verb answers."""
 
-    for path in [Path(json)] if json not in (None, "-") else []:
-        if not path.absolute().parent.is_dir():
-            raise OutputError(f"--json {path}: there is no folder {path.parent}.", "Create it.")
-    if report is not None and not report.absolute().parent.is_dir():
-        raise OutputError(f"--report {report}: there is no folder {report.parent}.", "Create it.")
+    record: Any = None  # of `topout.records`; None: there is nothing to show or to write
+    folder: RunFolder | None = None  # where the verb keeps it
+    status: int = 0  # 1: a check that was asked for failed
+    note: str = ""  # what else is said on standard error
+    view: Mapping[str, Any] = MappingProxyType({})  # how it is shown, beside what the record says
 
 
-def write_text(path: Path, text: str) -> None:
-    from topout.errors import OutputError
+class Outputs(Request, frozen=True, kw_only=True):
+    """Where the results of a verb go."""
 
+    def check(self) -> None:
+        """Raise OutputError or InputError for a place where nothing can be written."""
+
+    def show(self, result: Result) -> None:
+        """Print the result for people."""
+        if result.record is not None:
+            print_table(table_of(result))
+
+    def write(self, result: Result) -> None:
+        """Write what was asked for; raises OutputError."""
+
+
+class JsonOutputs(Outputs, frozen=True, kw_only=True):
+    """A record as JSON."""
+
+    json: Annotated[str | None, Option("Write JSON; - for standard output.", metavar="FILE")] = None
+
+    def check(self) -> None:
+        """Raise OutputError where the folder is missing."""
+        if self.json not in (None, STANDARD_OUTPUT):
+            check_file("--json", Path(self.json))
+
+    def show(self, result: Result) -> None:
+        """Print the table, unless JSON alone is to be on standard output."""
+        if self.json != STANDARD_OUTPUT:
+            super().show(result)
+
+    def write(self, result: Result) -> None:
+        """Write the JSON."""
+        from topout.records import encode, write
+
+        if self.json == STANDARD_OUTPUT:
+            sys.stdout.write(encode(result.record).decode())
+        elif self.json is not None:
+            write(result.record, Path(self.json))
+
+
+class PageOutputs(JsonOutputs, frozen=True, kw_only=True):
+    """A record as JSON and as a page, which a run folder keeps as well."""
+
+    report: Annotated[Path | None, Option("Write the page.", metavar="FILE.html")] = None
+
+    def check(self) -> None:
+        """Raise OutputError where a folder is missing."""
+        super().check()
+        if self.report is not None:
+            check_file("--report", self.report)
+
+    def write(self, result: Result) -> None:
+        """Write the JSON, and the page; says where they are where that is not plain."""
+        super().write(result)
+        if self.report is None and result.folder is None:
+            return
+        page = page_of(result)
+        if self.report is not None:
+            write_file(self.report, page)
+        if result.folder is not None:
+            kept = result.folder.save_report(page)
+            places = {"Page": self.report or kept, "Record": result.folder.path / RUN_FILE}
+            say("   ".join(f"{what}: {place}" for what, place in places.items()))
+
+
+def table_of(result: Result) -> Any:
+    """The record as rich shows it on the terminal."""
+    from topout import records
+
+    record, folder, view = result.record, result.folder, result.view
+    match record:
+        case records.MachineReport():
+            from topout.report.machine.table import machine_table
+
+            return machine_table(record)
+        case records.Hardware():
+            from topout.report.machine.hardware_table import hardware_table
+
+            return hardware_table(record)
+        case records.CostReport():
+            from topout.report.cost.table import cost_table
+
+            return cost_table(record)
+        case records.LayersReport():
+            from topout.report.layers.table import layers_table
+
+            return layers_table(record, **view)
+        case records.CountCheck():
+            from topout.report.cost.count_check_table import count_check_table
+
+            return count_check_table(record)
+        case records.ExampleReport():
+            from topout.report.example.table import example_table
+
+            return example_table(record)
+        case records.TraceReport():
+            from topout.report.trace.table import trace_table
+
+            return trace_table(record, **view)
+        case records.TraceDiff():
+            from topout.report.trace.diff_table import trace_diff_table
+
+            return trace_diff_table(record, **view)
+        case records.TraceRuns():
+            from topout.report.trace.runs_table import trace_runs_table
+
+            return trace_runs_table(record)
+        case records.TrainReport():
+            from topout.report.train.table import train_table
+
+            return train_table(record, str(folder.path if folder is not None else ""))
+    from topout.report import describe
+    from topout.report.to_terminal import to_terminal
+
+    return to_terminal(describe(record, **view))
+
+
+def page_of(result: Result) -> str:
+    """The record as a page."""
+    from topout import records
+
+    record, view = result.record, result.view
+    match record:
+        case records.CostReport():
+            from topout.report.cost.page import cost_page
+            from topout.report.cost.rooflines import cost_rooflines
+
+            return cost_page(record, cost_rooflines(record))
+        case records.LayersReport():
+            from topout.report.layers.page import layers_page
+
+            return layers_page(record, **view)
+        case records.ExampleReport():
+            from topout.report.example.page import example_page
+
+            return example_page(record)
+        case records.TraceReport():
+            from topout.report.trace.page import trace_page
+
+            return trace_page(record, **view)
+        case records.TraceDiff():
+            from topout.report.trace.diff_page import trace_diff_page
+
+            return trace_diff_page(record, **view)
+        case records.TraceRuns():
+            from topout.report.trace.runs_page import trace_runs_page
+
+            return trace_runs_page(record)
+        case records.TrainReport():
+            from topout.report.train.page import train_page
+
+            return train_page(record)
+    from topout.report import describe
+    from topout.report.to_html import to_html
+
+    return to_html(describe(record, **view))
+
+
+def print_table(table: Any) -> None:
+    """Print what rich can render."""
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def say(text: str) -> None:
+    """A line beside the results, on standard error."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def check_file(option: str, path: Path) -> None:
+    """Raise OutputError for a file whose folder is missing, and for what is a folder itself."""
+    if path.is_dir():
+        raise OutputError(f"{option} {path} is a folder.", "Name a file.")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{option} {path}: there is no folder {path.parent}.", "Create it.")
+
+
+def check_ending(option: str, path: Path | None, *endings: str) -> None:
+    """Raise InputError for a file of another kind than the endings say, such as ".svg"."""
+    if path is not None and path.suffix.lower() not in endings:
+        raise InputError(
+            f"{option} {path} does not end in {' or '.join(endings)}.", "Give it that ending."
+        )
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file; raises OutputError."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror}.", "Choose another place for the output."
         ) from None
-
-
-def save_page(page: str, folder: Any, report: Path | None, **more: object) -> None:
-    """Write a page into its run's folder and where --report says; says on stderr where all is."""
-    from topout.run_folder import RUN_FILE
-
-    path = folder.save_report(page)
-    if report is not None:
-        write_text(report, page)
-        path = report
-    places = {"Page": path, "Record": folder.path / RUN_FILE, **more}
-    print(*(f"{what}: {place}" for what, place in places.items()), sep="   ", file=sys.stderr)  # noqa: T201
-
-
-def write_json(record: Any, json: str | None) -> None:
-    if json is None:
-        return
-    from topout.records import encode, write
-
-    if json == "-":
-        sys.stdout.write(encode(record).decode())
-    else:
-        write(record, Path(json))

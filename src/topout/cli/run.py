@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from topout.cli.outputs import JsonOption, check_outputs, save_page, write_json
+from topout.cli.unmoved import JsonOption, check_outputs, save_page, write_json
 
 
 def run(

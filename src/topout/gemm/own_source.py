@@ -17,7 +17,7 @@ class SourceError(InputError):
     """A source that does not compile; `messages` holds all that the compiler said."""
 
     def __init__(self, message: str, remedy: str, messages: str) -> None:
-        self.messages = messages
+        self.messages = self.details = messages
         super().__init__(message, remedy)
 
 

@@ -1,7 +1,7 @@
 """What a user asks of `topout gemm`, checked before anything is compiled or measured."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
 
 import msgspec
 
@@ -9,6 +9,7 @@ from topout.errors import InputError
 from topout.gemm.own_source import check_source, own_dtype
 from topout.gemm.shapes import Shape, parse_shape, shapes_of_model, square, sweep
 from topout.gemm.versions import find_version, version_names
+from topout.options import Option, Request
 from topout.records.gemm import GemmDtype
 
 DTYPES: tuple[GemmDtype, ...] = get_args(GemmDtype)
@@ -16,39 +17,49 @@ DTYPES: tuple[GemmDtype, ...] = get_args(GemmDtype)
 _MOST_THREADS = 256
 
 
-class GemmRequest(msgspec.Struct, frozen=True, kw_only=True):
+class GemmRequest(Request, frozen=True, kw_only=True):
     """The options of `topout gemm`; None stands for a default.
 
     Shapes are given ("835x2304x768"), a model's, a sweep's, or all of these; without any it is one
     square product.
     """
 
-    shapes: list[str] = []
-    model: str | None = None
-    prompt_len: int | None = None  # default: 835 tokens, or what the model has positions for
-    batch_size: int = 1
-    sweep: bool = False
-    dtypes: list[GemmDtype] | None = None  # default: those of `versions` and `source`
-    versions: list[str] | None = None  # default: all of the data types
-    rivals: bool = True
-    threads: list[int] | None = None  # default: all CPUs of the process
-    source: str | None = None  # a C++ file of the user's own
-    explain: bool = True
-    quick: bool = False
+    shapes: Annotated[
+        list[str],
+        Option("C[M×N] = A[M×K] · B[K×N]; can be repeated.", flag="--shape", metavar="MxNxK"),
+    ] = msgspec.field(default_factory=list)
+    model: Annotated[str | None, Option("All products of a model's prefill.", metavar="MODEL")] = (
+        None
+    )
+    prompt_len: Annotated[
+        int | None, Option("With --model: tokens; default: 835, or as many as fit.", least=1)
+    ] = None
+    batch_size: Annotated[int, Option("With --model: sequences at a time.", least=1)] = 1
+    sweep: Annotated[bool, Option("Square products from small to large.")] = False
+    dtypes: Annotated[
+        list[GemmDtype] | None,
+        Option("With commas between; default: those of --versions, or fp32.", flag="--dtype"),
+    ] = None
+    versions: Annotated[
+        list[str] | None, Option("Names with commas between; default: all.", metavar="NAME,…")
+    ] = None
+    rivals: Annotated[bool, Option("Time PyTorch, MKL, oneDNN and OpenBLAS too.")] = True
+    threads: Annotated[
+        list[int] | None,
+        Option("Counts with commas between: 1,2,4; default: all CPUs.", metavar="N,…", least=1),
+    ] = None
+    source: Annotated[
+        str | None, Option("A version of your own to compare.", metavar="FILE.cpp")
+    ] = None
+    explain: Annotated[bool, Option("Say why each is as fast as it is.")] = True
+    quick: Annotated[bool, Option("Fewer rounds.")] = False
 
     def check(self) -> None:
-        """Raise InputError or UnknownNameError that names the first option that cannot be meant."""
-        for dtype in self.dtypes or []:
-            if dtype not in DTYPES:
-                raise InputError(f"unknown dtype {dtype!r}.", f"Give {', '.join(DTYPES)}.")
+        """Raise InputError or UnknownNameError for options that do not go together."""
         self._check_versions()
         if self.model is None and (self.prompt_len is not None or self.batch_size != 1):
             option = "--prompt-len" if self.prompt_len is not None else "--batch-size"
             raise InputError(f"{option} belongs to a model.", "Name one with --model.")
-        if self.batch_size < 1:
-            raise InputError(f"--batch-size {self.batch_size} is too small.", "Give at least 1.")
-        if self.prompt_len is not None and self.prompt_len < 1:
-            raise InputError(f"--prompt-len {self.prompt_len} is too small.", "Give at least 1.")
         if self.source is not None:
             check_source(Path(self.source))
         for shape in self.shapes:
@@ -103,9 +114,12 @@ class GemmRequest(msgspec.Struct, frozen=True, kw_only=True):
         if not counts:
             raise InputError("--threads names none.", "Give counts with commas: 1,2,4.")
         most = max(_MOST_THREADS, usable_cpus)
-        for count in counts:
-            if not 1 <= count <= most:
-                raise InputError(
-                    f"--threads {count} is no number of threads here.", f"Give 1 to {most}."
-                )
+        if max(counts) > most:
+            raise InputError(f"--threads {max(counts)} is out of range.", f"Give 1 to {most}.")
         return sorted(set(counts))
+
+
+class StartingPointRequest(Request, frozen=True, kw_only=True):
+    """The options of `topout gemm init`."""
+
+    path: Annotated[Path, Option("What to write.", metavar="FILE.cpp", positional=True)]

@@ -1,4 +1,4 @@
-"""`topout cost --check`: the formula's count of a model against that of a run of its module."""
+"""`topout cost check`: the formula's count of a model against that of a run of its module."""
 
 from typing import Any
 
@@ -9,25 +9,27 @@ from topout.cost.passes import full_pass_flops
 from topout.models.architecture import Architecture, total_parameters
 from topout.models.architectures.read import find_config_json, read_architecture
 from topout.models.structure.build import build_on_meta, example_inputs
+from topout.options import takes
 from topout.records import Count, CountCheck, CountComparison
+from topout.verbs.cost_request import CheckRequest
 
 DEFAULT_LENGTH = 32
 
 
-def check_count(
-    model: str, *, batch_size: int = 1, length: int | None = None, image_size: int | None = None
-) -> CountCheck:
+@takes(CheckRequest)
+def check_count(request: CheckRequest) -> CountCheck:
     """Both counts of one forward pass of a named model, without weights.
 
     Raises what `find_architecture` and `build_on_meta` raise.
     """
-    name, config_json = find_config_json(model)
-    architecture = read_architecture(config_json, name, image_size=image_size)
+    name, config_json = find_config_json(request.model)
+    architecture = read_architecture(config_json, name, image_size=request.image_size)
     module = build_on_meta(config_json, name)
     longest = architecture.context_len or DEFAULT_LENGTH
-    tokens = length or min(DEFAULT_LENGTH, longest)
-    choices = example_inputs(module, batch_size, None if architecture.kind == "image" else tokens)
-    return compare(architecture, module, choices, batch_size, tokens)
+    tokens = request.length or min(DEFAULT_LENGTH, longest)
+    rows = request.batch_size
+    choices = example_inputs(module, rows, None if architecture.kind == "image" else tokens)
+    return compare(architecture, module, choices, rows, tokens)
 
 
 def compare(

@@ -57,7 +57,8 @@ def compare_gemms(request: GemmRequest, *, notify: Notify = silent) -> tuple[Gem
         try:
             session.run()
         except KeyboardInterrupt:
-            raise Interrupted(session.report, folder) from None
+            finished = session.report if session.report.shapes else None
+            raise Interrupted(finished, folder) from None
     return session.report, folder
 
 

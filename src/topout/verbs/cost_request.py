@@ -1,54 +1,81 @@
-"""`CostRequest`: what a user asks of `topout cost`, checked before anything is counted."""
+"""What a user asks of `topout cost` and its sub-commands, checked before anything is counted."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import msgspec
 
 from topout.cost.hardware_times import MODES
 from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.training import Recompute
-from topout.errors import InputError
 from topout.models.architecture import Architecture
-from topout.records import CostWorkload
+from topout.models.known import DEFAULT_MODEL
+from topout.options import Option, Request
+from topout.records import CostWorkload, ExampleName
 
 ActivationDtype = Literal["fp32", "bf16", "fp16"]
+KvDtype = Literal["fp32", "bf16", "fp16", "fp8", "int8"]
 QUANTIZED = tuple(name for name in ELEMENT_BYTES if name.startswith(("int", "fp8")))
 DEFAULT_PROMPT_LEN = 512
 DEFAULT_NEW_TOKENS = 128
 
+Model = Annotated[str, Option("A name, a folder, a config.json or a hub id.", positional=True)]
+Machines = Annotated[
+    list[str],
+    Option(
+        "A machine, or a file of one; here: this one; can be repeated.",
+        metavar="NAME",
+        commas=False,
+    ),
+]
+BatchSize = Annotated[int, Option("Sequences, or images, at a time.", least=1)]
+Length = Annotated[int | None, Option("Tokens of the input.", flag="--prompt-len", least=1)]
+Threads = Annotated[int | None, Option("CPU threads here; default: all.", least=1)]
+ImageSize = Annotated[int | None, Option("Pixels a side, of image models.", least=1)]
 
-class CostRequest(msgspec.Struct, frozen=True, kw_only=True):
+
+class CostRequest(Request, frozen=True, kw_only=True):
     """A model, a workload, and the machines to predict for; None stands for a sensible default.
 
     `on` holds names of machines or files; "here" is this one, measured where it was not yet.
-    Without any, this machine is taken if it was measured before. Raises InputError for a choice
-    that is not offered; sizes are checked against the model later.
+    Without any, this machine is taken if it was measured before. Sizes are checked against the
+    model later.
     """
 
-    model: str
-    on: list[str] = []
-    prompt_len: int | None = None  # default: 512, or what the model has positions for
-    context_len: int | None = None  # keys that a decoded token sees; default: prompt + 128
-    batch_size: int = 1
-    dtype: str | None = None  # default: that of the checkpoint's config, else fp32
-    quantize: str | None = None  # weights of linear layers: int8, fp8, int4-g32, …
-    kv_dtype: str | None = None  # default: as dtype
-    tensor_parallel: int = 1
-    data_parallel: int = 1
-    pipeline_parallel: int = 1
-    mode: str = "compiled"
-    recompute: Recompute = "none"
-    threads: int | None = None  # of this machine; default: all
-    image_size: int | None = None  # pixels a side, of image models
+    model: Model = DEFAULT_MODEL
+    on: Machines = msgspec.field(default_factory=list)
+    prompt_len: Annotated[
+        int | None, Option("Tokens of the prompt; default: 512, or as many as fit.", least=1)
+    ] = None
+    context_len: Annotated[
+        int | None, Option("Tokens that a decoded one sees; default: prompt + 128.", least=1)
+    ] = None
+    batch_size: BatchSize = 1
+    dtype: Annotated[
+        ActivationDtype | None, Option("Of weights and activations; default: that of the model.")
+    ] = None
+    quantize: Annotated[
+        str | None,
+        Option(
+            f"Weights of linear layers: {', '.join(QUANTIZED)}.",
+            metavar="FORMAT",
+            choices=QUANTIZED,
+        ),
+    ] = None
+    kv_dtype: Annotated[KvDtype | None, Option("Of the KV cache; default: --dtype.")] = None
+    tensor_parallel: Annotated[
+        int, Option("Devices that share each layer.", flag="--tp", least=1)
+    ] = 1
+    data_parallel: Annotated[
+        int, Option("Devices that share a training batch.", flag="--dp", least=1)
+    ] = 1
+    pipeline_parallel: Annotated[
+        int, Option("Devices that share the layers, in training.", flag="--pp", least=1)
+    ] = 1
+    mode: Annotated[str, Option("How PyTorch runs it.", choices=MODES)] = "compiled"
+    recompute: Annotated[Recompute, Option("Activations computed again in training.")] = "none"
+    threads: Threads = None
+    image_size: ImageSize = None
     split_head: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse choices that are not offered."""
-        _check("--dtype", self.dtype, get_args(ActivationDtype))
-        _check("--quantize", self.quantize, QUANTIZED)
-        _check("--kv-dtype", self.kv_dtype, (*get_args(ActivationDtype), "fp8", "int8"))
-        _check("--mode", self.mode, MODES)
-        _check("--recompute", self.recompute, get_args(Recompute))
 
     def workload(self, architecture: Architecture) -> CostWorkload:
         """The request with the model's own defaults filled in."""
@@ -73,13 +100,39 @@ class CostRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class LayersRequest(Request, frozen=True, kw_only=True):
+    """The options of `topout cost layers`."""
+
+    model: Model = DEFAULT_MODEL
+    batch_size: BatchSize = 1
+    length: Length = None
+    depth: Annotated[int | None, Option("How deep; 0: the model alone; default: all.", least=0)] = (
+        None
+    )
+    expand: Annotated[bool, Option("Show every one of equal blocks.")] = False
+    dtype: Annotated[ActivationDtype, Option("Of the weights.")] = "fp32"
+
+
+class CheckRequest(Request, frozen=True, kw_only=True):
+    """The options of `topout cost check`."""
+
+    model: Model = DEFAULT_MODEL
+    batch_size: BatchSize = 1
+    length: Length = None
+    image_size: ImageSize = None
+
+
+class ExampleRequest(Request, frozen=True, kw_only=True):
+    """The options of `topout cost example`; without machines, or with "here", it is measured."""
+
+    name: Annotated[ExampleName, Option("What to work through.", positional=True)]
+    n: Annotated[int | None, Option("Its size.", least=1)] = None
+    on: Machines = msgspec.field(default_factory=list)
+    threads: Threads = None
+
+
 def _given(stated: int | None, default: int, limit: int | None) -> int:
     """What was stated, right or wrong; a default never exceeds the model's limit."""
     if stated is not None:
         return stated
     return default if limit is None else min(default, limit)
-
-
-def _check(option: str, value: str | None, choices: tuple[str, ...]) -> None:
-    if value is not None and value not in choices:
-        raise InputError(f"{option} {value!r} is not offered.", f"Give {', '.join(choices)}.")

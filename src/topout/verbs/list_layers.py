@@ -1,4 +1,4 @@
-"""`topout cost --layers`: a named model layer by layer, its tree and its graph, without weights."""
+"""`topout cost layers`: a named model layer by layer, its tree and its graph, without weights."""
 
 import datetime
 import importlib.metadata
@@ -12,7 +12,9 @@ from topout.models.structure.graph import graph_of
 from topout.models.structure.layers import layers_of
 from topout.models.structure.recorder import record_forward
 from topout.models.structure.recording import Recording
+from topout.options import takes
 from topout.records import GraphPort, LayersReport
+from topout.verbs.cost_request import LayersRequest
 
 
 def report_layers(
@@ -25,7 +27,7 @@ def report_layers(
     expand: bool = False,
     dtype: str = "fp32",
 ) -> LayersReport:
-    """What `topout cost --layers` answers for a model of transformers, without its weights.
+    """What `topout cost layers` answers for a model of transformers, without its weights.
 
     `length` in tokens, of text models; `depth` bounds how deep layers are told; `expand` keeps
     equal blocks of the graph apart. A forward pass that fails stands in the record, with the op
@@ -61,26 +63,19 @@ def _first_that_runs(module: nn.Module, batch_size: int, length: int | None) -> 
     return recordings[0]
 
 
-def list_layers(
-    model: str,
-    *,
-    batch_size: int = 1,
-    length: int | None = None,
-    depth: int | None = None,
-    expand: bool = False,
-    dtype: str = "fp32",
-) -> LayersReport:
+@takes(LayersRequest)
+def list_layers(request: LayersRequest) -> LayersReport:
     """The layers of what a user names: a folder, a config.json, a known name or a hub id.
 
     Raises what `find_config_json` and `report_layers` raise.
     """
-    name, config_json = find_config_json(model)
+    name, config_json = find_config_json(request.model)
     return report_layers(
         config_json,
         name,
-        batch_size=batch_size,
-        length=length,
-        depth=depth,
-        expand=expand,
-        dtype=dtype,
+        batch_size=request.batch_size,
+        length=request.length,
+        depth=request.depth,
+        expand=request.expand,
+        dtype=request.dtype,
     )

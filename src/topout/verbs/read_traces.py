@@ -3,45 +3,41 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 import msgspec
 
 from topout.errors import InputError
+from topout.options import takes
 from topout.progress import Notify
 from topout.records import Record, TraceDiff, TraceReport
 from topout.run_folder import RunFolder
 from topout.trace.analysis.groups import Rules, load_rules
 from topout.trace.analysis.report import analyse
 from topout.trace.readers.read import read_traces
+from topout.trace.request import DiffRequest, RulesRequest, TraceRequest
 from topout.verbs.trace_diff_ranks import diff_ranks
 
-GroupDetail = Literal["fine", "coarse"]
-GROUP_DETAILS: tuple[GroupDetail, ...] = get_args(GroupDetail)
 COARSE_RULES = "coarse_groups"
 _READING = 0.8  # of the whole time, as the progress bar shows it
 
 R = TypeVar("R", bound=Record)
 
 
+@takes(TraceRequest)
 def report_trace(
-    paths: Sequence[str | Path],
-    *,
-    rules: str | Path | None = None,
-    groups: GroupDetail = "fine",
-    notify: Notify | None = None,
+    request: TraceRequest, *, notify: Notify | None = None
 ) -> tuple[TraceReport, RunFolder]:
     """Where the time goes in trace files, or folders with one file for each rank.
 
-    `rules` is a TOML file that adds to the shipped groups of kernels, or replaces them. Returns the
-    record and the folder that it was written to. Raises InputError for a path that does not exist
-    or is no trace, a rules file that cannot be used, and traces that do not belong together;
-    OutputError when the record cannot be written.
+    Returns the record and the folder that it was written to. Raises InputError for a path that does
+    not exist or is no trace, a rules file that cannot be used, and traces that do not belong
+    together; OutputError when the record cannot be written.
     """
     tell = notify or (lambda what, done: None)
     began = time.monotonic()
-    chosen = chosen_rules(rules, groups)
-    places = existing(paths)
+    chosen = chosen_rules(request)
+    places = existing(request.paths)
     folder = RunFolder.create("trace", subject_of(places))
 
     def report() -> TraceReport:
@@ -52,21 +48,17 @@ def report_trace(
     return written(folder, report), folder
 
 
+@takes(DiffRequest)
 def diff_traces(
-    before: str | Path,
-    after: str | Path,
-    *,
-    rules: str | Path | None = None,
-    groups: GroupDetail = "fine",
-    notify: Notify | None = None,
+    request: DiffRequest, *, notify: Notify | None = None
 ) -> tuple[TraceDiff, RunFolder]:
     """What got slower from one trace, or folder of ranks, to another: per group and per kernel.
 
     Returns the record and the folder that it was written to; raises as `report_trace` does.
     """
     tell = notify or (lambda what, done: None)
-    chosen = chosen_rules(rules, groups)
-    places = existing([before, after])
+    chosen = chosen_rules(request)
+    places = existing([request.before, request.after])
     folder = RunFolder.create("trace", f"diff-{subject_of(places[:1])}-{subject_of(places[1:])}")
 
     def compare() -> TraceDiff:
@@ -118,14 +110,10 @@ def part_of(tell: Notify, begin: float, end: float) -> Notify:
     return lambda what, done: tell(what, begin + (end - begin) * min(1.0, max(0.0, done)))
 
 
-def chosen_rules(path: str | Path | None, groups: str) -> Rules:
+def chosen_rules(request: RulesRequest) -> Rules:
     """The shipped rules of this detail, with a user's own before them, or in their place.
 
-    Raises InputError for a detail that is not known, and for a file that cannot be used.
+    Raises InputError for a file that cannot be used.
     """
-    if groups not in GROUP_DETAILS:
-        raise InputError(
-            f"--groups {groups!r} is not known.", f"Choose {' or '.join(GROUP_DETAILS)}."
-        )
-    shipped = "kernel_groups" if groups == "fine" else COARSE_RULES
-    return load_rules(Path(path) if path is not None else None, shipped)
+    shipped = "kernel_groups" if request.groups == "fine" else COARSE_RULES
+    return load_rules(Path(request.rules) if request.rules is not None else None, shipped)

@@ -4,50 +4,47 @@ from collections.abc import Callable
 from pathlib import Path
 
 from topout.machine.catalog.find import save_hardware
-from topout.machine.ceilings import check_device, load_or_measure_ceilings
+from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
+from topout.machine.request import MachineRequest, SaveMachineRequest
 from topout.models.architectures.read import find_architecture
+from topout.options import takes
 from topout.records import Hardware, MachineReport
 from topout.verbs.cost_machines import measured_here
 
 
+@takes(MachineRequest)
 def report_machine(
-    *,
-    refresh: bool = False,
-    quick: bool = False,
-    describe_only: bool = False,
-    device: str = "cpu",
-    progress: Callable[[str, float], None] | None = None,
+    request: MachineRequest, *, progress: Callable[[str, float], None] | None = None
 ) -> MachineReport:
     """Describe this machine and measure its ceilings, or take those that are cached.
 
-    Raises InputError for an unknown device, UnsupportedError for one that is not there.
+    Raises UnsupportedError for a device that is not there.
     """
-    check_device(device)
     machine = describe(with_torch=True)
-    if describe_only:
+    if request.describe_only:
         reasons = {"ceilings": "not asked for"}
         return MachineReport(machine=machine, reasons=reasons)
-    ceilings = load_or_measure_ceilings(machine, refresh, quick, progress, device)
+    ceilings = load_or_measure_ceilings(
+        machine, request.refresh, request.quick, progress, request.device
+    )
     return MachineReport(machine=machine, ceilings=ceilings)
 
 
+@takes(SaveMachineRequest)
 def save_machine(
-    name: str,
-    *,
-    device: str = "cpu",
-    refresh: bool = False,
-    quick: bool = False,
-    progress: Callable[[str, float], None] | None = None,
+    request: SaveMachineRequest, *, progress: Callable[[str, float], None] | None = None
 ) -> tuple[Hardware, Path]:
-    """Measure this machine, unless it was before, and keep it under `name` with what was measured.
+    """Measure this machine, unless it was before, and keep it with what was measured.
 
-    Raises InputError for a name that cannot be one, or an unknown device; OutputError where the
-    file cannot be written.
+    Raises InputError for a name that cannot be one; OutputError where the file cannot be written.
     """
-    check_device(device)
-    like_gpt2 = find_architecture("gpt2")
     hardware = measured_here(
-        like_gpt2, device=device, refresh=refresh, quick=quick, progress=progress, name=name
+        find_architecture("gpt2"),
+        device=request.device,
+        refresh=request.refresh,
+        quick=request.quick,
+        progress=progress,
+        name=request.name,
     )
-    return hardware, save_hardware(hardware, name)
+    return hardware, save_hardware(hardware, request.name)

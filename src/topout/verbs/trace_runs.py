@@ -7,14 +7,15 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from topout.errors import InputError
+from topout.options import takes
 from topout.progress import Notify
 from topout.records import TraceReport, TraceRuns
 from topout.run_folder import RunFolder
 from topout.trace.analysis.report import analyse
 from topout.trace.analysis.runs import runs_side_by_side
 from topout.trace.readers.read import read_traces
+from topout.trace.request import RunsRequest
 from topout.verbs.read_traces import (
-    GroupDetail,
     chosen_rules,
     existing,
     part_of,
@@ -25,24 +26,21 @@ from topout.verbs.read_traces import (
 _READING = 0.8  # of a run's time, as the progress bar shows it
 
 
+@takes(RunsRequest)
 def compare_runs(
-    paths: Sequence[str | Path],
-    *,
-    rules: str | Path | None = None,
-    groups: GroupDetail = "fine",
-    notify: Notify | None = None,
+    request: RunsRequest, *, notify: Notify | None = None
 ) -> tuple[TraceRuns, RunFolder]:
     """How a program scales over runs on more and more devices, one file or folder for each run.
 
     The runs are put in the order of their devices; a speedup is claimed only where they hold the
     same work. Returns the record and the folder that it was written to. Raises InputError for
-    fewer than two runs, a run that is named twice, and as `report_trace` does.
+    a run that is named twice, and as `report_trace` does.
     """
     tell = notify or (lambda what, done: None)
     began = time.monotonic()
-    chosen = chosen_rules(rules, groups)
-    places = existing(paths)
-    _refuse_fewer_or_twins(places)
+    chosen = chosen_rules(request)
+    places = existing(request.paths)
+    _refuse_twins(places)
     names = _names_of(places)
     folder = RunFolder.create("trace", f"runs-{names[0]}-{names[-1]}")
 
@@ -60,13 +58,7 @@ def compare_runs(
     return written(folder, compare), folder
 
 
-def _refuse_fewer_or_twins(places: Sequence[Path]) -> None:
-    if len(places) < 2:
-        raise InputError(
-            "`trace runs` compares two runs or more, and 1 is named.",
-            "Name the trace of each run: topout trace runs one-gpu.csv two-gpus.csv (a folder for "
-            "the ranks of a run; a file named runs is ./runs).",
-        )
+def _refuse_twins(places: Sequence[Path]) -> None:
     seen = [place.resolve() for place in places]
     for place, path in zip(places, seen, strict=True):
         if seen.count(path) > 1:

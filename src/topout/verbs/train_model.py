@@ -50,7 +50,7 @@ def train_model(
             except KeyboardInterrupt:
                 report = _with_case(report, _interrupted(subject, ranks, folder), began)
                 folder.save(report)
-                raise Interrupted(report, folder) from None
+                raise Interrupted(report, folder, "Every rank has ended.") from None
             report = _with_case(report, case, began)
             folder.save(report)
             if case.status == "failed":

@@ -1,6 +1,6 @@
-"""`topout cost --example`: a worked example on the roofline, and measured on this machine."""
+"""`topout cost example`: a worked example on the roofline, and measured on this machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from topout.cost.example_report import report_example
 from topout.cost.examples import example
@@ -10,26 +10,24 @@ from topout.machine.catalog.measured import hardware_of
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.machine.examples import measure_example
+from topout.options import takes
 from topout.records import ExampleReport, Hardware
 from topout.verbs.cost_machines import HERE, check_names
+from topout.verbs.cost_request import ExampleRequest
 
 Progress = Callable[[str, float], None]
 
 
-def work_example(
-    name: str,
-    n: int | None = None,
-    on: Sequence[str] = (),
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> ExampleReport:
+@takes(ExampleRequest)
+def work_example(request: ExampleRequest, progress: Progress | None = None) -> ExampleReport:
     """The example's counts, what each machine allows it, and what this machine reached.
 
-    It is measured where "here" is among the machines, or none is named. Raises InputError for an
-    unknown example or a size that cannot be, UnknownNameError for a machine.
+    It is measured where "here" is among the machines, or none is named. Raises InputError for a
+    size that cannot be, UnknownNameError for a machine.
     """
+    name, n = request.name, request.n
     counted = example(name, n)
-    names = list(on) or [HERE]
+    names = request.on or [HERE]
     check_names(names)
     if HERE not in names:
         hardware = [find_hardware(each) for each in names]
@@ -40,7 +38,7 @@ def work_example(
     here = hardware_of(machine, ceilings, name=HERE)
     hardware_list: list[Hardware] = [others.get(each, here) for each in names]
     try:
-        measured = measure_example(counted, machine, threads, progress)
+        measured = measure_example(counted, machine, request.threads, progress)
     except InputError:
         raise
     except TopoutError as error:

@@ -1,0 +1,169 @@
+"""Which commands there are, how one is found in the arguments, and how it runs."""
+
+import importlib
+import sys
+from collections.abc import Container, Iterator, Mapping
+
+from topout.cli.command import Answer, Command, overview
+from topout.cli.outputs import Outputs, Result, say
+from topout.errors import InputError, TopoutError, UnknownNameError
+from topout.options import Request
+from topout.progress import progress_bar
+from topout.run_folder import Interrupted
+
+_ABOUT = (
+    "How far a transformer runs below what its hardware allows, why, and the way up, "
+    "one proven step at a time."
+)
+
+COMMANDS = {
+    "machine": "What is this machine, and what can it reach?",
+    "machine list": "The machines that `topout cost --on` knows.",
+    "machine show": "One of them: its figures and sources.",
+    "machine save": "Keep this machine for `topout cost --on`.",
+    "cost": "What does it need, and how long should it take, here or on another machine?",
+    "cost list": "The models that have a name.",
+    "cost layers": "A model layer by layer: shapes, parameters, memory, graph.",
+    "cost check": "Count a model twice: by formula and by a run.",
+    "cost example": "A worked example on the roofline, measured here.",
+    "run": "How fast is it now? And with another matrix product in PyTorch's place?",
+    "profile": "Where does the time go, and how far is each part from the roof?",
+    "climb": "What makes it faster, by how much, and is the output still right?",
+    "gemm": "Why is one matrix product 100 × as fast as another? The laboratory, with your own.",
+    "gemm init": "Write a starting point for a version of your own.",
+    "trace": "Where does the time go in a trace recorded elsewhere?\n\n"
+    "Reads PyTorch (Kineto) JSON, nvprof CSV and Nsight Systems CSV and SQLite, gzipped or not. "
+    "A file that is itself named diff or runs is given as ./diff or ./runs.",
+    "trace diff": "What got slower from one trace to another?",
+    "trace runs": "Does it scale over runs on more and more devices, and what eats the gain?",
+    "train": "How does a training step spend its time, alone and over devices?",
+}
+"""The commands, a verb before its sub-commands, each with the question that it answers."""
+
+FORMER_FLAGS: Mapping[str, Mapping[str, str]] = {
+    "machine": {"--list": "list", "--show": "show", "--save": "save"},
+    "cost": {
+        "--list": "list",
+        "--layers": "layers",
+        "--graph": "layers",
+        "--check": "check",
+        "--example": "example",
+    },
+    "gemm": {"--init": "init"},
+}
+"""Flags that have become sub-commands, and mean them still."""
+
+
+def main() -> None:
+    """Run the command line: exit 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
+    try:
+        sys.exit(_main(sys.argv[1:]))
+    except TopoutError as error:
+        say(f"topout: {error}")
+        if error.details:
+            say(error.details.rstrip())
+        sys.exit(2)
+    except KeyboardInterrupt:
+        say("topout: interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _main(arguments: list[str]) -> int:
+    """The exit status of what the arguments ask for."""
+    verbs = [name for name in COMMANDS if " " not in name]
+    if arguments[:1] in ([], ["--help"]):
+        text = overview(_ABOUT, [(verb, COMMANDS[verb].partition("\n")[0]) for verb in verbs])
+        print(text, end="", file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    verb, *rest = arguments
+    if verb not in verbs:
+        raise UnknownNameError("verb", verb, verbs, "See `topout --help`.")
+    if verb in ("run", "profile", "climb"):
+        from topout.cli.unmoved import app
+
+        app(arguments)
+    command, rest = find_command(commands_of(verb), rest)
+    asked = command.parse(rest)
+    return 0 if asked is None else _run(command, *asked)
+
+
+def commands_of(verb: str) -> dict[str, Command]:
+    """A verb, under the name "", and its sub-commands."""
+    answers: dict[str, Answer] = importlib.import_module(f"topout.cli.{verb}").ANSWERS
+    names = [f"{verb} {word}".strip() for word in answers]
+    subcommands = [(name.partition(" ")[2], COMMANDS[name]) for name in names if name != verb]
+    return {
+        word: Command(name, COMMANDS[name], answers[word], [] if word else subcommands)
+        for word, name in zip(answers, names, strict=True)
+    }
+
+
+def find_command(commands: dict[str, Command], arguments: list[str]) -> tuple[Command, list[str]]:
+    """The command that is meant, and the arguments that are left for it.
+
+    A sub-command is named by the first argument, by one of `FORMER_FLAGS`, or after options by the
+    first argument that is none. Raises InputError for the flags of two sub-commands.
+    """
+    if arguments and arguments[0] in commands:
+        return commands[arguments[0]], arguments[1:]
+    verb = commands[""].name
+    former = FORMER_FLAGS.get(verb, {})
+    words = dict(_words(commands, arguments))
+    flags = {place: word for place, word in words.items() if word.partition("=")[0] in former}
+    meant = {former[flag.partition("=")[0]] for flag in flags.values()}
+    if len(meant) > 1:
+        named = " and ".join(flags.values())
+        raise InputError(f"`topout {verb}` with {named} is two questions.", "Ask one at a time.")
+    if meant:
+        command = commands[meant.pop()]
+        return command, _without(flags, arguments, [field.flag for field in command.fields])
+    first = next((place for place, word in words.items() if not word.startswith("-")), None)
+    if first is None or arguments[first] not in commands:
+        return commands[""], arguments
+    return commands[arguments[first]], arguments[:first] + arguments[first + 1 :]
+
+
+def _words(commands: dict[str, Command], arguments: list[str]) -> Iterator[tuple[int, str]]:
+    """The arguments up to "--", with their places, that are no values of options."""
+    fields = [field for command in commands.values() for field in command.fields]
+    with_value = {each.flag for each in fields if each.type is not bool}
+    is_value = False
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return
+        if not is_value:
+            yield place, argument
+        is_value = argument in with_value and not is_value
+
+
+def _without(flags: Container[int], arguments: list[str], kept: list[str]) -> list[str]:
+    """The arguments without flags at these places, the value after "=" and those to keep stay."""
+    rest = []
+    for place, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if place not in flags or flag in kept:
+            rest.append(argument)
+        elif value:
+            rest.append(value)
+    return rest
+
+
+def _run(command: Command, request: Request, outputs: Outputs) -> int:
+    """Ask the verb, show and write its answer; the exit status."""
+    outputs.check()
+    try:
+        with progress_bar() as notify:
+            result = command.answer(request, outputs, notify)
+    except Interrupted as interrupted:
+        say(f"topout: interrupted. {interrupted.remedy}".rstrip())
+        if interrupted.record is None:
+            interrupted.folder.discard_if_empty()
+            return 130
+        result = Result(interrupted.record, interrupted.folder, status=130)
+    outputs.show(result)
+    outputs.write(result)
+    if result.note:
+        say(result.note)
+    return result.status
