@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 import topout
+from tests.cli.command_line import refused, run
 from tests.models.small_models import SMALL_GPT2, write_model
-from topout.cli import main
 from topout.machine.describe import describe
 from topout.records import MachineReport, decode
 
@@ -25,30 +25,6 @@ TEXT = str(REPOSITORY / "LICENSE")
 def model(tmp_path: Path) -> Path:
     """A small sound model."""
     return write_model(tmp_path / "model")
-
-
-def run(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr) of the command line in this process."""
-    monkeypatch.setattr(sys, "argv", ["topout", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capsys.readouterr()
-    code = ended.value.code
-    return (code if isinstance(code, int) else 0), out, err
-
-
-def refused(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> str:
-    """The one line with which a command is refused."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    status, out, err = run(arguments, monkeypatch, capsys)
-    assert status == 2, (status, out, err)
-    assert out == ""
-    assert len(err.strip().splitlines()) == 1 and "Traceback" not in err, err
-    return err
 
 
 def test_help_is_quick_and_imports_neither_torch_nor_transformers() -> None:

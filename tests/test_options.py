@@ -70,7 +70,7 @@ def test_declarations_are_read_in_order_and_fields_without_one_are_no_options() 
     assert fields["counts"].flag == "--count" and fields["counts"].many
     assert fields["steps"].type is int and fields["file"].type is Path
     assert fields["kind"].choices == ("one", "two", "three")
-    assert fields["name"].label == "NAME"
+    assert fields["name"].metavar == "NAME" and fields["name"].stated("x") == "'x'"
 
 
 @takes(Example)

@@ -75,27 +75,27 @@ class Field(NamedTuple):
         default = self.name.upper() if self.option.positional else by_type
         return self.option.metavar or "|".join(self.choices) or default
 
-    @property
-    def label(self) -> str:
-        """Its name in a sentence."""
-        return self.name.upper() if self.option.positional else self.flag
+    def stated(self, value: object) -> str:
+        """The value as a sentence names it: "--steps 0", and an argument alone."""
+        shown = repr(value) if isinstance(value, str) else str(value)
+        return shown if self.option.positional else f"{self.flag} {shown}"
 
     def check(self, value: Any) -> None:
         """Raise InputError for a value of another type, out of range, or that is no choice."""
         if self.choices:
             if value not in self.choices:
-                raise InputError(f"{self.label} {value!r} is not known.", self._remedy())
+                raise InputError(f"{self.stated(value)} is not known.", self._remedy())
         elif self.type in (int, float):
             kind = numbers.Integral if self.type is int else numbers.Real
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise self.no_number(value)
             if not (math.isfinite(value) and self._in_range(value)):
-                raise InputError(f"{self.label} {value} is out of range.", self._remedy())
+                raise InputError(f"{self.stated(value)} is out of range.", self._remedy())
 
     def no_number(self, value: object) -> InputError:
         """The error for a value, such as a text, that is no number of the type."""
         kind = "a whole number" if self.type is int else "a number"
-        return InputError(f"{self.label} {value!r} is not {kind}.", self._remedy())
+        return InputError(f"{self.stated(value)} is not {kind}.", self._remedy())
 
     def _in_range(self, value: Any) -> bool:
         least, above, most = self.option.least, self.option.above, self.option.most

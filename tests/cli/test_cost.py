@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import refused, run
+from tests.cli.command_line import refused, run
 from topout.records import CostReport, CountCheck, ExampleReport, decode
 
 

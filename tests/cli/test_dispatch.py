@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from tests.test_cli import refused, run
+from tests.cli.command_line import refused, run
 from topout.cli.command import Command
 from topout.cli.dispatch import COMMANDS, commands_of, find_command
 from topout.cli.outputs import JsonOutputs, Result
@@ -222,7 +222,7 @@ def test_a_value_that_cannot_be_is_refused_whatever_the_option(
         ("cost gpt2 --layers --check", "--layers and --check is two questions"),
         ("cost list gpt2", "takes no name, and 1 is named: gpt2"),
         ("cost check gpt2 --on h200", "unknown option '--on'"),
-        ("cost example fft", "NAME 'fft' is not known. Choose axpy, stencil or matmul."),
+        ("cost example fft", "'fft' is not known. Choose axpy, stencil or matmul."),
         ("cost layers gpt2 --graph x.png", "--graph x.png does not end in .svg"),
         ("gemm init", "takes FILE.cpp, and 0 are named"),
         ("train --ranks 1,0", "--ranks 0 is out of range. It must be 1 to 1024."),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import refused, run
+from tests.cli.command_line import refused, run
 from tests.verbs.profile_machine import plain_ceilings
 from topout.records import ProfileReport, read
 

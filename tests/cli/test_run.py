@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import refused, run
+from tests.cli.command_line import refused, run
 from tests.verbs.example_sources import own_source
 from tests.verbs.run_machine import plain_ceilings
 from topout.records import RunReport, decode

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.test_cli import refused, run
+from tests.cli.command_line import refused, run
 from topout.records import TrainReport, decode
 from topout.verbs import train_model as verb
 
