@@ -128,7 +128,7 @@ class Laboratory(Closing):
             if failure.kind == "input":
                 raise InputError(
                     f"{self._own_source} cannot be loaded: {failure.message}",
-                    "See what `topout gemm --init` writes.",
+                    "See what `topout gemm init` writes.",
                 ) from None
 
     def _check_case(self, case: Case) -> None:

@@ -41,7 +41,7 @@ def write_starting_point(destination: Path) -> None:
 def check_source(source: Path) -> None:
     """Raise InputError for what is no readable C++ file."""
     if not source.is_file():
-        remedy = "Name a C++ file; `topout gemm --init my_gemm.cpp` writes one to begin with."
+        remedy = "Name a C++ file; `topout gemm init my_gemm.cpp` writes one to begin with."
         raise InputError(f"{source} is not a file.", remedy)
     if source.suffix not in _COMPILED_LANGUAGES:
         raise InputError(
@@ -74,6 +74,6 @@ def build_own(source: Path) -> GemmBuild:
     except RefusedSourceError as error:
         raise SourceError(
             f"{source} does not compile: {first_error(error.messages)}",
-            "Mend it; the signature is in what `topout gemm --init` writes.",
+            "Mend it; the signature is in what `topout gemm init` writes.",
             error.messages,
         ) from None

@@ -47,7 +47,7 @@ class GemmChoice:
             )
         if source is not None and not source.is_file():
             raise InputError(
-                f"there is no file {source}.", "`topout gemm --init FILE.cpp` writes one to begin."
+                f"there is no file {source}.", "`topout gemm init FILE.cpp` writes one to begin."
             )
 
     @property

@@ -1,7 +1,7 @@
 """What was counted of a module or a callable while it ran: per op, per module, and what was not.
 
 Numbers of FLOPs and bytes are whole numbers: a count is exact or it is listed as not counted.
-`topout cost --check` sets such a count beside that of the formulas.
+`topout cost check` sets such a count beside that of the formulas.
 """
 
 from typing import Literal

@@ -114,7 +114,7 @@ class ExamplePlacement(Record, frozen=True, kw_only=True):
 
 
 class ExampleReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="example"):
-    """What `topout cost --example NAME` writes."""
+    """What `topout cost example NAME` writes."""
 
     schema_version: int = SCHEMA_VERSION
     topout_version: str

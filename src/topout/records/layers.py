@@ -1,4 +1,4 @@
-"""What `topout cost --layers` answers: a model layer by layer, its module tree and its graph."""
+"""What `topout cost layers` answers: a model layer by layer, its module tree and its graph."""
 
 from typing import Literal
 
@@ -97,7 +97,7 @@ class ModuleGraph(Record, frozen=True, kw_only=True):
 
 
 class LayersReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="layers"):
-    """What `topout cost --layers` writes."""
+    """What `topout cost layers` writes."""
 
     schema_version: int = SCHEMA_VERSION
     topout_version: str

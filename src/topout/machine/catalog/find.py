@@ -21,7 +21,7 @@ _NOISE_IN_NAMES = re.compile(r"\((r|tm)\)|@.*|\b(cpu|processor|\d+-core)\b", re.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 # What `--on here` means is the machine that the program runs on.
 _RESERVED = "here"
-_REMEDY = "See `topout machine --list`, or give the path of a machine file (*.json)."
+_REMEDY = "See `topout machine list`, or give the path of a machine file (*.json)."
 
 
 def catalog_names() -> list[str]:
@@ -33,7 +33,7 @@ def catalog_names() -> list[str]:
 def shipped_hardware(name: str) -> Hardware:
     """The shipped machine of this name; raises UnknownNameError for any other."""
     if name not in catalog_names():
-        raise UnknownNameError("machine", name, catalog_names(), "See `topout machine --list`.")
+        raise UnknownNameError("machine", name, catalog_names(), "See `topout machine list`.")
     path = DATA_FOLDER / f"{name}.json"
     hardware = read(path, Hardware)
     check_hardware(hardware, str(path), sourced=True)
