@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.command_line import refused, run
 from topout.records import CostReport, CountCheck, ExampleReport, decode
+from topout.verbs import report_machine
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +18,17 @@ def nothing_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_a_machine_that_cannot_be_kept_is_refused_before_it_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(*_: object, **__: object) -> None:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(report_machine, "measured_here", measure)
+    assert "h200" in refused(["machine", "save", "h200"], monkeypatch, capsys)
+    assert "'here'" in refused(["machine", "--save", "here"], monkeypatch, capsys)
 
 
 def test_a_table_of_80_columns_with_a_column_for_each_machine(

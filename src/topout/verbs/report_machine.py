@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from topout.machine.catalog.find import save_hardware
+from topout.machine.catalog.find import check_name, save_hardware
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.machine.request import MachineRequest, SaveMachineRequest
@@ -39,6 +39,7 @@ def save_machine(
 
     Raises InputError for a name that cannot be one; OutputError where the file cannot be written.
     """
+    check_name(request.name)  # before minutes of measuring
     hardware = measured_here(
         find_architecture("gpt2"),
         device=request.device,

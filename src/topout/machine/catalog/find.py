@@ -76,7 +76,7 @@ def save_hardware(hardware: Hardware, name: str) -> Path:
     Raises InputError for a name that is not plain or belongs to a shipped machine, RecordError
     for figures that cannot be, OutputError when the file cannot be written.
     """
-    _check_name(name)
+    check_name(name)
     renamed = msgspec.structs.replace(hardware, name=name)
     check_hardware(renamed, f"machine {name!r}")
     folder = saved_folder()
@@ -91,7 +91,8 @@ def save_hardware(hardware: Hardware, name: str) -> Path:
     return path
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise InputError for a name that is not plain, is "here", or belongs to a shipped machine."""
     if not _NAME.fullmatch(name) or name.endswith(".json"):
         raise InputError(
             f"{name!r} cannot name a machine.",
