@@ -81,9 +81,9 @@ def _main(arguments: list[str]) -> int:
     if verb not in verbs:
         raise UnknownNameError("verb", verb, verbs, "See `topout --help`.")
     if verb in ("run", "profile", "climb"):
-        from topout.cli.unmoved import app
+        from topout.cli import unmoved
 
-        app(arguments)
+        unmoved.main(arguments)
     command, rest = find_command(commands_of(verb), rest)
     asked = command.parse(rest)
     return 0 if asked is None else _run(command, *asked)

@@ -60,24 +60,18 @@ def write_json(record: Any, json: str | None) -> None:
         write(record, Path(json))
 
 
-app = typer.Typer(
-    name="topout",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+def main(arguments: list[str]) -> None:
+    """Run a verb whose request does not declare its options yet."""
+    from topout.cli.climb import climb
+    from topout.cli.profile import profile
+    from topout.cli.run import run
 
-
-@app.callback()
-def topout() -> None:
-    """Keeps `topout VERB`."""
-
-
-from topout.cli.climb import climb  # noqa: E402
-from topout.cli.profile import profile  # noqa: E402
-from topout.cli.run import run  # noqa: E402
-
-app.command()(run)
-app.command()(profile)
-app.command()(climb)
+    app = typer.Typer(
+        name="topout",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for verb in (run, profile, climb):
+        app.command()(verb)
+    app(arguments)
