@@ -53,10 +53,6 @@ def _rooflines(record: CostReport) -> list[Any]:
     return []
 
 
-def _train_table(record: TrainReport) -> Any:
-    return _old("train.table:train_table")(record, "topout-runs/a-run")
-
-
 def _cost_page(record: CostReport) -> Any:
     return _old("cost.page:cost_page")(record, _rooflines(record))
 
@@ -76,7 +72,7 @@ _KINDS: dict[type[Record], tuple[Callable[[Any], Any] | None, Callable[[Any], An
     TraceDiff: (_old("trace.diff_table:trace_diff_table"), _old("trace.diff_page:trace_diff_page")),
     TraceReport: (_old("trace.table:trace_table"), _old("trace.page:trace_page")),
     TraceRuns: (_old("trace.runs_table:trace_runs_table"), _old("trace.runs_page:trace_runs_page")),
-    TrainReport: (_train_table, _old("train.page:train_page")),
+    TrainReport: (None, None),
 }
 _BY_TAG = {kind.__struct_config__.tag: kind for kind in _KINDS}
 _WITHOUT_PAGE = (CountCheck, Hardware, MachineReport)
@@ -92,7 +88,7 @@ def terminal_text(record: Record, width: int) -> str:
     """The table of a record on a terminal so many columns wide, without colours."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
     table = _KINDS[type(record)][0]
-    console.print(table(record) if table else to_terminal(describe(record)))
+    console.print(table(record) if table else to_terminal(describe(record, **_options(record))))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
 
@@ -108,9 +104,11 @@ def page_html(record: Record) -> str | None:
 
 
 def _options(record: Record) -> dict[str, Any]:
-    """What a page is told beyond its record: the roofs of a roofline."""
+    """What a report is told beyond its record: the roofs of a roofline, the folder of a run."""
     if isinstance(record, RunReport):
         return {"hardware": hardware_of_run(record)}
+    if isinstance(record, TrainReport):
+        return {"folder": "topout-runs/a-run"}
     if isinstance(record, ProfileReport):
         return {"hardware": hardware_of_profile(record)}
     return {}

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.report.example_train import done_case, example_train, step_of
+from tests.report.train.example_train import done_case, example_train, step_of
 from topout.train.findings import case_doubts, train_findings
 
 

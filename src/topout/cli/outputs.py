@@ -92,7 +92,7 @@ def table_of(result: Result) -> Any:
     """The record as rich shows it on the terminal."""
     from topout import records
 
-    record, folder, view = result.record, result.folder, result.view
+    record, view = result.record, result.view
     match record:
         case records.MachineReport():
             from topout.report.machine.table import machine_table
@@ -130,10 +130,6 @@ def table_of(result: Result) -> Any:
             from topout.report.trace.runs_table import trace_runs_table
 
             return trace_runs_table(record)
-        case records.TrainReport():
-            from topout.report.train.table import train_table
-
-            return train_table(record, str(folder.path if folder is not None else ""))
     from topout.report import describe
     from topout.report.to_terminal import to_terminal
 
@@ -171,10 +167,6 @@ def page_of(result: Result) -> str:
             from topout.report.trace.runs_page import trace_runs_page
 
             return trace_runs_page(record)
-        case records.TrainReport():
-            from topout.report.train.page import train_page
-
-            return train_page(record)
     from topout.report import describe
     from topout.report.to_html import to_html
 

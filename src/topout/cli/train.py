@@ -12,7 +12,8 @@ def _train(request: TrainRequest, outputs: PageOutputs, notify: Notify) -> Resul
 
     record, folder = train_model(request, notify=notify)
     failure = _failure(record, folder)
-    return Result(record, folder, status=1 if failure else 0, note=failure)
+    view = {"folder": str(folder.path)}
+    return Result(record, folder, status=1 if failure else 0, note=failure, view=view)
 
 
 def _failure(record: TrainReport, folder: RunFolder) -> str:

@@ -16,6 +16,7 @@ _DOCUMENTS = {
     "GemmReport": "gemm.document:gemm_document",
     "ProfileReport": "profile.document:profile_document",
     "RunReport": "run.document:run_document",
+    "TrainReport": "train.document:train_document",
 }
 """By the name of the record's class: where its document is made."""
 

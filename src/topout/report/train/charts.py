@@ -20,8 +20,7 @@ from topout.report.charts.theme import (
     finished,
 )
 from topout.report.document import Chart
-from topout.report.train.rows import rank_name
-from topout.report.train.words import PARTS, ranks_name
+from topout.report.train.names import PARTS, rank_name, ranks_name
 
 PART_COLOURS = dict(zip(PARTS, (AMBER, BLUE, GREEN, ORANGE, PINK, GREY), strict=True))
 _STEP = 34  # pixels per rank

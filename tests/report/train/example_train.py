@@ -18,7 +18,7 @@ from topout.records import (
     TrainWorkload,
 )
 
-from .example_climb import MARKUP, example_machine
+from ..example_climb import MARKUP, example_machine
 
 __all__ = ["MARKUP", "done_case", "example_train", "failed_train"]
 PARAMETERS = 7_602_432

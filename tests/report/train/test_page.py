@@ -9,22 +9,23 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import TrainReport
+from topout.report import describe
+from topout.report.to_html import to_html
+from topout.report.to_terminal import to_terminal
 from topout.report.train.charts import part_times, parts_chart, steps_chart, throughput_chart
-from topout.report.train.page import train_page
-from topout.report.train.table import train_table
 
-from .browser import drawn, needs_browser, opened
+from ..browser import drawn, needs_browser, opened
+from ..html_page import Page, external_loads
 from .example_train import MARKUP, done_case, example_train, failed_train
-from .html_page import Page, external_loads
 
 
 def text_of(report: TrainReport) -> str:
-    return " ".join(Page(train_page(report)).text.split())
+    return " ".join(Page(to_html(describe(report))).text.split())
 
 
 def table_of(report: TrainReport, width: int = 80) -> str:
     console = Console(file=StringIO(), width=width, color_system=None)
-    console.print(train_table(report, "topout-runs/a-run"))
+    console.print(to_terminal(describe(report, folder="topout-runs/a-run")))
     output = console.file
     assert isinstance(output, StringIO)
     return output.getvalue()
@@ -32,7 +33,7 @@ def table_of(report: TrainReport, width: int = 80) -> str:
 
 @pytest.mark.parametrize("report", [example_train(), failed_train(), example_train(MARKUP)])
 def test_the_page_loads_nothing(report: TrainReport) -> None:
-    page = train_page(report)
+    page = to_html(describe(report))
     assert external_loads(page) == [] and "default-src 'none'" in page
     assert "<script>alert" not in page
 
@@ -99,6 +100,6 @@ def test_charts_need_no_case_with_one_rank() -> None:
 
 @needs_browser
 def test_a_browser_draws_every_chart(tmp_path: Path) -> None:
-    dom, complaints = opened(train_page(example_train()), tmp_path)
+    dom, complaints = opened(to_html(describe(example_train())), tmp_path)
     assert complaints == []
     assert drawn(dom) == ["parts", "throughput", "loss", "steps", "memory"]
