@@ -13,8 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from topout.trace.analysis.intervals import Intervals, Nanoseconds, union
-from topout.trace.analysis.nesting import innermost
+from topout.trace.analysis.intervals import Intervals, Nanoseconds, innermost, union
 from topout.trace.capture import MODULE_PREFIX, PHASE_PREFIX
 from topout.trace.table import Trace
 

@@ -127,3 +127,12 @@ def with_all_columns(events: pl.DataFrame) -> pl.DataFrame:
         for name, kind in SCHEMA.items()
     ]
     return events.select(columns).sort("start_ns", maintain_order=True)
+
+
+def matching_names(events: pl.DataFrame, pattern: str) -> list[str]:
+    """Names that occur in `events` and match a regular expression, searched anywhere in them.
+
+    Each name is looked at once, however often it occurs.
+    """
+    names = events["name"].unique().cast(pl.String).drop_nulls()
+    return names.filter(names.str.contains(pattern)).to_list()

@@ -12,11 +12,11 @@ from topout.options import takes
 from topout.progress import Notify
 from topout.records import Record, TraceDiff, TraceReport
 from topout.run_folder import RunFolder
+from topout.trace.analysis.diff_ranks import diff_ranks
 from topout.trace.analysis.groups import Rules, load_rules
 from topout.trace.analysis.report import analyse
 from topout.trace.readers.read import read_traces
 from topout.trace.request import DiffRequest, RulesRequest, TraceRequest
-from topout.verbs.trace_diff_ranks import diff_ranks
 
 COARSE_RULES = "coarse_groups"
 _READING = 0.8  # of the whole time, as the progress bar shows it

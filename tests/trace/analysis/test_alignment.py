@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.trace.analysis.example_traces import Row, collective, rank
 from topout.trace.analysis.alignment import MatchedRuns, Participant, align, match
-from topout.trace.analysis.collective_runs import collective_runs
+from topout.trace.analysis.collectives import collective_runs
 from topout.trace.table import Trace
 
 _GROUP = ("all_reduce", "default_pg")

@@ -15,7 +15,7 @@ from tests.trace.analysis.example_traces import (
     trace,
 )
 from topout.records.trace import Communication
-from topout.trace.analysis.collective_runs import collective_runs
+from topout.trace.analysis.collectives import collective_runs
 from topout.trace.analysis.communication import communication_of
 
 

@@ -1,4 +1,4 @@
-"""Time of each device, split into busy and idle, and busy time into what it was spent on.
+"""Time of each device: busy and idle, what it was spent on, by kernel and by group of kernels.
 
 Lengths are those of unions of intervals: what two streams do at once counts once. The time that
 kinds of work cover together is what their lengths exceed the busy time by.
@@ -10,15 +10,17 @@ import polars as pl
 
 from topout.records.trace import DeviceTime, GroupTime, KernelTime
 from topout.trace.analysis.device_work import DeviceWork, device_work_of
-from topout.trace.analysis.groups import Rules
+from topout.trace.analysis.groups import OTHER, Rules, with_groups
 from topout.trace.analysis.host_work import HostWork, host_work_of
 from topout.trace.analysis.intervals import Intervals, union_of
-from topout.trace.analysis.kernels import DeviceKernels, group_times
-from topout.trace.table import HOST_DEVICE, Trace
+from topout.trace.table import DEVICE_WORK, HOST_DEVICE, Trace
 
 TOP_KERNELS = 50
 NOT_TIMED = "The file is a summary, sums per kernel: it does not say when they ran."
 _EXAMPLES = 3
+_EXAMPLES_OF_OTHER = 20
+# An example of "other" is worth a rule of its own from this share of the device's time on.
+_SHARE_WORTH_A_RULE = 0.001
 _FROM_TIMES = ("idle_s", "overlap_s", "exposed_communication_s", "utilization")
 
 
@@ -43,6 +45,16 @@ class Split:
     def overlap_ns(self) -> int:
         """Time covered by two kinds of work, and twice the time covered by three."""
         return self.compute_ns + self.communication_ns + self.memory_ns - self.busy_ns
+
+
+@dataclass(frozen=True)
+class DeviceKernels:
+    """What one device ran: its longest kernels, and all groups from the longest on."""
+
+    device: int
+    total_s: float  # durations in sum: overlapping kernels count each
+    kernels: list[KernelTime]
+    groups: list[GroupTime]
 
 
 def break_down(trace: Trace, rules: Rules) -> list[DeviceTime]:
@@ -157,14 +169,55 @@ def _occupancies(trace: Trace) -> dict[int, float]:
     return {row["device"]: row["weighted"] / row["weight"] for row in means.iter_rows(named=True)}
 
 
+def kernel_table(events: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """One row for each device, kind of work and name that ran, the longest first.
+
+    Columns: device, kind, name, group, calls, total_ns, min_ns, max_ns. Work of no device is left
+    out. `events` are those of a Trace.
+    """
+    work = events.filter(pl.col("kind").is_in(list(DEVICE_WORK)) & (pl.col("device") >= 0))
+    duration = pl.col("duration_ns")
+    sums = work.group_by("device", "kind", "name").agg(
+        calls=pl.len().cast(pl.Int64),
+        total_ns=duration.sum(),
+        min_ns=duration.min(),
+        max_ns=duration.max(),
+    )
+    order = pl.col("name").cast(pl.String)
+    return (
+        with_groups(sums, rules)
+        .select("device", "kind", "name", "group", "calls", "total_ns", "min_ns", "max_ns")
+        .sort(pl.col("device"), -pl.col("total_ns"), order)
+    )
+
+
+def group_times(events: pl.DataFrame, rules: Rules, top: int = 10) -> list[DeviceKernels]:
+    """Kernels and groups of each device that did work, by ascending number.
+
+    `top` is how many kernels to list; groups count them all and add up to `total_s`.
+    """
+    table = kernel_table(events, rules)
+    return [
+        _of_device(int(key[0]), rows, top)
+        for key, rows in table.group_by("device", maintain_order=True)
+    ]
+
+
 def _host_kernels(host: HostWork) -> DeviceKernels:
     """Operators in place of kernels, each with the time in which nothing ran inside it."""
-    by_name = host.by_name(host.begin_ns, host.end_ns + 1)
-    total_ns = int(by_name["total_ns"].sum())
+    rows = host.by_name(host.begin_ns, host.end_ns + 1)
+    return _of_device(HOST_DEVICE, rows, TOP_KERNELS, examples_of_other=_EXAMPLES)
+
+
+def _of_device(
+    device: int, rows: pl.DataFrame, top: int, examples_of_other: int = _EXAMPLES_OF_OTHER
+) -> DeviceKernels:
+    """`rows` have name, group, calls, total_ns, min_ns and max_ns; the longest stand first."""
+    total_ns = int(rows["total_ns"].sum())
     whole = max(total_ns, 1)
     kernels = [
         KernelTime(
-            name=row["name"],
+            name=row["name"] or "",
             group=row["group"],
             calls=row["calls"],
             total_s=row["total_ns"] / 1e9,
@@ -173,25 +226,29 @@ def _host_kernels(host: HostWork) -> DeviceKernels:
             max_s=row["max_ns"] / 1e9,
             share=row["total_ns"] / whole,
         )
-        for row in by_name.head(TOP_KERNELS).iter_rows(named=True)
+        for row in rows.head(top).iter_rows(named=True)
     ]
-    by_group = (
-        by_name.group_by("group")
-        .agg(
-            pl.col("calls").sum(),
-            pl.col("total_ns").sum(),
-            pl.col("name").head(_EXAMPLES).alias("examples"),
-        )
-        .sort("total_ns", "group", descending=[True, False])
-    )
+    sums = rows.group_by("group").agg(pl.col("calls").sum(), pl.col("total_ns").sum())
+    sums = sums.sort(-pl.col("total_ns"), pl.col("group").cast(pl.String))
     groups = [
         GroupTime(
             name=row["group"],
             calls=row["calls"],
             total_s=row["total_ns"] / 1e9,
             share=row["total_ns"] / whole,
-            examples=row["examples"],
+            examples=_examples(rows, row["group"], whole, examples_of_other),
         )
-        for row in by_group.iter_rows(named=True)
+        for row in sums.iter_rows(named=True)
     ]
-    return DeviceKernels(HOST_DEVICE, total_ns / 1e9, kernels, groups)
+    return DeviceKernels(device, total_ns / 1e9, kernels, groups)
+
+
+def _examples(rows: pl.DataFrame, group: str, whole_ns: int, most_of_other: int) -> list[str]:
+    """The longest kernels of a group; of "other" all that are worth a rule, at least three."""
+    members = rows.filter(pl.col("group").cast(pl.String) == group)
+    count = _EXAMPLES
+    if group == OTHER:
+        worth = int((members["total_ns"] >= _SHARE_WORTH_A_RULE * whole_ns).sum())
+        count = min(max(worth, _EXAMPLES), most_of_other)
+    names: list[str] = members["name"].cast(pl.String).head(count).to_list()
+    return names

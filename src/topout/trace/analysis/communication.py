@@ -1,4 +1,4 @@
-"""Who sends how much to whom, how fast, and how much of the time is waiting for a late rank.
+"""How fast collectives are, and how much of their time is waiting for a late rank.
 
 A collective ends on all ranks together but begins on each when that rank gets there. The shortest
 duration of a run over the ranks is that of the last to come, which waits for nobody: it is the
@@ -12,12 +12,16 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from topout.records.trace import CollectiveTime, Communication, Transfer
+from topout.records.trace import CollectiveTime, Communication
 from topout.trace.analysis.alignment import Alignment, MatchedRuns, Participant, align, match
-from topout.trace.analysis.collective_runs import collective_runs
-from topout.trace.analysis.collectives import SYNCHRONISING, bus_share, sent_share
-from topout.trace.analysis.communication_copies import Matrix, add_copies
+from topout.trace.analysis.collectives import (
+    SYNCHRONISING,
+    bus_share,
+    collective_runs,
+    sent_share,
+)
 from topout.trace.analysis.intervals import Nanoseconds
+from topout.trace.analysis.transfers import Matrix
 from topout.trace.table import Trace
 
 _ONE_RANK = (
@@ -43,45 +47,23 @@ def communication_of(traces: Sequence[Trace]) -> Communication:
 def study(traces: Sequence[Trace]) -> Study:
     """As `communication_of`, with the alignment of the clocks."""
     by_rank = len(traces) > 1 or any((trace.world_size or 1) > 1 for trace in traces)
-    participants = _participants(traces, by_rank=by_rank)
-    groups = _grouped(participants)
+    groups = _grouped(_participants(traces, by_rank=by_rank))
     matched = {key: match(*key, members) for key, members in groups.items() if len(members) > 1}
     alignment = align(traces, [runs for runs in matched.values() if runs is not None])
-    world = max((trace.world_size or 0 for trace in traces), default=0) if by_rank else 0
+    world_size = max((trace.world_size or 0 for trace in traces), default=0) if by_rank else 0
     matrix = Matrix()
-    reasons: dict[str, str] = {}
     collectives = []
     for (name, group), members in groups.items():
-        found = _Collective(name, group, members, matched.get((name, group)), alignment)
-        collective = found.time()
-        collectives.append(collective)
-        if not _add_ring(matrix, collective, [each.number for each in members], world):
-            reasons["transfers"] = (
-                "Collectives without a known size or without known ranks of their group, and "
-                "sends to single peers, are not in the matrix."
-            )
-    numbers = rank_numbers(traces) if by_rank else []
-    users = _users(traces, numbers) if by_rank else {}
-    for place, trace in enumerate(traces):
-        number_of = partial(_rank_of, users, numbers[place], trace.host) if by_rank else _itself
-        add_copies(matrix, trace, number_of)
-    reasons |= _copy_reasons(matrix)
-    transfers = [
-        Transfer(
-            source=source,
-            destination=destination,
-            bytes=sent.bytes,
-            total_s=sent.total_ns / 1e9,
-            calls=sent.calls,
-        )
-        for (source, destination), sent in sorted(matrix.cells.items())
-    ]
+        found = _Collective(name, group, members, matched.get((name, group)), alignment).time()
+        collectives.append(found)
+        matrix.add_ring(found, [each.number for each in members], world_size)
+    _add_copies(matrix, traces, by_rank=by_rank)
     collectives.sort(key=lambda each: -each.total_s)
     communication = Communication(
         unit="rank" if by_rank else "device",
-        transfers=transfers,
+        transfers=matrix.transfers(),
         collectives=collectives,
-        reasons=reasons,
+        reasons=matrix.reasons,
     )
     return Study(communication, alignment)
 
@@ -203,28 +185,16 @@ class _Collective:
         return self.members[int(last.argmax())].number
 
 
-def _add_ring(
-    matrix: Matrix, collective: CollectiveTime, members: list[int], world_size: int
-) -> bool:
-    """Count what each rank sends to the next of the ring; False where that is not known."""
-    if collective.name == "barrier":
-        return True
-    size = collective.group_size or 0
-    if collective.sent_bytes is None or collective.name in {"send", "recv", "send_recv"}:
-        return False
-    if len(members) == size:
-        ring = sorted(members)
-    elif size == world_size:
-        ring = list(range(world_size))
-    else:
-        return False
-    time_ns = (collective.total_s if collective.transfer_s is None else collective.transfer_s) * 1e9
-    if not set(members) <= set(ring):
-        return False
-    for rank in members:
-        following = ring[(ring.index(rank) + 1) % len(ring)]
-        matrix.add((rank, following), collective.sent_bytes, time_ns, collective.calls)
-    return True
+def _add_copies(matrix: Matrix, traces: Sequence[Trace], *, by_rank: bool) -> None:
+    """Count the copies of all traces, between devices or between the ranks that use them."""
+    if not by_rank:
+        for trace in traces:
+            matrix.add_copies(trace, lambda device: device)
+        return
+    numbers = rank_numbers(traces)
+    users = _users(traces, numbers)
+    for number, trace in zip(numbers, traces, strict=True):
+        matrix.add_copies(trace, partial(_rank_of, users, number, trace.host))
 
 
 _Users = dict[tuple[str | None, int], set[int]]  # ranks that use a device of a host
@@ -244,22 +214,3 @@ def _rank_of(users: _Users, own: int, host: str | None, device: int) -> int | No
     if own in of_device:
         return own
     return next(iter(of_device)) if len(of_device) == 1 else None
-
-
-def _itself(device: int) -> int:
-    return device
-
-
-def _copy_reasons(matrix: Matrix) -> dict[str, str]:
-    reasons = {}
-    if matrix.unplaced:
-        reasons["copies"] = (
-            f"{matrix.unplaced} copies are not in the matrix: the trace does not say between "
-            "which devices they went, or which rank uses them."
-        )
-    if matrix.without_bytes:
-        reasons["bytes"] = (
-            f"{matrix.without_bytes} copies carry no bytes: their time is in the matrix, their "
-            "size is not."
-        )
-    return reasons

@@ -5,6 +5,8 @@ began: the kernel before it in its stream, a kernel of another stream, or the ho
 launched it. The host in turn waited where a call of the runtime held it until the device was
 through (a synchronisation), and worked otherwise. Each moment of the step belongs to one part, so
 that the parts sum to the step's duration.
+
+In a trace of the host alone nothing waits for a device: the step is as long as its thread takes.
 """
 
 from bisect import bisect_right
@@ -15,14 +17,23 @@ from numpy.typing import NDArray
 
 from topout.records.trace import CriticalPart
 from topout.trace.analysis.device_work import DeviceWork
-from topout.trace.analysis.intervals import Intervals, Nanoseconds, nothing, union_of
+from topout.trace.analysis.groups import COMMUNICATION
+from topout.trace.analysis.host_work import HostWork
+from topout.trace.analysis.intervals import (
+    Intervals,
+    Nanoseconds,
+    gaps,
+    nothing,
+    overlap,
+    union,
+    union_of,
+)
 from topout.trace.analysis.launches import UNKNOWN, HostWaits, Launches
 
 HOST = "host"
 LAUNCH = "launch"  # from the call on the host to the start on the device
 BETWEEN = "between kernels"  # queued, and the kernel before was through
 LOADING = "data loading"
-COMMUNICATION = "communication"
 # A kernel that follows the one before in its stream within this time waited for that one, even
 # if another stream's ended in between: such delays are 1 to 5 µs.
 _QUEUED_NS = 5_000
@@ -201,3 +212,39 @@ def _host_parts(stretches: list[tuple[int, int]], host: HostTime) -> dict[str, i
     waiting = int(either.covered_in(bounds[:, 0], bounds[:, 1]).sum()) - loading
     whole = int((bounds[:, 1] - bounds[:, 0]).sum())
     return {LOADING: loading, COMMUNICATION: waiting, HOST: whole - loading - waiting}
+
+
+def host_critical_path(
+    host: HostWork, loading: Intervals, begin_ns: int, end_ns: int
+) -> list[CriticalPart]:
+    """Parts of the time from `begin_ns` to `end_ns`, the longest first; they sum to it.
+
+    Each moment belongs to the first of these that fits: fetching data, the operator that ran
+    innermost in the busiest thread, an operator of another thread, a collective, and the host's
+    own work between operators.
+    """
+    window = gaps(nothing(), begin_ns, end_ns)
+    parts: dict[str, int] = {}
+    claimed = nothing()
+    for name, intervals in [(LOADING, loading), *_by_thread(host), (COMMUNICATION, host.waits)]:
+        more = union_of(claimed, overlap(intervals, window))
+        parts[name] = parts.get(name, 0) + more.covered_ns - claimed.covered_ns
+        claimed = more
+    parts[HOST] = parts.get(HOST, 0) + window.covered_ns - claimed.covered_ns
+    return as_parts(parts)
+
+
+def _by_thread(host: HostWork) -> list[tuple[str, Intervals]]:
+    """Time per group in the busiest thread, then in the others."""
+    pieces, threads = host.pieces, host.threads[host.pieces.owners]
+    if threads.size == 0:
+        return []
+    lengths = np.bincount(threads, weights=pieces.ends - pieces.starts)
+    busiest = threads == int(lengths.argmax())
+    groups = host.groups[pieces.owners]
+    found = []
+    for in_thread in (busiest, ~busiest):
+        for number, name in enumerate(host.group_names):
+            chosen = in_thread & (groups == number)
+            found.append((name, union(pieces.starts[chosen], pieces.ends[chosen])))
+    return found

@@ -7,12 +7,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from topout.trace.analysis.groups import Rules, with_groups
-from topout.trace.analysis.intervals import Intervals, Nanoseconds, union
+from topout.trace.analysis.groups import COMMUNICATION, Rules, with_groups
+from topout.trace.analysis.intervals import Intervals, Nanoseconds, bounds_of, union
 from topout.trace.analysis.launches import UNKNOWN
 from topout.trace.table import DEVICE_WORK, Trace
 
-COMMUNICATION = "communication"  # the group, by the rules
 _COPIES = ("memcpy", "memset")
 
 
@@ -121,7 +120,7 @@ def numbered(texts: pl.Series) -> tuple[tuple[str, ...], NDArray[np.uint32]]:
 
 
 def _device_work(device: int, work: pl.DataFrame, names: tuple[str, ...]) -> DeviceWork:
-    starts = work["start_ns"].to_numpy()
+    starts, ends = bounds_of(work)
     groups = work["group"].to_numpy()
     named = np.array([name == COMMUNICATION for name in names], np.bool_)[groups]
     # A kernel that carries the figures of a collective is one, whatever the rules call it.
@@ -129,7 +128,7 @@ def _device_work(device: int, work: pl.DataFrame, names: tuple[str, ...]) -> Dev
     return DeviceWork(
         device=device,
         starts=starts,
-        ends=starts + work["duration_ns"].to_numpy(),
+        ends=ends,
         streams=work["stream"].fill_null(0).to_numpy(),
         correlations=work["correlation"].fill_null(UNKNOWN).to_numpy(),
         processes=work["process"].fill_null(UNKNOWN).to_numpy(),

@@ -4,8 +4,6 @@ Times are of one step where both traces mark their steps, since traces seldom ho
 of them; else of the whole trace. Several devices are taken in the mean.
 """
 
-import datetime
-import importlib.metadata
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,13 +11,12 @@ import polars as pl
 
 from topout import units
 from topout.errors import InputError
-from topout.records.record import Doubt
+from topout.records.record import Doubt, stamp
 from topout.records.trace import GroupChange, TraceDiff
-from topout.trace.analysis.breakdown import split_of
+from topout.trace.analysis.breakdown import kernel_table, split_of
 from topout.trace.analysis.device_work import DeviceWork, device_work_of
 from topout.trace.analysis.groups import Rules
 from topout.trace.analysis.host_work import HostWork, host_work_of
-from topout.trace.analysis.kernels import kernel_table
 from topout.trace.analysis.launches import launches_of
 from topout.trace.analysis.steps import Step, device_steps, steps_of
 from topout.trace.table import DEVICE_WORK, Trace
@@ -64,8 +61,7 @@ def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
     groups = _changes(_by_group(one.kernels), _by_group(other.kernels))
     kernels = _changes(_by_name(one.kernels), _by_name(other.kernels))
     return TraceDiff(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         before=str(before.path),
         after=str(after.path),
         per_step=per_step,

@@ -6,7 +6,7 @@ from statistics import median
 
 from topout import units
 from topout.records.trace import CollectiveTime, DeviceTime, IdleTime, TraceReport
-from topout.trace.analysis.groups import OTHER
+from topout.trace.analysis.groups import COMMUNICATION, MATRIX_MUL, OTHER
 
 _IDLE_WORTH_A_SENTENCE = 0.05  # of the wall time
 _COMMUNICATION_WORTH_A_SENTENCE = 0.02
@@ -15,7 +15,6 @@ _UNLIKE = 1.3  # a device's time over the others' median, or the inverse
 _WAITING_WORTH_A_SENTENCE = 0.1  # of the time of a collective
 _IN_WORDS = 0.08  # how near a ratio is to "half" to be called so
 _SHORT_KERNEL_S = 5e-6  # about what a launch costs
-_MATRIX_MUL = "matrix-mul"
 # Parts of kernel names that say how matrix products were computed.
 _TENSOR_CORES = re.compile(
     r"tensorop|[sdh]?(884|1688|16816|161616|16832)|hmma|imma|wgmma|xmma|s16816|tf32|_bf16|bf16bf16|"
@@ -133,7 +132,7 @@ def _communication(each: DeviceTime, report: TraceReport) -> list[str]:
 
 def _tensor_cores(each: DeviceTime, report: TraceReport) -> list[str]:
     """What names of kernels say of tensor cores; nothing where they say nothing at all."""
-    products = [kernel for kernel in each.kernels if kernel.group == _MATRIX_MUL]
+    products = [kernel for kernel in each.kernels if kernel.group == MATRIX_MUL]
     total = sum(kernel.total_s for kernel in products)
     if each.device < 0 or not total:
         return []
@@ -241,9 +240,7 @@ def _worth_comparing(ranks: Sequence[DeviceTime]) -> list[str]:
             shares[group.name] = max(shares.get(group.name, 0.0), group.share)
     ranked = sorted(shares.items(), key=lambda share: -share[1])
     return [
-        name
-        for name, share in ranked
-        if share >= _GROUP_WORTH_COMPARING and name != "communication"
+        name for name, share in ranked if share >= _GROUP_WORTH_COMPARING and name != COMMUNICATION
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which group a kernel belongs to, by ordered rules that a user can extend or replace."""
+"""Which group a kernel or operator is in, by ordered rules that a user can extend or replace."""
 
 import re
 import tomllib
@@ -15,7 +15,8 @@ import polars as pl
 from topout.errors import InputError, UnknownNameError
 from topout.trace.table import DEVICE_WORK
 
-OTHER = "other"
+# Groups that analyses ask for by name
+MATRIX_MUL, COMMUNICATION, MEMORY, OTHER = "matrix-mul", "communication", "memory", "other"
 DEFAULT_RULES = "kernel_groups"
 WorkKind = Literal["kernel", "memcpy", "memset"]
 _GROUP_NAME = re.compile(r"[^\x00-\x1f<>]{1,60}")
@@ -98,8 +99,13 @@ def load_rules(path: Path | None = None, shipped: str = DEFAULT_RULES) -> Rules:
     return Rules(rules, str(path))
 
 
+def for_operators(rules: Rules) -> Rules:
+    """Rules for operators of the host: the shipped ones for them, then `rules` for kernels."""
+    return Rules((*shipped_rules("operator_groups").rules, *rules.rules), rules.source)
+
+
 def shipped_rules(name: str) -> Rules:
-    """The rules that come with the program: "kernel_groups" or "coarse_groups".
+    """The rules that come with the program: "kernel_groups", "coarse_groups" or "operator_groups".
 
     Raises UnknownNameError for another name.
     """

@@ -1,4 +1,8 @@
-"""What the host did in a trace without device events: operators by own time, collectives."""
+"""What the host did: operators by their own time, collectives, and waiting for data.
+
+A trace without device events has no kernels: its operators do the work themselves, and are put
+into groups in the words used for kernels.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,14 +12,22 @@ import polars as pl
 from numpy.typing import NDArray
 
 from topout.trace.analysis.device_work import numbered
-from topout.trace.analysis.groups import Rules
-from topout.trace.analysis.host_waits import HOST_COLLECTIVE
-from topout.trace.analysis.intervals import Intervals, Nanoseconds, union, union_of
-from topout.trace.analysis.names import matching_names
-from topout.trace.analysis.nesting import Innermost, innermost
-from topout.trace.analysis.operator_groups import COMMUNICATION, MEMORY, operator_groups
-from topout.trace.table import Trace
+from topout.trace.analysis.groups import COMMUNICATION, MEMORY, Rules, for_operators, group_of
+from topout.trace.analysis.intervals import (
+    Innermost,
+    Intervals,
+    bounds_of,
+    innermost,
+    union,
+    union_of,
+)
+from topout.trace.table import Trace, matching_names
 
+# Backends of torch.distributed mark each run by their name: "gloo:all_reduce".
+HOST_COLLECTIVE = r"^(gloo|mpi|ucc|nccl|rccl|xccl|hccl|hpu):[a-z_]+"
+# Calls that hold the host until the collective is through, or are the collective itself.
+_BLOCKING = r"^(gloo|mpi|ucc):[a-z_]+|wait_tensor|^c10d::(barrier|monitored_barrier_?)$"
+_LOADING = r"^enumerate\(DataLoader\)|DataLoaderIter\.__next__"
 _TIMED = ("cpu_op", "annotation", "runtime")
 
 
@@ -60,9 +72,7 @@ class HostWork:
     @cached_property
     def self_ns(self) -> NDArray[np.int64]:
         """Own time of each operator."""
-        own = np.zeros(self.operators.height, np.int64)
-        np.add.at(own, self.pieces.owners, self.pieces.ends - self.pieces.starts)
-        return own
+        return self.pieces.own_ns(self.operators.height)
 
     def by_name(self, begin_ns: int, end_ns: int) -> pl.DataFrame:
         """Own time of the operators and collectives that began between two moments.
@@ -112,9 +122,9 @@ def host_work_of(trace: Trace, rules: Rules) -> HostWork | None:
         return None
     operators = _with_groups(operators, rules)
     names, groups = numbered(operators["group"])
-    starts, ends = _bounds(operators)
+    starts, ends = bounds_of(operators)
     threads = _threads(operators)
-    all_starts, all_ends = _bounds(timed)
+    all_starts, all_ends = bounds_of(timed)
     return HostWork(
         operators=operators.select("name", "group", "start_ns", "duration_ns"),
         runs=runs.select("name", "start_ns", "duration_ns"),
@@ -122,20 +132,16 @@ def host_work_of(trace: Trace, rules: Rules) -> HostWork | None:
         pieces=innermost(starts, ends, threads),
         groups=groups,
         group_names=names,
-        communication=union(*_bounds(runs)),
+        communication=union(*bounds_of(runs)),
         begin_ns=int(all_starts.min()),
         end_ns=int(all_ends.max()),
     )
 
 
-def _bounds(events: pl.DataFrame) -> tuple[Nanoseconds, Nanoseconds]:
-    starts = events["start_ns"].to_numpy()
-    return starts, starts + events["duration_ns"].to_numpy()
-
-
 def _with_groups(operators: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     distinct = operators.select(pl.col("name").unique())
-    found = operator_groups(distinct["name"].cast(pl.String).fill_null(""), rules)
+    names = distinct["name"].cast(pl.String).fill_null("")
+    found = group_of(list(names), for_operators(rules))
     table = distinct.with_columns(group=pl.Series(found, dtype=pl.Categorical))
     return operators.join(table, on="name", how="left", nulls_equal=True, maintain_order="left")
 
@@ -145,3 +151,24 @@ def _threads(operators: pl.DataFrame) -> NDArray[np.int64]:
     columns = [operators[name].fill_null(0).to_numpy() for name in ("process", "thread")]
     processes, threads = (np.unique(column, return_inverse=True)[1] for column in columns)
     return processes.astype(np.int64) * (int(threads.max(initial=0)) + 1) + threads
+
+
+def communication_on_host(trace: Trace) -> Intervals:
+    """When a collective ran on the host itself, as with gloo."""
+    return _named(trace, _BLOCKING)
+
+
+def data_loading(trace: Trace) -> Intervals:
+    """When the host fetched the next batch from PyTorch's data loader."""
+    return _named(trace, _LOADING)
+
+
+def _named(trace: Trace, pattern: str) -> Intervals:
+    matching = matching_names(trace.events, pattern)
+    return union(
+        *bounds_of(
+            trace.events.filter(
+                pl.col("kind").is_in(["cpu_op", "annotation"]) & pl.col("name").is_in(matching)
+            )
+        )
+    )

@@ -7,9 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from topout.trace.analysis.intervals import Nanoseconds
-from topout.trace.analysis.names import matching_names
-from topout.trace.table import Trace
+from topout.trace.analysis.intervals import Nanoseconds, bounds_of
+from topout.trace.table import Trace, matching_names
 
 # cudaStreamSynchronize, cuCtxSynchronize, …, and copies that return only when they are done.
 _SYNCHRONISES = (
@@ -54,8 +53,7 @@ def launches_of(trace: Trace) -> Launches:
     calls = trace.events.filter(
         (pl.col("kind") == "runtime") & pl.col("correlation").is_not_null()
     ).select("start_ns", "duration_ns", "correlation", "process", "thread")
-    starts = calls["start_ns"].to_numpy()
-    ends = starts + calls["duration_ns"].to_numpy()
+    starts, ends = bounds_of(calls)
     processes = calls["process"].fill_null(UNKNOWN).to_numpy()
     correlations = calls["correlation"].to_numpy()
     # Numbers of calls begin anew in each process: Nsight Systems records several in one file.
@@ -87,8 +85,7 @@ def host_waits_of(trace: Trace, launches: Launches) -> HostWaits:
         & pl.col("name").is_in(waiting)
         & pl.col("thread").fill_null(0).is_in(launches.launching_threads.tolist())
     )
-    starts = calls["start_ns"].to_numpy()
-    ends = starts + calls["duration_ns"].to_numpy()
+    starts, ends = bounds_of(calls)
     order = np.argsort(ends, kind="stable")
     return HostWaits(starts[order], ends[order])
 

@@ -1,33 +1,35 @@
 """Everything that traces say, in one report."""
 
-import datetime
-import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 from msgspec.structs import replace
 
 from topout.errors import InputError
+from topout.progress import Notify, silent
+from topout.records.record import stamp
 from topout.records.trace import CriticalPart, DeviceTime, TraceReport
 from topout.trace.analysis.breakdown import NOT_TIMED, device_times, host_time
 from topout.trace.analysis.communication import rank_numbers, study
-from topout.trace.analysis.critical_path import HostTime, critical_path
-from topout.trace.analysis.critical_path_host import host_critical_path
+from topout.trace.analysis.critical_path import HostTime, critical_path, host_critical_path
 from topout.trace.analysis.device_work import DeviceWork, device_work_of
 from topout.trace.analysis.doubts import doubts_of
 from topout.trace.analysis.findings import findings_of
 from topout.trace.analysis.groups import Rules
-from topout.trace.analysis.host_waits import communication_on_host, data_loading
-from topout.trace.analysis.host_work import HostWork, host_work_of
+from topout.trace.analysis.host_work import (
+    HostWork,
+    communication_on_host,
+    data_loading,
+    host_work_of,
+)
 from topout.trace.analysis.idle import NO_LAUNCHES, has_launches, idle_times
-from topout.trace.analysis.intervals import Intervals, union, union_of
+from topout.trace.analysis.intervals import Intervals, bounds_of, union, union_of
 from topout.trace.analysis.launches import HostWaits, Launches, host_waits_of, launches_of
 from topout.trace.analysis.memory import memory_timelines
 from topout.trace.analysis.steps import Step, device_steps, middle_step, steps_of
 from topout.trace.table import HOST_DEVICE, Trace
 
-Notify = Callable[[str, float], None]
 _NO_MEMORY = "The trace records no allocations: profile with memory (torch: profile_memory=True)."
 _HOST_IDLE = "The trace has no work of a device; idle is when no operator ran on the host."
 _PATH_OF_DEVICE = (
@@ -36,7 +38,7 @@ _PATH_OF_DEVICE = (
 )
 
 
-def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify | None = None) -> TraceReport:
+def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> TraceReport:
     """Where the time of one job went, by rank and device; `traces` are its ranks.
 
     Raises InputError where there is no trace, or none with work of a device or an operator.
@@ -44,23 +46,21 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify | None = None)
     if not traces:
         raise InputError("there is no trace to analyse.", "Give one file or more.")
     began = time.perf_counter()
-    say = notify or (lambda _what, _fraction: None)
     found: list[DeviceTime] = []
     for place, trace in enumerate(traces):
-        say(f"time of {trace.path.name}", place / (len(traces) + 1))
+        notify(f"time of {trace.path.name}", place / (len(traces) + 1))
         found += device_report(trace, rules)
     if not found:
         raise InputError(
             f"{', '.join(str(trace.path) for trace in traces)}: no kernel, copy or operator in it.",
             "Record a trace while the model runs.",
         )
-    say("communication", len(traces) / (len(traces) + 1))
+    notify("communication", len(traces) / (len(traces) + 1))
     studied = study(traces)
     if any(trace.rank is not None for trace in traces) or len(traces) > 1:
         found = _numbered(found, traces)
     report = TraceReport(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         files=[str(trace.path) for trace in traces],
         format=", ".join(sorted({trace.format for trace in traces})),
         world_size=max((trace.world_size or 0 for trace in traces), default=0) or None,
@@ -71,7 +71,7 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify | None = None)
         reasons=_reasons(found),
         elapsed_s=time.perf_counter() - began,
     )
-    say("done", 1.0)
+    notify("done", 1.0)
     return replace(report, findings=findings_of(report))
 
 
@@ -129,9 +129,7 @@ def device_report(trace: Trace, rules: Rules) -> list[DeviceTime]:
 def _elsewhere(trace: Trace, device: int, others: Sequence[DeviceWork]) -> Intervals:
     """When other devices of the trace communicated, or a stream of this one waited."""
     waits = trace.events.filter((pl.col("kind") == "gpu_sync") & (pl.col("device") == device))
-    starts = waits["start_ns"].to_numpy()
-    waited = union(starts, starts + waits["duration_ns"].to_numpy())
-    return union_of(waited, *(other.communication for other in others))
+    return union_of(union(*bounds_of(waits)), *(other.communication for other in others))
 
 
 def _path_of(

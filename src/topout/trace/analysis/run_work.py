@@ -6,11 +6,11 @@ from statistics import median
 
 from topout import units
 from topout.records.trace import DeviceShare, DeviceTime, TraceReport
+from topout.trace.analysis.groups import COMMUNICATION, MATRIX_MUL, MEMORY
 
 # Groups that move data: collectives, copies and fills, under the names of either set of rules.
 # Kernels that copy, cast or transpose within a device are compute, as in the breakdown.
-MOVING = frozenset({"communication", "memory", "memory_mgmt"})
-_MATRIX_MUL = "matrix-mul"
+MOVING = frozenset({COMMUNICATION, MEMORY, "memory_mgmt"})
 # Device time beside communication that runs of one amount of work may differ by: kernels get
 # slower on smaller parts and faster where caches hold more, by less than this.
 _SAME_WORK = 1.5
@@ -139,4 +139,4 @@ def _work(each: DeviceTime) -> float:
 
 
 def _matrix(each: DeviceTime) -> float:
-    return sum(group.total_s for group in each.groups if group.name == _MATRIX_MUL)
+    return sum(group.total_s for group in each.groups if group.name == MATRIX_MUL)

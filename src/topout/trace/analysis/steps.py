@@ -7,8 +7,7 @@ import polars as pl
 
 from topout.trace.analysis.device_work import DeviceWork
 from topout.trace.analysis.launches import UNKNOWN, Launches
-from topout.trace.analysis.names import matching_names
-from topout.trace.table import Trace
+from topout.trace.table import Trace, matching_names
 
 _STEP_NAME = r"^ProfilerStep"  # torch.profiler's own mark: "ProfilerStep#7"
 

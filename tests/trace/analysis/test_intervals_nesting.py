@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.trace.analysis.nesting import innermost, self_times_ns
+from topout.trace.analysis.intervals import innermost
 
 Span = tuple[int, int, int]  # start, end, thread
 
@@ -47,10 +47,13 @@ def _own_by_hand(spans: list[Span], place: int) -> int:
     return end - start - len(inner)
 
 
+def _own(spans: list[Span]) -> list[int]:
+    return innermost(*_arrays(spans)).own_ns(len(spans)).tolist()
+
+
 @given(_nested())
 def test_own_times_are_those_counted_by_hand(spans: list[Span]) -> None:
-    found = self_times_ns(*_arrays(spans)).tolist()
-    assert found == [_own_by_hand(spans, place) for place in range(len(spans))]
+    assert _own(spans) == [_own_by_hand(spans, place) for place in range(len(spans))]
 
 
 @given(_nested())
@@ -70,8 +73,8 @@ def test_pieces_of_a_thread_are_disjoint_and_cover_what_it_did(spans: list[Span]
 
 def test_an_operator_that_outlasts_its_parent_by_rounding_is_cut() -> None:
     # [90, 102) began in [0, 100): it keeps 10 ns, its parent 90.
-    assert self_times_ns(*_arrays([(0, 100, 1), (90, 102, 1)])).tolist() == [90, 10]
+    assert _own([(0, 100, 1), (90, 102, 1)]) == [90, 10]
 
 
 def test_the_same_moment_on_two_threads_is_not_nesting() -> None:
-    assert self_times_ns(*_arrays([(0, 100, 1), (10, 20, 2)])).tolist() == [100, 10]
+    assert _own([(0, 100, 1), (10, 20, 2)]) == [100, 10]

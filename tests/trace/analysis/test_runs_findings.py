@@ -6,9 +6,9 @@ import pytest
 
 from tests.trace.analysis.example_traces import ADD, GROUP_MS, collective, kernel, published, trace
 from topout.records.trace import TraceReport
-from topout.trace.analysis.findings_runs import findings_over_runs
 from topout.trace.analysis.groups import Rules, load_rules, shipped_rules
 from topout.trace.analysis.report import analyse
+from topout.trace.analysis.runs import findings_over_runs
 
 ALL_RULES = [load_rules(), shipped_rules("coarse_groups")]
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from topout.trace.analysis.groups import load_rules
-from topout.trace.analysis.operator_groups import operator_groups
+from topout.trace.analysis.groups import for_operators, group_of, load_rules
 
-RULES = load_rules()
+RULES = for_operators(load_rules())
 
 
 @pytest.mark.parametrize(
@@ -35,4 +34,4 @@ RULES = load_rules()
     ],
 )
 def test_groups_of_operators(name: str, group: str) -> None:
-    assert operator_groups([name], RULES) == [group]
+    assert group_of([name], RULES) == [group]

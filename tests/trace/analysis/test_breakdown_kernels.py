@@ -15,8 +15,8 @@ from tests.trace.readers.nvprof_files import (
     to_ns,
     write_published_run,
 )
+from topout.trace.analysis.breakdown import group_times, kernel_table
 from topout.trace.analysis.groups import OTHER, load_rules, shipped_rules
-from topout.trace.analysis.kernels import group_times, kernel_table
 from topout.trace.readers.profiler_csv import read_nvprof
 from topout.trace.table import with_all_columns
 
