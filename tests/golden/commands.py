@@ -37,20 +37,20 @@ class Command:
         """Its forms by the ending of their files; `folder` holds the inputs and takes the rest."""
         found: dict[str, str] = {}
         json, page = folder / "out.json", folder / "out.html"
-        more = ["--json", str(json)] if self.json else []
+        more = ["--json", str(json)] if self.json or self.page else []
         more += ["--report", str(page)] if self.page else []
-        record = None
+        record = ""
         for width in self.widths:
             status, text, error = typed([*self.line.split(), *more], folder, width)
             assert status == 0, error
-            if self.json and record is None:
+            if more:
                 record = json.read_text()
-                found["json"] = steady_json(record)
-            if self.page and "page.txt" not in found:
-                assert record is not None
-                found["page.txt"] = steady_text(page_text(page.read_text(), record), record)
             found[f"{width}.txt"] = steady_text(text, record)
             more = []
+        if self.json:
+            found["json"] = steady_json(record)
+        if self.page:
+            found["page.txt"] = steady_text(page_text(page.read_text(), record), record)
         return found
 
 
@@ -126,8 +126,8 @@ def typed(arguments: Sequence[str], folder: Path, width: int) -> tuple[int, str,
 
 @contextlib.contextmanager
 def inputs_in(folder: Path) -> Iterator[Path]:
-    """The folder with the inputs of traces, configs and machines, and a database made of them."""
-    shutil.copytree(INPUTS / "traces", folder, dirs_exist_ok=True)
+    """The folder with the files that commands read, and a database made of its statements."""
+    shutil.copytree(INPUTS / "files", folder, dirs_exist_ok=True)
     script = (folder / "nsys_export.sql").read_text()
     with contextlib.closing(sqlite3.connect(folder / "nsys.sqlite")) as database:
         database.executescript(script)
@@ -135,13 +135,13 @@ def inputs_in(folder: Path) -> Iterator[Path]:
 
 
 def _environment(folder: Path, width: int) -> Mapping[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return {
-        **kept,
         "COLUMNS": str(width),
         "HF_HUB_OFFLINE": "1",
+        "HOME": str(folder),
         "LINES": "50",
         "NO_COLOR": "1",
+        "PATH": os.environ.get("PATH", os.defpath),
         "TOPOUT_CACHE": str(folder / "cache"),
         "TOPOUT_HOME": str(folder / "runs"),
     }
@@ -163,11 +163,13 @@ CASES: tuple[Case, ...] = (
     Command("cost-no-machine", "cost distilgpt2"),
     Command(
         "cost-llama-machines",
-        "cost llama-2-7b --on a100-80gb --on mi300x --on apple-m2-ultra --dtype bf16",
+        "cost llama-2-7b --on a100-80gb --on h200 --on mi300x --on l4 --on apple-m2-ultra "
+        "--dtype bf16",
+        json=False,
     ),
     Command(
         "cost-llama-quantized",
-        "cost llama-3.1-8b --on l4 --on rtx-4090 --quantize int4-g128 --kv-dtype int8 "
+        "cost llama-3.1-8b --on l4 --quantize int4-g128 --kv-dtype int8 "
         "--dtype bf16 --context-len 32768",
     ),
     Command(
@@ -180,13 +182,37 @@ CASES: tuple[Case, ...] = (
     ),
     Command("cost-mixtral", "cost mixtral-8x7b --on b200 --quantize fp8 --dtype bf16"),
     Command("cost-bert", "cost bert-base-uncased --on v100-16gb --batch-size 8 --dtype fp16"),
-    Command("cost-eager-cpu", "cost gpt2 --on xeon-e3-1270-v2 --mode eager --dtype fp32"),
+    Command("cost-own-files", "cost own-model --on machine.json --dtype bf16 --prompt-len 100"),
+    Command("cost-t5", "cost t5-base --on l4 --dtype bf16", json=False, page=False),
+    Command(
+        "cost-vit", "cost vit-base-patch16-224 --on t4 --image-size 384", json=False, page=False
+    ),
+    Command("cost-resnet", "cost resnet-50 --on h100-pcie --batch-size 32", json=False, page=False),
+    Command(
+        "cost-gemma",
+        "cost gemma-2-9b --on l4 --dtype bf16 --context-len 8192",
+        json=False,
+        page=False,
+    ),
+    Command("cost-moe", "cost qwen3-30b-a3b --on mi300x --dtype bf16", json=False, page=False),
+    Command("cost-layers", "cost distilgpt2 --layers --depth 3"),
+    Command("cost-layers-expanded", "cost pycode-1m --layers --expand --dtype bf16", json=False),
+    Command("cost-layers-vision", "cost resnet-18 --layers --depth 2", json=False),
+    Command("cost-check", "cost bundled --check", page=False),
+    Command("cost-check-encoder", "cost bert-base-uncased --check --prompt-len 16", page=False),
+    Command(
+        "cost-eager-cpu",
+        "cost gpt2 --on xeon-e3-1270-v2 --mode eager --dtype fp32",
+        json=False,
+        page=False,
+    ),
     Command("cost-example-axpy", "cost --example axpy --on a100-40gb"),
     Command("cost-example-stencil", "cost --example stencil --n 512 --on h200 --on apple-m1"),
     Command("cost-example-matmul", "cost --example matmul --n 1024 --on xeon-e3-1270-v2"),
     Command("trace-kineto", "trace kineto.json"),
     Command("trace-kineto-old", "trace kineto-old.json.gz --groups coarse"),
     Command("trace-four-ranks", "trace four-ranks --top 3"),
+    Command("trace-training-step", "trace training-step.json.gz"),
     Command("trace-nvprof", "trace distilgpt2-4.csv"),
     Command("trace-nvprof-old", "trace nvprof_cuda8.csv"),
     Command("trace-nvprof-peers", "trace nvprof_cuda11_peers.csv"),

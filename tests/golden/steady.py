@@ -13,7 +13,7 @@ def steady_json(text: str) -> str:
     return json.dumps(_steady(json.loads(text)), indent=1, ensure_ascii=False) + "\n"
 
 
-def steady_text(text: str, record_json: str | None) -> str:
+def steady_text(text: str, record_json: str) -> str:
     """A table's or a page's text with marks in place of the record's version and date."""
     record = json.loads(record_json) if record_json else {}
     if created_at := record.get("created_at"):

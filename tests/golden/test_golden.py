@@ -1,6 +1,7 @@
 """Every command writes what is recorded: the JSON, the terminal's text, the page."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from msgspec.structs import replace
 from topout.records import Climb, RunReport
 
 from .commands import CASES, Case, Recorded, forms_of, inputs_in
+from .page_text import page_text
 from .record import RECORDS, place
-from .rendering import read_record
+from .rendering import page_html, read_record
+from .steady import steady_text
 
 _MOST_LINES = 60
 
@@ -73,3 +76,15 @@ def test_a_changed_chart_is_seen() -> None:
     first, *others = record.rungs
     fewer = replace(record, rungs=[replace(first, samples=first.samples[1:]), *others])
     assert "\n-[chart runs: " in difference(place(case, "page.txt"), forms_of(fewer)["page.txt"])
+
+
+def test_a_page_with_its_pictures_reads_the_same() -> None:
+    case = Recorded("run-example")
+    record = read_record(case.path)
+    html = page_html(record)
+    assert html is not None and "window.vegaEmbed" in html
+    charts = html.count('data-chart="')
+    assert charts == len(re.findall(r'data-chart="[^"]*"><svg', html)) == 3
+    json = case.path.read_text()
+    now = steady_text(page_text(html, json), json)
+    assert difference(place(case, "page.txt"), now) == ""
