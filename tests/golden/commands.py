@@ -163,24 +163,26 @@ CASES: tuple[Case, ...] = (
     Command("cost-no-machine", "cost distilgpt2"),
     Command(
         "cost-llama-machines",
-        "cost llama-2-7b --on a100-80gb --on h200 --on mi300x --on l4 --on apple-m2-ultra "
-        "--dtype bf16",
+        "cost llama-2-7b --on a100-80gb --on mi300x --on apple-m2-ultra --dtype bf16",
         json=False,
     ),
     Command(
         "cost-llama-quantized",
         "cost llama-3.1-8b --on l4 --quantize int4-g128 --kv-dtype int8 "
         "--dtype bf16 --context-len 32768",
+        page=False,
     ),
     Command(
-        "cost-llama-parallel", "cost llama-3-70b --on h100-sxm --tp 8 --dtype bf16 --batch-size 4"
+        "cost-llama-parallel",
+        "cost llama-3-70b --on h100-sxm --tp 8 --dtype bf16 --batch-size 4",
+        page=False,
     ),
     Command(
         "cost-training-parallel",
         "cost gpt2-medium --on a100-40gb --dp 4 --tp 2 --pp 2 --recompute full --batch-size 8 "
         "--dtype bf16",
     ),
-    Command("cost-mixtral", "cost mixtral-8x7b --on b200 --quantize fp8 --dtype bf16"),
+    Command("cost-mixtral", "cost mixtral-8x7b --on b200 --quantize fp8 --dtype bf16", page=False),
     Command("cost-bert", "cost bert-base-uncased --on v100-16gb --batch-size 8 --dtype fp16"),
     Command("cost-own-files", "cost own-model --on machine.json --dtype bf16 --prompt-len 100"),
     Command("cost-t5", "cost t5-base --on l4 --dtype bf16", json=False, page=False),
