@@ -53,6 +53,29 @@ def test_stolen_time() -> None:
     assert sentences(samples_of(1.0, 1.0, 1.0, stolen=None)) == ""
 
 
+def test_what_just_passes() -> None:
+    # Quartiles of 0.85, 1, 1.15 are 0.925 and 1.075: 15 % apart, and 2 % was stolen.
+    assert sample_doubts("compile", samples_of(0.85, 1.0, 1.15, stolen=0.02)) == []
+    assert len(sample_doubts("compile", samples_of(0.84, 1.0, 1.16, stolen=0.021))) == 2
+    assert drift_doubt([14e9, 10e9]) is not None
+    assert drift_doubt([13.9e9, 10e9]) is None
+    assert drift_doubt([20e9]) is None
+
+
+def test_whole_doubts() -> None:
+    wide, stolen = sample_doubts("compile", samples_of(1.0, 1.2, 1.4, stolen=0.05))
+    assert (wide.about, stolen.about) == ("compile", "compile")
+    assert wide.sentence == "Single runs lie 17% apart (quartiles)."
+    assert "quieter machine" in wide.remedy
+    assert stolen.sentence == "The hypervisor took up to 5% of the CPU time from a run."
+    assert "ratios" in stolen.remedy
+    # The largest share counts, and runs of which none is known do not.
+    mixed = [*samples_of(1.0, stolen=0.01), *samples_of(1.0, stolen=0.3), *samples_of(1.0)]
+    assert [doubt.sentence for doubt in sample_doubts("compile", mixed)] == [
+        "The hypervisor took up to 30% of the CPU time from a run."
+    ]
+
+
 def test_drifting_bandwidth() -> None:
     doubt = drift_doubt([54e9, 27e9, 40e9])
     assert doubt is not None and doubt.about == "machine"
@@ -86,6 +109,8 @@ def test_swap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_quiet_machine_raises_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doubts_under(monkeypatch, 10, 0.05) == []
+    assert doubts_under(monkeypatch, 14, 0.1) == []
+    assert len(doubts_under(monkeypatch, 16, 0.11)) == 2
 
 
 def test_a_machine_without_proc_stat_raises_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,34 @@ def test_speedup_and_efficiency_are_of_samples_per_second() -> None:
     assert two.parallel_efficiency == pytest.approx(0.75)
 
 
+def test_four_ranks_by_hand() -> None:
+    # 300 samples/s over 100: 3 times, three quarters of 4. Both lie within -10 and +10 %, and the
+    # inverse of the one within -1/11 and +1/9: down and up by √(ln²0.9 + ln²1.1) = 0.14208.
+    _, four = with_speedups([done(1, 100.0), done(4, 300.0)])
+    assert four.speedup is not None
+    assert four.speedup.median == pytest.approx(3.0)
+    assert four.speedup.low == pytest.approx(2.6026, abs=1e-4)
+    assert four.speedup.high == pytest.approx(3.4580, abs=1e-4)
+    assert four.parallel_efficiency == pytest.approx(0.75)
+    assert four.reasons == {}
+
+
+def test_a_reason_that_no_longer_holds_goes_and_others_stay() -> None:
+    other = done(4, 300.0, reasons={"speedup": "an old one", "loss": "kept"})
+    _, four = with_speedups([done(1, 100.0), other])
+    assert four.reasons == {"loss": "kept"} and four.speedup is not None
+    (failed,) = with_speedups([done(4, 300.0, status="failed", reasons={"speedup": "old"})])
+    assert failed.reasons == {} and failed.speedup is None
+    # The case of one rank failed: nothing can be compared with it.
+    _, alone = with_speedups([done(1, 1.0, status="failed"), done(3, 300.0)])
+    assert alone.reasons == {"speedup": "The case with 1 rank is not done."}
+    (no_rival,) = with_speedups([done(3, 300.0)])
+    assert no_rival.reasons == {
+        "speedup": "No case ran with one rank; ask for one with --ranks 1,2."
+    }
+    assert no_rival.parallel_efficiency is None
+
+
 def test_the_case_of_one_rank_may_come_last() -> None:
     first = with_speedups([done(2, 150.0)])
     assert "one rank" in first[0].reasons["speedup"]
@@ -163,8 +191,11 @@ def test_products_of_a_language_model_cost_three_forward_passes() -> None:
     pairs = 16 * 17 // 2
     attention = 3 * 4 * pairs * 48
     products = 3 * linear + 3.5 * attention
-    # AdamW: 12 FLOPs a parameter, shared by 4 samples. Norms and the like are a few per cent.
-    assert products + 12 * 1000 / 4 < found < 1.08 * products
+    # One FLOP per element read, and two in backward: 7 norms and the sum of two embeddings of
+    # 16·48, 6 sums of two of them, 3 activations of 16·192.
+    elementwise = 3 * (16 * 48 * (7 + 1 + 12) + 3 * 16 * 192)
+    # AdamW: 12 FLOPs a parameter, shared by 4 samples.
+    assert found == products + elementwise + 12 * 1000 / 4
 
 
 def test_a_classifier_has_no_language_head() -> None:
