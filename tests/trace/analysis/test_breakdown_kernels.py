@@ -84,6 +84,25 @@ def test_other_lists_all_that_matter() -> None:
     assert other.examples == [f"mystery_{i:02}" for i in range(12)]
 
 
+def test_examples_of_other_are_three_at_least_and_twenty_at_most() -> None:
+    few = [(0, "kernel", f"mystery_{i}", 1) for i in range(5)] + [(0, "kernel", "sgemm", 10_000)]
+    (device,) = group_times(events(few), RULES)
+    other = next(group for group in device.groups if group.name == OTHER)
+    assert other.examples == ["mystery_0", "mystery_1", "mystery_2"]
+    many = [(0, "kernel", f"mystery_{i:02}", 100 - i) for i in range(30)]
+    (device,) = group_times(events(many), RULES)
+    assert device.groups[0].examples == [f"mystery_{i:02}" for i in range(20)]
+    # A thousandth of the whole, 10 of 10,000, is worth a rule; 9 are not.
+    edge = [(0, "kernel", f"mystery_{i}", ns) for i, ns in enumerate((10, 10, 10, 10, 9))]
+    (device,) = group_times(events([*edge, (0, "kernel", "sgemm", 9951)]), RULES)
+    other = next(group for group in device.groups if group.name == OTHER)
+    assert other.examples == ["mystery_0", "mystery_1", "mystery_2", "mystery_3"]
+    # Of the other groups three.
+    gemms = [(0, "kernel", f"sgemm_{i}", 100 - i) for i in range(5)]
+    (device,) = group_times(events(gemms), RULES)
+    assert device.groups[0].examples == ["sgemm_0", "sgemm_1", "sgemm_2"]
+
+
 def test_no_work_no_devices() -> None:
     host = SAMPLE.filter(pl.col("device") < 0)
     assert group_times(host, RULES) == []

@@ -51,7 +51,7 @@ def test_a_wait_for_an_event_while_work_is_queued_is_communication() -> None:
     assert _causes(trace(*_launched(0, 10, 100, 1), wait, *_launched(20, 160, 40, 2))) == {
         "communication": (1, 50)
     }
-    short = wait | {"duration_ns": 20}  # not half of the gap
+    short = wait | {"duration_ns": 25}  # no more than half of the gap
     assert _causes(trace(*_launched(0, 10, 100, 1), short, *_launched(20, 160, 40, 2))) == {
         "other": (1, 50)
     }
@@ -70,6 +70,14 @@ def test_a_host_that_sits_in_a_collective_waits_on_communication() -> None:
     assert _causes(trace(*_launched(0, 10, 100, 1), gloo, *_launched(155, 160, 40, 2))) == {
         "communication": (1, 50)
     }
+
+
+def test_half_of_a_gap_in_a_collective_is_not_enough() -> None:
+    # The gap is [110, 160): the host sat in a collective for 25 of it, and for 26.
+    half, more = (mark(112, length, "gloo:all_reduce") for length in (25, 26))
+    parts = [*_launched(0, 10, 100, 1), *_launched(155, 160, 40, 2)]
+    assert _causes(trace(*parts, half)) == {"host": (1, 50)}
+    assert _causes(trace(*parts, more)) == {"communication": (1, 50)}
 
 
 def test_gaps_of_different_causes_are_kept_apart() -> None:
