@@ -62,8 +62,8 @@ def seconds(value: float | None) -> str:
     if value is None:
         return ABSENT
     if abs(value) >= 60:
-        minutes, rest = divmod(round(value), 60)
-        return f"{minutes} min {rest} s"
+        minutes, rest = divmod(round(abs(value)), 60)
+        return f"{'-' if value < 0 else ''}{minutes} min {rest} s"
     for scale, unit in _TIMES:
         if abs(value) >= scale * 0.9995:
             return f"{significant(value / scale)} {unit}"
