@@ -61,6 +61,83 @@ def test_significant(value: float, text: str) -> None:
     assert units.significant(value, 4 if value > 1000 else 3) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.0, 3, "0"),
+        (-0.00996, 2, "-0.010"),
+        (0.000999, 2, "0.0010"),
+        (1234.5, 2, "1200"),
+        (9996.0, 3, "10000"),
+        (99.96, 3, "100"),
+        (1.0, 1, "1"),
+        (-math.inf, 3, "-inf"),
+    ],
+)
+def test_significant_digits_by_hand(value: float, digits: int, text: str) -> None:
+    assert units.significant(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (999.4, "999 B/s"),
+        (999.6, "1.00 kB/s"),
+        (1e3, "1.00 kB/s"),
+        (999_499.0, "999 kB/s"),
+        (999_501.0, "1.00 MB/s"),
+        (1e15, "1.00 PB/s"),
+        (5e18, "5000 PB/s"),
+        (0.25, "0.250 B/s"),
+        (-2e6, "-2.00 MB/s"),
+    ],
+)
+def test_where_prefixes_begin(value: float, text: str) -> None:
+    assert units.bytes_per_s(value) == text
+
+
+def test_digits_of_a_prefixed_figure() -> None:
+    assert units.si(123_456.0, "W", 4) == "123.5 kW"
+    assert units.si(999_960.0, "W", 4) == "1.000 MW"
+    assert units.si(5.0, "") == "5.00"
+    assert units.si(0.0, "") == "0"
+    assert units.si(None, "W") == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (1024, "1.00 KiB"),
+        (1.5 * 2**20, "1.50 MiB"),
+        (2.0**40, "1.00 TiB"),
+        (2.0**50, "1020 TiB"),
+        (-(2**30), "-1.00 GiB"),
+        (0.4, "0 B"),
+    ],
+)
+def test_memory_by_hand(value: float, text: str) -> None:
+    assert units.memory(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (59.999, "60.0 s"),
+        (-90, "-1 min 30 s"),
+        (3600.4, "60 min 0 s"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.00 s"),
+        (9.996e-4, "1.00 ms"),
+        (1e-9, "1.00 ns"),
+        (9.99e-10, "0.999 ns"),
+        (-0.5, "-500 ms"),
+    ],
+)
+def test_where_units_of_time_begin(value: float, text: str) -> None:
+    assert units.seconds(value) == text
+
+
 def test_counts_ratios_and_speedups() -> None:
     assert units.count(124_439_808) == "124 M"
     assert units.percent(0.534) == "53 %"
