@@ -2,8 +2,9 @@
 
 import os
 import random
+import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,9 @@ def _seed() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     _seed()
+    if torch := sys.modules.get("torch"):
+        # Tiny models gain nothing from a second thread; tests that need more ask for them.
+        torch.set_num_threads(1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -47,19 +51,33 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
         _seed()
 
 
-@pytest.fixture(scope="session")
-def climb_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache folder for all climbs of the session: ceilings and rates are measured once."""
-    return tmp_path_factory.mktemp("climb-cache")
+def pytest_configure(config: pytest.Config) -> None:
+    """One cache for all processes of a run, and none of the user's: each kernel is built once."""
+    if hasattr(config, "workerinput"):
+        return  # a worker of pytest-xdist inherits the environment
+    folder = tempfile.mkdtemp(prefix="topout-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ |= {
+        "TOPOUT_CACHE": f"{folder}/cache",
+        "TOPOUT_HOME": f"{folder}/runs",
+        "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the CPU to the other tests
+    }
 
 
 @pytest.fixture
-def climb_environment(climb_cache: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a command that climbs: its own cache, its own output, no network."""
-    yield {
-        **os.environ,
-        "TOPOUT_CACHE": str(climb_cache),
-        "TOPOUT_HOME": str(tmp_path / "runs"),
-        "HF_HUB_OFFLINE": "1",
-        "COLUMNS": "100",
-    }
+def climb_environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a command that climbs: its own output, no network."""
+    return {**os.environ, "TOPOUT_HOME": str(tmp_path / "runs"), "COLUMNS": "100"}
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in which nothing was measured, with the kernels that are built already."""
+    cache, kernels = tmp_path / "fresh-cache", Path(os.environ["TOPOUT_CACHE"]) / "kernels"
+    kernels.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cache.mkdir()
+    (cache / "kernels").symlink_to(kernels)
+    monkeypatch.setenv("TOPOUT_CACHE", str(cache))
+    return cache

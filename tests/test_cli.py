@@ -237,7 +237,9 @@ def test_an_unknown_option_shows_usage_and_exits_2(
     assert status == 2 and "no-such-option" in err
 
 
-def test_the_readme_commands_parse() -> None:
+def test_the_readme_commands_parse(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Every `topout …` line of the README and the docs is a command with options that exist."""
     pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
     lines = {
@@ -248,18 +250,13 @@ def test_the_readme_commands_parse() -> None:
         if line.startswith("topout ")
     }
     assert len(lines) >= 5
+    monkeypatch.setenv("COLUMNS", "200")
     helps: dict[str, str] = {}
     for line in lines:
         _, verb, *arguments = line.split()
         if verb not in helps:
-            done = subprocess.run(
-                [sys.executable, "-m", "topout", verb, "--help"],
-                capture_output=True,
-                text=True,
-                check=True,
-                env={"COLUMNS": "200", "PATH": "/usr/bin"},
-            )
-            helps[verb] = done.stdout
+            status, helps[verb], _ = run([verb, "--help"], monkeypatch, capsys)
+            assert status == 0
         for argument in arguments:
             if argument.startswith("--"):
                 assert argument.partition("=")[0] in helps[verb], line

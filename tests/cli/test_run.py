@@ -14,8 +14,7 @@ SMALL = ["run", "pycode-1m", "--prompt-len", "12", "--new-tokens", "4", "--repea
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, climb_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOPOUT_CACHE", str(climb_cache))
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
     monkeypatch.setenv("COLUMNS", "80")
     plain_ceilings(monkeypatch)

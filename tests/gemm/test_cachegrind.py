@@ -124,7 +124,6 @@ def test_an_empty_product_is_refused() -> None:
 def test_a_valgrind_that_fails_or_hangs_is_given_up(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    own_cache: None,
     script: str,
     said: str,
 ) -> None:
@@ -153,7 +152,7 @@ def test_a_valgrind_that_fails_or_hangs_is_given_up(
     ],
 )
 def test_the_model_agrees_with_the_simulation_within_a_third(
-    version: str, shape: tuple[int, int, int], own_cache: None
+    version: str, shape: tuple[int, int, int]
 ) -> None:
     here = machine(l1=32 * KIB, l2=512 * KIB, l3=None)
     case, caches = Case(*shape, "fp32", 1), cache_models(here, 1)

@@ -12,7 +12,6 @@ from topout.gemm.own_source import build_own
 from topout.gemm.results import Outcome
 from topout.gemm.worker_process import ProductWorker
 
-pytestmark = pytest.mark.usefixtures("own_cache")
 CASE = Case(64, 48, 40, "fp32", 2)
 TIMEOUT_S = 600.0
 

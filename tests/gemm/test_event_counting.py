@@ -10,7 +10,7 @@ from topout.gemm.event_counting import count_product
 from topout.kernels.gemm_ops import build_gemm, version_source
 
 
-def test_a_product_is_counted_or_a_reason_given(own_cache: None) -> None:
+def test_a_product_is_counted_or_a_reason_given() -> None:
     try:
         build = build_gemm(version_source("naive"), "fp32", "naive")
     except CompilerError as missing:
@@ -21,7 +21,7 @@ def test_a_product_is_counted_or_a_reason_given(own_cache: None) -> None:
         assert counts.events["instructions"] > 64**3 / 16
 
 
-def test_a_library_that_ends_its_process_ends_no_other(tmp_path: Path, own_cache: None) -> None:
+def test_a_library_that_ends_its_process_ends_no_other(tmp_path: Path) -> None:
     source = tmp_path / "crash.cpp"
     source.write_text(
         '#include <cstdlib>\n#include "gemm.h"\n'

@@ -17,7 +17,7 @@ CASE = Case(100, 96, 80, "fp32", 2)
 
 
 @pytest.fixture
-def library(own_cache: None) -> Path:
+def library() -> Path:
     try:
         return build_gemm(version_source("loop_order"), "fp32", "loop_order").path
     except CompilerError as missing:

@@ -128,7 +128,7 @@ def test_short_names(name: str, said: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
-def test_the_compiled_micro_kernel_keeps_its_sums_in_registers(own_cache: None) -> None:
+def test_the_compiled_micro_kernel_keeps_its_sums_in_registers() -> None:
     try:
         build = build_gemm(version_source("simd"), "fp32", "simd")
     except CompilerError as missing:
@@ -142,9 +142,7 @@ def test_the_compiled_micro_kernel_keeps_its_sums_in_registers(own_cache: None) 
 
 
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
-def test_a_library_that_only_copies_is_said_to_have_no_such_loop(
-    tmp_path: Path, own_cache: None
-) -> None:
+def test_a_library_that_only_copies_is_said_to_have_no_such_loop(tmp_path: Path) -> None:
     source = tmp_path / "copy.cpp"
     source.write_text(
         '#include "gemm.h"\n'

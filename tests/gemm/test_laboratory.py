@@ -17,7 +17,6 @@ from topout.records import Machine
 from topout.records.gemm import GemmShape
 from topout.records.record import encode
 
-pytestmark = pytest.mark.usefixtures("own_cache")
 CASE = Case(64, 48, 40, "fp32", 2, label="attention.qkv", calls=12)
 
 

@@ -10,8 +10,6 @@ from topout.gemm.own_source import SourceError, build_own, own_dtype, write_star
 from topout.gemm.trial import first_fault
 from topout.kernels.gemm_ops import GemmLibrary
 
-pytestmark = pytest.mark.usefixtures("own_cache")
-
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8"])
 def test_the_starting_point_is_right(tmp_path: Path, dtype: str) -> None:

@@ -16,7 +16,6 @@ from topout.errors import InputError, UnknownNameError
 from topout.gemm import routing_dispatch
 from topout.kernels.gemm_ops import GEMM_FOLDER
 
-pytestmark = pytest.mark.usefixtures("own_cache")
 VERSION = "tiled"
 OWN_SOURCE = """
 #include "gemm.h"

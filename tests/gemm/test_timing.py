@@ -3,13 +3,11 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from topout.gemm.case import Case
 from topout.gemm.timing import TimedProducts
 from topout.kernels.gemm_ops import load_gemm
 
-pytestmark = pytest.mark.usefixtures("own_cache")
 CASE = Case(20, 30, 40, "fp32", 1)
 
 

@@ -1,5 +1,6 @@
 """Where the cache is, and what happens when it cannot be there."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_a_cache_that_cannot_be_is_replaced_for_the_life_of_the_process(tmp_path
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"TOPOUT_CACHE": str(in_the_way), "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TOPOUT_CACHE": str(in_the_way), "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=True,

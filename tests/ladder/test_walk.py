@@ -32,12 +32,9 @@ def small_request(folder: Path) -> ClimbRequest:
     )
 
 
-def test_a_disk_that_is_full_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, climb_cache: Path
-) -> None:
+def test_a_disk_that_is_full_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The climb goes on; at its end the error carries the record."""
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
-    monkeypatch.setenv("TOPOUT_CACHE", str(climb_cache))
 
     def full(self: RunFolder, record: object) -> None:
         raise OutputError("cannot write run.json: No space left on device.", "Make room.")

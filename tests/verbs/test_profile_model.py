@@ -14,8 +14,7 @@ from .profile_machine import plain_ceilings
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, climb_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOPOUT_CACHE", str(climb_cache))
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
     plain_ceilings(monkeypatch)
 

@@ -18,8 +18,7 @@ LAYERS_AND_HEAD = 4  # products of a layer (fused QKV, projection, MLP up and do
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, climb_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOPOUT_CACHE", str(climb_cache))
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
     plain_ceilings(monkeypatch)
 

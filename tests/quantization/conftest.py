@@ -1,5 +1,0 @@
-"""What the tests of `topout.quantization` share."""
-
-from tests.one_thread import one_thread
-
-__all__ = ["one_thread"]
