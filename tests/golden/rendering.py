@@ -69,9 +69,9 @@ _KINDS: dict[type[Record], tuple[Callable[[Any], Any] | None, Callable[[Any], An
     MachineReport: (_old("machine.table:machine_table"), None),
     ProfileReport: (None, None),
     RunReport: (None, None),
-    TraceDiff: (_old("trace.diff_table:trace_diff_table"), _old("trace.diff_page:trace_diff_page")),
-    TraceReport: (_old("trace.table:trace_table"), _old("trace.page:trace_page")),
-    TraceRuns: (_old("trace.runs_table:trace_runs_table"), _old("trace.runs_page:trace_runs_page")),
+    TraceDiff: (None, None),
+    TraceReport: (None, None),
+    TraceRuns: (None, None),
     TrainReport: (None, None),
 }
 _BY_TAG = {kind.__struct_config__.tag: kind for kind in _KINDS}

@@ -118,18 +118,6 @@ def table_of(result: Result) -> Any:
             from topout.report.example.table import example_table
 
             return example_table(record)
-        case records.TraceReport():
-            from topout.report.trace.table import trace_table
-
-            return trace_table(record, **view)
-        case records.TraceDiff():
-            from topout.report.trace.diff_table import trace_diff_table
-
-            return trace_diff_table(record, **view)
-        case records.TraceRuns():
-            from topout.report.trace.runs_table import trace_runs_table
-
-            return trace_runs_table(record)
     from topout.report import describe
     from topout.report.to_terminal import to_terminal
 
@@ -155,18 +143,6 @@ def page_of(result: Result) -> str:
             from topout.report.example.page import example_page
 
             return example_page(record)
-        case records.TraceReport():
-            from topout.report.trace.page import trace_page
-
-            return trace_page(record, **view)
-        case records.TraceDiff():
-            from topout.report.trace.diff_page import trace_diff_page
-
-            return trace_diff_page(record, **view)
-        case records.TraceRuns():
-            from topout.report.trace.runs_page import trace_runs_page
-
-            return trace_runs_page(record)
     from topout.report import describe
     from topout.report.to_html import to_html
 

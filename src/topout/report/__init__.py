@@ -16,6 +16,9 @@ _DOCUMENTS = {
     "GemmReport": "gemm.document:gemm_document",
     "ProfileReport": "profile.document:profile_document",
     "RunReport": "run.document:run_document",
+    "TraceDiff": "trace.diff_document:trace_diff_document",
+    "TraceReport": "trace.document:trace_document",
+    "TraceRuns": "trace.runs_document:trace_runs_document",
     "TrainReport": "train.document:train_document",
 }
 """By the name of the record's class: where its document is made."""

@@ -71,7 +71,8 @@ class _Report:
 
 
 def _report(document: Document, width: int) -> Iterator[RenderableType]:
-    about = f", {document.about}" if document.about else ""
+    comma = "" if document.title.endswith("?") else ","
+    about = f"{comma} {document.about}" if document.about else ""
     yield Padding(Text.assemble((document.title, "bold"), about), (1, 0))
     for number, sentence in enumerate(document.headlines):
         yield Text(sentence, style="bold" if number == 0 else "")

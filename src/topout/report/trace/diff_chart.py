@@ -7,9 +7,9 @@ import altair as alt
 from topout import units
 from topout.records import GroupChange
 from topout.report.charts.theme import BLUE, ORANGE, Spec, chart_of, finished
+from topout.report.document import Chart
 from topout.report.trace.bars import Row, time_unit
-from topout.report.trace.diff_rows import largest, signed
-from topout.report.trace.words import short_kernel
+from topout.report.trace.names import largest_changes, short_kernel, signed
 
 _COLOURS = {"slower": ORANGE, "faster": BLUE}
 _STEP = 28  # pixels of a bar
@@ -18,9 +18,18 @@ _FIGURE = 48  # pixels of the figure at the end of the longest bar
 _LONGEST = 24  # letters of a name beside the bars
 
 
-def change_chart(changes: Sequence[GroupChange], most: int) -> Spec:
+_CAPTION = "Time after less time before: to the right what got slower, to the left what got faster."
+
+
+def change_chart(key: str, title: str, changes: Sequence[GroupChange], most: int) -> Chart:
     """A bar for each of the `most` largest changes, by its sign to the left or right of zero."""
-    shown = [each for each in largest(changes, most) if each.change_s]
+    cut = f" The {most} that changed most." if len(changes) > most else ""
+    return Chart(key, title, _CAPTION + cut, change_bars(changes, most))
+
+
+def change_bars(changes: Sequence[GroupChange], most: int) -> Spec:
+    """The spec of the chart."""
+    shown = [each for each in largest_changes(changes, most) if each.change_s]
     shown.sort(key=lambda each: -each.change_s)
     extent = max((abs(each.change_s) for each in shown), default=0.0)
     scale, unit = time_unit(extent)

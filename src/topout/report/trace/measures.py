@@ -1,17 +1,92 @@
 """The figures of a trace's devices: their time, kernel groups, idle time, critical path, memory."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from topout import units
-from topout.records import DeviceTime
-from topout.report.trace.grid import Measure
-from topout.report.trace.words import milliseconds
+from topout.records import DeviceTime, TracedRun
+from topout.report.document import Cell, Column, Row, Table
+from topout.report.trace.names import device_labels, milliseconds
 
+MOST_COLUMNS = 8  # devices beyond which only mean, least and most are shown
 IDLE_CAUSES = {
     "host": "the host was late",
     "communication": "waiting for communication",
     "other": "other",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure of every device; None where a device has it not."""
+
+    name: str
+    values: Sequence[float | None]
+    shown: Callable[[float], str]
+    wholes: Sequence[float] | None = None  # what 100 % is, of each device
+
+    def text(self, index: int) -> str:
+        """The figure of one device with its share: "450 (45 %)"."""
+        value = self.values[index]
+        if value is None:
+            return units.ABSENT
+        return self.shown(value) + self._share(value, self.wholes[index] if self.wholes else 0.0)
+
+    def mean(self) -> str:
+        """The mean over the devices that have it, with the share of all wholes."""
+        known = [(i, value) for i, value in enumerate(self.values) if value is not None]
+        if not known:
+            return units.ABSENT
+        total = sum(value for _, value in known)
+        whole = sum(self.wholes[i] for i, _ in known) if self.wholes else 0.0
+        return self.shown(total / len(known)) + self._share(total, whole)
+
+    @staticmethod
+    def _share(value: float, whole: float) -> str:
+        return f" ({units.percent(value / whole)})" if whole > 0 else ""
+
+
+def device_table(head: str, labels: Sequence[str], measures: Sequence[Measure]) -> Table:
+    """A column for each device; of more than MOST_COLUMNS, the mean, the least and the most."""
+    if len(labels) <= MOST_COLUMNS:
+        rows = [
+            Row([measure.name, *(measure.text(index) for index in range(len(labels)))])
+            for measure in measures
+        ]
+        return _side_by_side([head, *labels], rows)
+    rows = [
+        Row([measure.name, measure.mean(), *_extremes(measure, labels)])
+        for measure in measures
+        if any(value is not None for value in measure.values)
+    ]
+    return _side_by_side([head, "Mean", "Least", "Most"], rows)
+
+
+def every_device(head: str, labels: Sequence[str], measures: Sequence[Measure]) -> Table:
+    """A row for each device, however many there are."""
+    rows = [
+        Row([label, *(measure.text(index) for measure in measures)])
+        for index, label in enumerate(labels)
+    ]
+    return _side_by_side([head, *(measure.name.strip() for measure in measures)], rows)
+
+
+def _side_by_side(titles: Sequence[str], rows: Sequence[Row]) -> Table:
+    columns = [Column(titles[0], text=True), *map(Column, titles[1:])]
+    return Table(columns, rows, side_by_side=True)
+
+
+def _extremes(measure: Measure, labels: Sequence[str]) -> tuple[Cell, Cell]:
+    """The least and the most, each with its device; without it where all are alike."""
+    known = [(value, index) for index, value in enumerate(measure.values) if value is not None]
+    least = min(known)[1]
+    most = max(known, key=lambda pair: pair[0])[1]
+    if measure.text(least) == measure.text(most):
+        return Cell(measure.text(least)), Cell(measure.text(most))
+    return (
+        Cell(measure.text(least), labels[least]),
+        Cell(measure.text(most), labels[most]),
+    )
 
 
 def time_measures(ranks: Sequence[DeviceTime]) -> list[Measure]:
@@ -84,3 +159,21 @@ def names_by_total(devices: Sequence[Mapping[str, float]]) -> list[str]:
         for name, value in parts.items():
             totals[name] = totals.get(name, 0.0) + value
     return sorted(totals, key=lambda name: (-totals[name], name))
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """One device of one run: its name over all runs, and the run and device it stands for."""
+
+    label: str
+    run: TracedRun
+    place: int  # of the device in the run
+
+
+def device_rows(runs: Sequence[TracedRun]) -> list[DeviceRow]:
+    """Every device of every run."""
+    return [
+        DeviceRow(f"{run.name}, {label}", run, place)
+        for run in runs
+        for place, label in enumerate(device_labels(run.ranks))
+    ]

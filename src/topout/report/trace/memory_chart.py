@@ -10,7 +10,7 @@ from topout.records import DeviceTime, MemoryPoint
 from topout.report.charts.theme import BLUE, GREEN, ORANGE, PINK, chart_of, finished
 from topout.report.document import Chart
 from topout.report.trace.bars import choice_words, chosen, legend_columns, time_unit
-from topout.report.trace.words import device_labels
+from topout.report.trace.names import device_labels
 
 _COLOURS = [BLUE, ORANGE, GREEN, PINK]
 _MOST_POINTS = 300  # of a line; of more, the highest of each stretch

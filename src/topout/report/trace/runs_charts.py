@@ -4,8 +4,7 @@ from topout import units
 from topout.records import TraceRuns
 from topout.report.document import Chart
 from topout.report.trace.bars import GREY_PALE, Bar, choice_words, chosen, stacked_bars
-from topout.report.trace.measures import names_by_total
-from topout.report.trace.runs_rows import device_rows
+from topout.report.trace.measures import device_rows, names_by_total
 from topout.report.trace.time_charts import TIME_COLOURS, group_colours, time_parts
 
 _MOST_GROUPS = 9

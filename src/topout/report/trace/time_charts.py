@@ -8,7 +8,7 @@ from topout.report.charts.theme import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, R
 from topout.report.document import Chart
 from topout.report.trace.bars import GREY_FAINT, GREY_PALE, Bar, choice_words, chosen, stacked_bars
 from topout.report.trace.measures import IDLE_CAUSES, names_by_total
-from topout.report.trace.words import device_labels
+from topout.report.trace.names import device_labels
 
 # They do not overlap and together are the wall time of the device.
 TIME_COLOURS = {

@@ -8,8 +8,7 @@ from topout import units
 from topout.records import Communication, Transfer
 from topout.report.charts.theme import BLUE, GREY, chart_of, finished
 from topout.report.document import Chart
-from topout.report.trace.rows import places_of
-from topout.report.trace.words import HOST, place_label
+from topout.report.trace.names import HOST, place_label, places_of
 
 _MOST_CELLS = 64  # a side; of more ends, neighbours share a cell
 _MOST_FIGURES = 8  # ends up to which a cell has room for its figure

@@ -8,14 +8,15 @@ from msgspec.structs import replace
 from tests.trace.analysis.example_trace_report import MARKUP, device, gpus_report
 from topout import records
 from topout.records import Doubt, TraceReport, TraceRuns
-from topout.report.trace.runs_page import trace_runs_page
-from topout.report.trace.runs_rows import runs_headline
-from topout.report.trace.runs_table import trace_runs_table
+from topout.report import describe
+from topout.report.to_html import to_html
+from topout.report.to_terminal import to_terminal
+from topout.report.trace.runs_document import headline as runs_headline
 from topout.trace.analysis.runs import runs_side_by_side
 
-from .browser import drawn, needs_browser, opened
-from .html_page import Page, external_loads
-from .test_trace_table import shown, words
+from ..browser import drawn, needs_browser, opened
+from ..html_page import Page, external_loads
+from .test_terminal import shown, words
 
 
 def example() -> TraceRuns:
@@ -37,9 +38,9 @@ def _halved(report: TraceReport) -> TraceReport:
 
 
 def test_the_table_fits_80_columns_and_says_what_the_record_says() -> None:
-    text = shown(trace_runs_table(example()))
+    text = shown(to_terminal(describe(example())))
     assert max(map(len, text.splitlines())) <= 80
-    flat = words(trace_runs_table(example()))
+    flat = words(to_terminal(describe(example())))
     # Element-wise, matrix and other kernels: 600 ms on each device.
     for figure in (
         "Devices 1 4",
@@ -57,7 +58,7 @@ def test_a_speedup_is_shown_where_there_is_one() -> None:
     assert runs_headline(found).startswith(
         "From 1 to 2 devices it is 2.00× as fast, an efficiency of 100 %"
     )
-    assert "Speedup – 2.00×" in words(trace_runs_table(found))
+    assert "Speedup – 2.00×" in words(to_terminal(describe(found)))
 
 
 def test_runs_on_as_many_devices_tell_nothing_of_scaling() -> None:
@@ -67,7 +68,7 @@ def test_runs_on_as_many_devices_tell_nothing_of_scaling() -> None:
 
 def test_of_many_devices_the_table_shows_some() -> None:
     many = runs_side_by_side([("one", gpus_report(1)), ("many", gpus_report(64))])
-    assert "32 more in --json." in shown(trace_runs_table(many))
+    assert "32 more on the page and in --json." in shown(to_terminal(describe(many)))
 
 
 def test_idle_time_that_is_not_known_is_absent() -> None:
@@ -81,13 +82,13 @@ def test_idle_time_that_is_not_known_is_absent() -> None:
         ],
     )
     found = runs_side_by_side([("sums", unknown), ("four", gpus_report(4))])
-    assert "Idle, mean of devices – " in words(trace_runs_table(found))
-    assert external_loads(trace_runs_page(found)) == []
+    assert "Idle, mean of devices – " in words(to_terminal(describe(found)))
+    assert external_loads(to_html(describe(found))) == []
 
 
 def test_the_page_holds_the_record_and_loads_nothing() -> None:
     made = example()
-    html = trace_runs_page(made)
+    html = to_html(describe(made))
     page = Page(html)
     assert external_loads(html) == []
     assert records.decode(page.scripts["trace-runs-record"], TraceRuns) == made
@@ -107,16 +108,16 @@ def test_names_are_text() -> None:
         findings=[MARKUP, "\x1b[2J"],
         doubts=[Doubt(about=MARKUP, sentence=MARKUP, remedy=MARKUP)],
     )
-    page = Page(trace_runs_page(evil))
-    assert page.count("script") == Page(trace_runs_page(made)).count("script")
+    page = Page(to_html(describe(evil)))
+    assert page.count("script") == Page(to_html(describe(made))).count("script")
     assert page.text.count(MARKUP) > 6
-    text = shown(trace_runs_table(evil), 200)
+    text = shown(to_terminal(describe(evil)), 200)
     assert MARKUP in text and "\x1b" not in text
 
 
 @needs_browser
 def test_a_browser_draws_both_charts(tmp_path: Path) -> None:
-    dom, complaints = opened(trace_runs_page(example()), tmp_path)
+    dom, complaints = opened(to_html(describe(example())), tmp_path)
     assert complaints == []
     assert drawn(dom) == ["shares", "groups"]
 
@@ -124,5 +125,5 @@ def test_a_browser_draws_both_charts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     runs = [(f"a-run-with-a-long-name-{count}", gpus_report(count)) for count in (1, 2, 4, 8)]
-    text = shown(trace_runs_table(runs_side_by_side(runs)), width)
+    text = shown(to_terminal(describe(runs_side_by_side(runs))), width)
     assert max(map(len, text.splitlines())) <= width

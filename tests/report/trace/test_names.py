@@ -14,14 +14,12 @@ from tests.trace.analysis.example_trace_report import (
     gpus_report,
     host_report,
 )
-from topout.report.trace.words import (
+from topout.report.trace.document import headline, report_title, subject_sentence
+from topout.report.trace.names import (
     device_labels,
-    headline,
     milliseconds,
     place_label,
-    report_title,
     short_kernel,
-    subject_sentence,
     work_noun,
 )
 

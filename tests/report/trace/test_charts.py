@@ -23,7 +23,7 @@ from topout.records import CollectiveTime, Communication, MemoryPoint, Transfer
 from topout.report.charts.theme import chart_svg
 from topout.report.trace.bars import MOST_BARS, chosen, legend_columns, time_unit
 from topout.report.trace.charts import trace_charts
-from topout.report.trace.diff_chart import change_chart
+from topout.report.trace.diff_chart import change_bars
 from topout.report.trace.memory_chart import memory_chart, thinned
 from topout.report.trace.time_charts import group_colours, time_parts
 from topout.report.trace.transfer_chart import transfer_chart
@@ -215,7 +215,7 @@ def test_names_with_markup_are_text_in_every_chart() -> None:
 
 
 def test_a_comparison_leaves_out_what_did_not_change() -> None:
-    rows = rows_of(change_chart(diff_report().groups, 10))
+    rows = rows_of(change_bars(diff_report().groups, 10))
     assert {(row["name"], row["kind"], row["figure"]) for row in rows} == {
         ("memory", "slower", "+10.0"),
         ("matrix-mul", "faster", "−20.0"),
@@ -224,6 +224,6 @@ def test_a_comparison_leaves_out_what_did_not_change() -> None:
 
 def test_names_that_are_alike_when_cut_keep_their_own_bars() -> None:
     stem = "a_kernel_with_a_very_long_name_"
-    spec = change_chart([change(f"{stem}{n}{'x' * 40}_end", 0.01, 0.02 + n) for n in range(3)], 10)
+    spec = change_bars([change(f"{stem}{n}{'x' * 40}_end", 0.01, 0.02 + n) for n in range(3)], 10)
     assert len({row["label"] for row in rows_of(spec)}) == 3
     chart_svg(spec)

@@ -1,0 +1,207 @@
+"""Runs on other numbers of devices, as a document: does it scale, and what eats the gain?"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from statistics import fmean
+
+from topout import units
+from topout.records import TracedRun, TraceRuns
+from topout.report.document import (
+    Absent,
+    Chart,
+    Column,
+    Document,
+    Figures,
+    Row,
+    Section,
+    Table,
+    Tile,
+)
+from topout.report.trace.document import NOT_TOLD
+from topout.report.trace.measures import Measure, device_rows, names_by_total
+from topout.report.trace.names import milliseconds
+
+_MOST_DEVICES = 32  # rows of devices on a terminal
+_TERMS = [
+    (
+        "Work",
+        "Durations in sum over all devices, of everything but communication, copies and fills. "
+        "Runs of one problem hold about the same, however many devices share it.",
+    ),
+    (
+        "The same work",
+        "A speedup is claimed only where work, and matrix products for themselves, differ by no "
+        "more than half again. Otherwise one run did more than the other, and the ratio of their "
+        "times says nothing about scaling.",
+    ),
+    (
+        "Speedup and efficiency",
+        "The time of the first run over that of this one, each by the device that takes longest; "
+        "efficiency is the speedup over the growth of devices.",
+    ),
+    (
+        "Of the others",
+        "A device's work over the median of the other devices of its run: far from 1, the work is "
+        "not spread evenly, and all wait for the device that has the most.",
+    ),
+]
+
+
+def trace_runs_document(report: TraceRuns) -> Document:
+    """The report of a comparison of runs."""
+
+    @cache
+    def charts() -> dict[str, Chart]:
+        from topout.report.trace.runs_charts import runs_charts
+
+        return runs_charts(report)
+
+    def draw(key: str, titled: bool) -> Figures:
+        return Figures(lambda: [charts()[key]], titled=titled)
+
+    runs = report.runs
+    return Document(
+        record=report,
+        title="Does it scale, and what eats the gain?",
+        about=", ".join(f"{run.name}: {_devices(run.devices)}" for run in runs),
+        headlines=[headline(report)],
+        tiles=_tiles(report),
+        parts=[
+            Section("The runs", [_runs(runs)], key="runs_section"),
+            draw("shares", True),
+            Section(
+                "Groups, all devices in sum",
+                [draw("groups", False), _groups(runs)],
+                key="groups_section",
+            ),
+            Section(
+                "Work of each device, over the median of the others",
+                [_work(runs)],
+                key="work_section",
+            ),
+        ],
+        findings=report.findings,
+        doubts=report.doubts,
+        absent=Absent(_reasons(report), NOT_TOLD),
+        terms=_TERMS,
+    )
+
+
+def headline(report: TraceRuns) -> str:
+    """What the run on the most devices gains over the first, or that none can be claimed."""
+    first, last = report.runs[0], report.runs[-1]
+    if first.devices == last.devices:
+        return f"All runs are on {_devices(first.devices)}: scaling cannot be told."
+    span = f"From {first.devices} to {_devices(last.devices)}"
+    moving = (
+        f"communication and copies take {units.percent(last.moving_share)} of the work, after "
+        f"{units.percent(first.moving_share)}"
+    )
+    if last.speedup is None:
+        return f"{span} no speedup is claimed; {moving}."
+    return (
+        f"{span} it is {units.times(last.speedup)} as fast, an efficiency of "
+        f"{units.percent(last.efficiency)}; {moving}."
+    )
+
+
+def _devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count} devices"
+
+
+def _tiles(report: TraceRuns) -> list[Tile]:
+    """The run on the most devices beside the first."""
+    first, last = report.runs[0], report.runs[-1]
+    on = f"on {_devices(last.devices)}"
+    over = f"over {_devices(first.devices)}" if last.speedup else "not claimed"
+    before = f"{on}; {units.seconds(first.wall_s)} before"
+    moving = f"{on}; {units.percent(first.moving_share)} before"
+    return [
+        Tile("time", units.seconds(last.wall_s), detail=before),
+        Tile("speedup", units.times(last.speedup), detail=over),
+        Tile("efficiency", units.percent(last.efficiency), detail="speedup over growth of devices"),
+        Tile("communication and copies", units.percent(last.moving_share), detail=moving),
+    ]
+
+
+def _runs(runs: Sequence[TracedRun]) -> Table:
+    """A column for each run: devices, time, what it goes into, work, speedup."""
+
+    def row(name: str, of: Callable[[TracedRun], str]) -> Row:
+        return Row([name, *(of(run) for run in runs)])
+
+    rows = [
+        row("Devices", lambda run: str(run.devices)),
+        row("Wall, ms", lambda run: milliseconds(run.wall_s)),
+        row("Busy, all devices, ms", lambda run: milliseconds(run.busy_s)),
+        row("  compute", lambda run: units.percent(run.compute_share, 1)),
+        row("  communication", lambda run: units.percent(run.communication_share, 1)),
+        row("  copies and fills", lambda run: units.percent(run.memory_share, 1)),
+        row("Idle, mean of devices", lambda run: units.percent(_idle_share(run), 1)),
+        row("Work, all devices, ms", lambda run: milliseconds(run.work_s)),
+        row("  of the first run's", lambda run: units.times(run.work_ratio)),
+        row("Speedup", lambda run: units.times(run.speedup)),
+        row("Efficiency", lambda run: units.percent(run.efficiency)),
+    ]
+    columns = [Column("", text=True), *(Column(run.name) for run in runs)]
+    return Table(columns, rows, side_by_side=True)
+
+
+def _idle_share(run: TracedRun) -> float | None:
+    shares = [
+        each.idle_s / each.wall_s
+        for each in run.ranks
+        if each.idle_s is not None and each.wall_s > 0
+    ]
+    return fmean(shares) if len(shares) == run.devices else None
+
+
+def _groups(runs: Sequence[TracedRun]) -> Table:
+    """Time of each group in sum over the devices of each run, with its share."""
+    found = [{group.name: group.total_s for group in run.groups} for run in runs]
+    wholes = [sum(groups.values()) for groups in found]
+    measures = [
+        Measure(name, [groups.get(name, 0.0) for groups in found], milliseconds, wholes)
+        for name in names_by_total(found)
+    ]
+    rows = [
+        Row([measure.name, *(measure.text(number) for number in range(len(runs)))])
+        for measure in measures
+    ]
+    columns = [Column("ms", text=True), *(Column(run.name) for run in runs)]
+    return Table(columns, rows, side_by_side=True)
+
+
+def _work(runs: Sequence[TracedRun]) -> Table:
+    """A row for each device of the runs on several: its work, and how it compares with others'."""
+    columns = [
+        Column("Device", text=True),
+        *map(Column, ("Work,\nms", "of the\nothers", "Matrix-mul,\nms", "of the\nothers")),
+    ]
+    rows = []
+    for row in device_rows([run for run in runs if run.devices > 1]):
+        share = row.run.by_device[row.place]
+        rows.append(
+            Row(
+                [
+                    row.label,
+                    milliseconds(share.work_s),
+                    units.times(share.work_ratio),
+                    milliseconds(share.matrix_s),
+                    units.times(share.matrix_ratio),
+                ]
+            )
+        )
+    return Table(columns, rows, most=_MOST_DEVICES)
+
+
+def _reasons(report: TraceRuns) -> dict[str, str]:
+    """What is not known of which run."""
+    reasons = dict(report.reasons)
+    for run in report.runs:
+        names: dict[str, list[str]] = {}
+        for name, reason in run.reasons.items():
+            names.setdefault(reason, []).append(name)
+        for reason, of in names.items():
+            reasons[f"{run.name}, {' and '.join(of)}"] = reason
+    return reasons
