@@ -110,6 +110,60 @@ def test_rope_scaling_in_the_old_and_the_new_manner(rope: Fields | None, scaling
     assert (new.rope_theta, new.rope_scaling) == (777.0 if rope else 10_000.0, scaling)
 
 
+def test_every_field_of_yarn() -> None:
+    stated = {
+        "rope_type": "yarn",
+        "type": "linear",  # the newer name goes first
+        "factor": 4.0,
+        "original_max_position_embeddings": 32,
+        "beta_fast": 16,
+        "beta_slow": 2.0,
+        "attention_factor": 1.25,
+        "mscale": 0.7,
+        "mscale_all_dim": 0.4,
+        "truncate": False,
+    }
+    assert config_of(LLAMA | {"rope_scaling": stated}).rope_scaling == YarnScaling(
+        factor=4.0,
+        original_context_len=32,
+        beta_fast=16.0,
+        beta_slow=2.0,
+        attention_factor=1.25,
+        mscale=0.7,
+        mscale_all_dim=0.4,
+        truncate=False,
+    )
+    plain = config_of(LLAMA | {"rope_scaling": {"type": "yarn", "factor": 4.0}}).rope_scaling
+    assert plain == YarnScaling(
+        factor=4.0,
+        original_context_len=64,
+        beta_fast=32.0,
+        beta_slow=1.0,
+        attention_factor=None,
+        mscale=None,
+        mscale_all_dim=None,
+        truncate=True,
+    )
+
+
+def test_where_a_scaling_states_its_lengths() -> None:
+    beside = LLAMA | {"rope_scaling": LLAMA3, "original_max_position_embeddings": 24}
+    scaling = config_of(beside).rope_scaling
+    assert isinstance(scaling, Llama3Scaling) and scaling.original_context_len == 24
+    # A base frequency in the scaling goes before one beside it; it is above 1.
+    inner = config_of(LLAMA | {"rope_scaling": LLAMA3 | {"rope_theta": 5.0}, "rope_theta": 7.0})
+    assert inner.rope_theta == 5.0
+    assert config_of(LLAMA | {"rope_theta": 1.5}).rope_theta == 1.5
+    with pytest.raises(InputError, match="`rope_theta` is 1"):
+        config_of(LLAMA | {"rope_theta": 1.0})
+    # The old place goes before the new one.
+    both = {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": LLAMA3}
+    assert config_of(LLAMA | both).rope_scaling == LinearScaling(factor=2.0)
+    assert config_of(LLAMA | {"partial_rotary_factor": 1.0}).rope_scaling is None
+    with pytest.raises(UnsupportedError, match="`partial_rotary_factor`"):
+        config_of(LLAMA | {"rope_parameters": {"partial_rotary_factor": 0.5}})
+
+
 @pytest.mark.parametrize("fields", [GPT2, LLAMA, QWEN2, QWEN3, MISTRAL | {"rope_scaling": LLAMA3}])
 def test_what_transformers_writes_is_read_back(fields: Fields, tmp_path: Path) -> None:
     AutoConfig.for_model(**fields, dtype="bfloat16").save_pretrained(tmp_path)
