@@ -12,8 +12,8 @@ import topout.verbs.compare_gemms
 from tests.gemm import example_report as example
 from topout.cli import main
 from topout.errors import CompilerError
-from topout.gemm.own_source import SourceError
 from topout.gemm.request import GemmRequest
+from topout.gemm.sources import SourceError
 from topout.kernels.build import find_compiler
 from topout.records import GemmReport, read
 from topout.run_folder import Interrupted, RunFolder

@@ -14,7 +14,7 @@ from topout.gemm.bounds import (
     compare,
     gamma,
 )
-from topout.gemm.inputs import as_doubles, from_bf16, to_bf16
+from topout.gemm.matrices import as_doubles, from_bf16, to_bf16
 
 
 def test_gamma_by_hand() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.gemm.example_machine import machine
 from topout.errors import CompilerError, UnsupportedError
-from topout.gemm.blocking_traffic import blocking_traffic, cache_models
 from topout.gemm.blockings import blocking_of
 from topout.gemm.cachegrind import (
     CacheEvents,
@@ -20,7 +19,7 @@ from topout.gemm.cachegrind import (
     simulate,
 )
 from topout.gemm.case import Case
-from topout.gemm.loop_nest import CacheModel
+from topout.gemm.loop_nest import CacheModel, blocking_traffic, cache_models
 from topout.gemm.source_constants import macros_of, read_constants
 from topout.kernels.build import SOURCE_FOLDER
 from topout.kernels.gemm_ops import GEMM_FOLDER, version_source

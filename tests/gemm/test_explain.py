@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.gemm.example_machine import machine
-from tests.gemm.test_limits import ceilings
+from tests.gemm.test_sentences import ceilings
 from topout.errors import CompilerError, UnsupportedError
 from topout.gemm import explain as explaining
 from topout.gemm.case import Case

@@ -9,9 +9,9 @@ from tests.gemm.own_sources import INT8, PACKING, RIGHT, WRONG, write_source
 from topout.errors import InputError, UnknownNameError
 from topout.gemm import laboratory as laboratory_module
 from topout.gemm.case import Case
-from topout.gemm.effort import Effort
 from topout.gemm.laboratory import Laboratory
-from topout.gemm.own_source import SourceError
+from topout.gemm.rounds import Effort
+from topout.gemm.sources import SourceError
 from topout.machine.describe import describe
 from topout.records import Machine
 from topout.records.gemm import GemmShape

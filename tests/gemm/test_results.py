@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.gemm.case import Case
-from topout.gemm.effort import FULL, QUICK
 from topout.gemm.results import Outcome, shape_of, with_parallel_efficiency
-from topout.gemm.roofs import Roofs
+from topout.gemm.rounds import FULL, QUICK
+from topout.gemm.timing import Roofs
 from topout.records.gemm import GemmResult, GemmShape
 
 CASE = Case(10, 10, 10, "fp32", 2)  # 2000 FLOP, 1200 bytes

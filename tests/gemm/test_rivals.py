@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from topout.errors import UnsupportedError
-from topout.gemm import rival_mkl, rival_onednn, rival_openblas
+from topout.gemm import rivals, rivals_blas
 from topout.gemm.bounds import allowed_after_bf16_output, allowed_error, compare
-from topout.gemm.inputs import as_doubles, random_matrix
+from topout.gemm.matrices import as_doubles, random_matrix
 from topout.gemm.rivals import CORETYPE_VARIABLE, Rival, find_rival, rival_environment, rivals_of
 from topout.records.gemm import GemmDtype
 
@@ -91,7 +91,7 @@ def test_functions_of_mkl_that_are_hidden_are_named(monkeypatch: pytest.MonkeyPa
     import torch
 
     monkeypatch.setattr(torch._C, "has_mkl", True)
-    monkeypatch.setattr(rival_mkl, "_library", lambda: types.SimpleNamespace(sgemm_=None))
+    monkeypatch.setattr(rivals_blas, "_mkl_library", lambda: types.SimpleNamespace(sgemm_=None))
     assert find_rival("mkl", "fp32").reason_missing() is None
     reason = find_rival("mkl_packed", "fp32").reason_missing()
     assert reason is not None and "cblas_sgemm_compute" in reason
@@ -101,10 +101,10 @@ def test_without_pytorchs_library_mkl_is_missing(monkeypatch: pytest.MonkeyPatch
     import torch
 
     monkeypatch.setattr(torch._C, "has_mkl", True)
-    monkeypatch.setattr(rival_mkl, "_library", lambda: None)
+    monkeypatch.setattr(rivals_blas, "_mkl_library", lambda: None)
     assert "libtorch_cpu" in (find_rival("mkl", "bf16").reason_missing() or "")
     with pytest.raises(UnsupportedError):
-        rival_mkl._function("sgemm_")
+        rivals_blas._mkl_function("sgemm_")
 
 
 def test_without_onednn_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,18 +124,17 @@ def test_bf16_of_onednn_needs_the_processor(monkeypatch: pytest.MonkeyPatch) -> 
         _linear_pointwise=None, _is_mkldnn_bf16_supported=lambda: False
     )
     monkeypatch.setattr(torch.ops, "mkldnn", namespace)
-    assert rival_onednn._missing("fp32") is None
-    assert "processor" in (rival_onednn._missing("bf16") or "")
+    assert rivals._missing_onednn("fp32") is None
+    assert "processor" in (rivals._missing_onednn("bf16") or "")
     monkeypatch.setattr(torch.ops, "mkldnn", types.SimpleNamespace())
-    assert "linear operator" in (rival_onednn._missing("fp32") or "")
+    assert "linear operator" in (rivals._missing_onednn("fp32") or "")
 
 
 def test_without_openblas_the_reason_names_numpys_blas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rival_openblas, "_found", lambda: None)
-    monkeypatch.setattr(rival_openblas, "_blas_of_numpy", lambda: "accelerate")
+    monkeypatch.setattr(rivals_blas, "_openblas", lambda: None)
+    monkeypatch.setattr(rivals_blas, "_blas_of_numpy", lambda: "accelerate")
     reason = find_rival("openblas", "fp32").reason_missing()
     assert reason == "numpy carries no OpenBLAS here; its BLAS is accelerate"
-    assert rival_openblas.openblas_kernels() is None
 
 
 def test_a_library_without_the_functions_is_not_openblas(
@@ -143,15 +142,15 @@ def test_a_library_without_the_functions_is_not_openblas(
 ) -> None:
     broken = tmp_path / "libopenblas.so"
     broken.write_text("no library")
-    monkeypatch.setattr(rival_openblas, "_candidates", lambda: [broken])
-    assert rival_openblas._found.__wrapped__() is None
+    monkeypatch.setattr(rivals_blas, "_openblas_files", lambda: [broken])
+    assert rivals_blas._openblas.__wrapped__() is None
 
 
 def test_mkl_is_not_told_sizes_beyond_its_integers() -> None:
     values: Any = np.zeros((1, 1), np.float32)
     huge = np.lib.stride_tricks.as_strided(values, shape=(2**31, 1), strides=(0, 4))
     with pytest.raises(UnsupportedError, match="MKL counts to"):
-        rival_mkl._Product(huge, values, 1)
+        rivals_blas._for_mkl(huge, values, 1)
 
 
 def environment_of(tmp_path: Path, text: str, **environment: str) -> dict[str, str]:

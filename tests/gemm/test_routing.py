@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import topout.gemm
 from topout.errors import InputError, UnknownNameError
-from topout.gemm import routing_dispatch
+from topout.gemm import routing as routing_module
 from topout.kernels.gemm_ops import GEMM_FOLDER
 
 VERSION = "tiled"
@@ -34,7 +34,7 @@ void gemm(const Input* a, const Input* b, Output* c, std::int64_t m, std::int64_
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
     yield
-    assert routing_dispatch._active == () and routing_dispatch._table is None
+    assert routing_module._active == () and routing_module._table is None
 
 
 def bound(a: Tensor, b: Tensor) -> Tensor:
@@ -434,7 +434,7 @@ def test_the_number_of_threads_is_pytorchs_unless_given() -> None:
     counts: list[int] = []
     for threads in (None, 1):
         routing = topout.gemm.use(VERSION, threads=threads)
-        multiply = routing._library.multiply
+        multiply = routing._product._library.multiply
 
         class Watched:
             offers_packing = False
@@ -444,7 +444,7 @@ def test_the_number_of_threads_is_pytorchs_unless_given() -> None:
                 counts.append(operands[-1])
                 multiply(*operands)
 
-        routing._library = Watched()  # type: ignore[assignment]
+        routing._product._library = Watched()  # type: ignore[assignment]
         with routing:
             a @ a
     assert counts == [torch.get_num_threads(), 1]

@@ -13,7 +13,7 @@ def _compare(request: GemmRequest, outputs: PageOutputs, notify: Notify) -> Resu
 
 
 def _init(request: StartingPointRequest, outputs: Outputs, notify: Notify) -> Result:
-    from topout.gemm.own_source import write_starting_point
+    from topout.gemm.sources import write_starting_point
 
     write_starting_point(request.path)
     return Result(note=f"Wrote {request.path}. Next: topout gemm --source {request.path}")

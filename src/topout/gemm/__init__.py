@@ -1,4 +1,12 @@
-"""The matrix multiplication laboratory: versions, rivals, checks, and PyTorch's place."""
+"""The matrix multiplication laboratory: versions, rivals, checks, and PyTorch's place.
+
+Read `versions` and `request` (what is compared), `product` (one product and its memory), then how
+it is compared: `laboratory` asks a process (`worker_process`, and in it `worker`) to check (`trial`
+against `bounds`) and to time (`rounds`, `timing`) versions (`sources`) and `rivals`; `results` and
+`findings` say what came of it. `explain` says why a version is as fast as it is, from its loops
+(`blockings`, `loop_nest`, `source_constants`), its machine code (`instruction_mix`, `instructions`)
+and a simulation (`cachegrind`), in `sentences`. `routing` puts a version in PyTorch's place.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,6 +46,6 @@ def use(
     such type), threads below 1 and a file that is not there, CompilerError.
     """
     from topout.gemm.routing import Routing
-    from topout.gemm.routing_choice import choose_library
+    from topout.gemm.sources import choose_library
 
     return Routing(*choose_library(version, source, dtype), threads, constant)

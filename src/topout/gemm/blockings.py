@@ -4,28 +4,13 @@ A version is one nest, or several that run one after another: packing B, packing
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 from topout.errors import UnsupportedError
 from topout.gemm.case import ELEMENT_BYTES, OUTPUT_BYTES, Case
-from topout.gemm.loop_nest import Array, Extents, Loop, Nest, Variable
+from topout.gemm.loop_nest import Array, Blocking, Loop, Nest, Variable
 
 Constants = Mapping[str, int]
-
-
-class Blocking(NamedTuple):
-    """How a version walks the matrices on `threads` threads.
-
-    `register_bytes`: what all threads together load into registers, by array; a value that is
-    copied to all lanes of a vector counts once. `tile_rows`: of C in registers, where there
-    are as many (0: no tile).
-    """
-
-    nests: list[Nest]
-    register_bytes: Mapping[str, float]
-    threads: int
-    tile_rows: int = 0
 
 
 def blocking_of(
@@ -62,61 +47,52 @@ class _Sizes:
     def __init__(self, case: Case, constants: Constants, packed_ahead: bool, whole: Case) -> None:
         self.case, self.constants, self.packed_ahead = case, constants, packed_ahead
         self.m, self.n, self.k, self.threads = case.m, case.n, case.k, case.threads
+        self.products = case.m * case.n * case.k
         self.element = ELEMENT_BYTES[case.dtype]
         self.a = Array("A", "i", "k", self.element, whole.k * self.element)
         self.b = Array("B", "k", "j", self.element, whole.n * self.element)
         self.c = Array("C", "i", "j", OUTPUT_BYTES, whole.n * OUTPUT_BYTES)
 
-    def share(self, **parts: int) -> Extents:
-        """The extents of one thread when variables are split into so many parts."""
-        whole: Extents = {"i": float(self.m), "j": float(self.n), "k": float(self.k)}
-        return {variable: size / parts.get(variable, 1) for variable, size in whole.items()}
+    def nest(
+        self,
+        loops: Sequence[Loop],
+        parts: Mapping[Variable, int],
+        arrays: Sequence[Array] | None = None,
+    ) -> Nest:
+        """Loops of one thread, where variables are split into so many parts; over A, B and C."""
+        whole: dict[Variable, int] = {"i": self.m, "j": self.n, "k": self.k}
+        extents = {variable: size / parts.get(variable, 1) for variable, size in whole.items()}
+        return Nest(extents, loops, arrays or [self.a, self.b, self.c], parts)
 
 
 def _naive(sizes: _Sizes) -> Blocking:
     threads = min(sizes.threads, sizes.m)
-    nest = Nest(
-        sizes.share(i=threads),
-        [Loop("row", "i", 1), Loop("column", "j", 1), Loop("sum", "k", 1)],
-        [sizes.a, sizes.b, sizes.c],
-        {"i": threads},
-    )
-    products = sizes.m * sizes.n * sizes.k
-    return Blocking([nest], {"A": products * 4, "B": products * 4, "C": 0}, threads)
+    loops = [Loop("row", "i", 1), Loop("column", "j", 1), Loop("sum", "k", 1)]
+    loaded = {"A": sizes.products * 4, "B": sizes.products * 4, "C": 0}
+    return Blocking([sizes.nest(loops, {"i": threads})], loaded, threads)
 
 
 def _loop_order(sizes: _Sizes) -> Blocking:
     threads = min(sizes.threads, sizes.m)
-    nest = Nest(
-        sizes.share(i=threads),
-        [Loop("row", "i", 1), Loop("sum", "k", 1), Loop("column", "j", 1)],
-        [sizes.a, sizes.b, sizes.c],
-        {"i": threads},
-    )
-    products = sizes.m * sizes.n * sizes.k
-    loaded = {"A": sizes.m * sizes.k * 4, "B": products * 4, "C": products * 4}
-    return Blocking([nest], loaded, threads)
+    loops = [Loop("row", "i", 1), Loop("sum", "k", 1), Loop("column", "j", 1)]
+    loaded = {"A": sizes.m * sizes.k * 4, "B": sizes.products * 4, "C": sizes.products * 4}
+    return Blocking([sizes.nest(loops, {"i": threads})], loaded, threads)
 
 
 def _tiled(sizes: _Sizes) -> Blocking:
     rows, columns, depth = (sizes.constants[f"block_{each}"] for each in "ijk")
     threads = min(sizes.threads, math.ceil(sizes.m / rows))
-    nest = Nest(
-        sizes.share(i=threads),
-        [
-            Loop("rows", "i", rows),
-            Loop("columns", "j", columns),
-            Loop("depth", "k", depth),
-            Loop("row", "i", 1),
-            Loop("sum", "k", 1),
-            Loop("column", "j", 1),
-        ],
-        [sizes.a, sizes.b, sizes.c],
-        {"i": threads},
-    )
-    products = sizes.m * sizes.n * sizes.k
+    loops = [
+        Loop("rows", "i", rows),
+        Loop("columns", "j", columns),
+        Loop("depth", "k", depth),
+        Loop("row", "i", 1),
+        Loop("sum", "k", 1),
+        Loop("column", "j", 1),
+    ]
     a_loads = sizes.m * sizes.k * math.ceil(sizes.n / columns)
-    return Blocking([nest], {"A": a_loads * 4, "B": products * 4, "C": products * 4}, threads)
+    loaded = {"A": a_loads * 4, "B": sizes.products * 4, "C": sizes.products * 4}
+    return Blocking([sizes.nest(loops, {"i": threads})], loaded, threads)
 
 
 def _packed(sizes: _Sizes) -> Blocking:
@@ -137,24 +113,19 @@ def _panels_on_the_way(sizes: _Sizes, tile_rows: int) -> Blocking:
     blocks = [Loop("columns", "j", columns), Loop("depth", "k", depth)]
     panels = Array("packed B", "k", "j", 4, filled_in="depth")
     block = Array("packed A", "i", "k", 4, filled_in="rows")
-    pack_b = Nest(
-        sizes.share(j=b_threads),
+    pack_b = sizes.nest(
         [*blocks, Loop("panel", "j", width), Loop("row of B", "k", 1), Loop("column", "j", 1)],
-        [sizes.b, panels],
         {"j": b_threads},
+        [sizes.b, panels],
     )
     a_loops = [*blocks, Loop("rows", "i", rows)]
-    pack_a = Nest(
-        sizes.share(i=threads),
-        [*a_loops, Loop("row", "i", 1), Loop("sum", "k", 1)],
-        [sizes.a, block],
-        {"i": threads},
+    pack_a = sizes.nest(
+        [*a_loops, Loop("row", "i", 1), Loop("sum", "k", 1)], {"i": threads}, [sizes.a, block]
     )
     tile = [Loop("panel", "j", width), Loop("tile", "i", tile_rows), Loop("sum", "k", 1)]
     inside = [Loop("row", "i", 1), Loop("column", "j", 1)]
-    multiply = Nest(
-        sizes.share(i=threads), [*a_loops, *tile, *inside], [block, panels, sizes.c], {"i": threads}
-    )
+    arrays = [block, panels, sizes.c]
+    multiply = sizes.nest([*a_loops, *tile, *inside], {"i": threads}, arrays)
     places = math.ceil(sizes.n / width) * width
     tiles = math.ceil(sizes.m / tile_rows)
     again = math.ceil(sizes.k / depth) - 1
@@ -181,32 +152,28 @@ def _few_rows(sizes: _Sizes) -> Blocking:
     """B is read where it is, some rows of it at a time; each thread has some of the columns."""
     together, columns = sizes.constants["unrolled"], sizes.constants["slice"]
     threads = min(_worthwhile(sizes), math.ceil(sizes.n / 16))
-    nest = Nest(
-        sizes.share(j=threads),
-        [
-            Loop("columns", "j", columns),
-            Loop("row", "i", 1),
-            Loop("sum", "k", together),
-            Loop("column", "j", 1),
-            Loop("of the sum", "k", 1),
-        ],
-        [sizes.a, sizes.b, sizes.c],
-        {"j": threads},
-    )
+    loops = [
+        Loop("columns", "j", columns),
+        Loop("row", "i", 1),
+        Loop("sum", "k", together),
+        Loop("column", "j", 1),
+        Loop("of the sum", "k", 1),
+    ]
     slices = math.ceil(sizes.n / columns)
     c_loads = sizes.m * sizes.n * math.ceil(sizes.k / together)
     loaded = {
         "A": sizes.m * sizes.k * slices * 4,
-        "B": sizes.m * sizes.n * sizes.k * 4,
+        "B": sizes.products * 4,
         "C": c_loads * 4,
     }
+    nest = sizes.nest(loops, {"j": threads})
     return Blocking([nest], loaded, threads, sizes.constants["kMostRows"])
 
 
 def _worthwhile(sizes: _Sizes) -> int:
     """How many threads a product is shared by."""
     least = sizes.constants["worth_sharing"]
-    small = sizes.m * sizes.n < least and sizes.m * sizes.n * sizes.k < least
+    small = sizes.m * sizes.n < least and sizes.products < least
     return 1 if small else sizes.threads
 
 
@@ -241,8 +208,7 @@ def _blocked(sizes: _Sizes) -> Blocking:
     into = None if sizes.packed_ahead else "chunk"
     packed_b = Array("packed B", "k", "j", sizes.element, filled_in=into)
     a = sizes.a if sizes.element == 4 else Array("packed A", "i", "k", _row_element(sizes))
-    multiply = Nest(
-        sizes.share(**split),
+    multiply = sizes.nest(
         [
             *columns,
             Loop("rows", "i", rows),
@@ -255,8 +221,8 @@ def _blocked(sizes: _Sizes) -> Blocking:
             Loop("column", "j", 1),
             Loop("of the step", "k", 1),
         ],
-        [a, packed_b, sizes.c],
         split,
+        [a, packed_b, sizes.c],
     )
     word = 4 / per_step  # bytes of a word of 32 bits that belong to one value
     pieces = math.ceil(sizes.k / piece)
@@ -305,12 +271,12 @@ def _packing(
             Loop("of the step", "k", 1),
             Loop("column", "j", 1),
         ]
-        nests.append(Nest(sizes.share(**parts), loops, [sizes.b, packed_b], parts))
+        nests.append(sizes.nest(loops, parts, [sizes.b, packed_b]))
         loaded["B"] = sizes.n * sizes.k * sizes.element
     if a.name != "A":
         parts = {"i": min(threads, sizes.m)}
         rows = [Loop("row", "i", 1), Loop("value", "k", 1)]
-        nests.append(Nest(sizes.share(**parts), rows, [sizes.a, a], parts))
+        nests.append(sizes.nest(rows, parts, [sizes.a, a]))
         loaded["A"] = sizes.m * sizes.k * sizes.element
     return nests
 

@@ -1,19 +1,17 @@
 """How far a product may lie from the exact one, and the first element that lies further."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from topout.gemm.matrices import Doubles, Matrix
 from topout.records.gemm import GemmDtype
 
 UNIT_FP32 = 2.0**-24  # half the distance from 1 to the next fp32
 UNIT_BF16 = 2.0**-8
 SMALLEST_NORMAL = 2.0**-126  # of fp32 and of bf16
-
-Doubles = NDArray[np.float64]
-Matrix = NDArray[Any]
 
 
 class Mismatch(NamedTuple):

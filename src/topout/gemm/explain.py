@@ -5,27 +5,28 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from topout.errors import TopoutError
-from topout.gemm.blocking_traffic import (
+from topout.gemm.blockings import blocking_of
+from topout.gemm.cachegrind import Simulation, simulate
+from topout.gemm.case import Case
+from topout.gemm.instruction_mix import MainLoop, main_loop
+from topout.gemm.loop_nest import (
+    Blocking,
     ModelledTraffic,
     blocking_traffic,
     cache_models,
     level_traffic,
 )
-from topout.gemm.blockings import Blocking, blocking_of
-from topout.gemm.cachegrind import Simulation, simulate
-from topout.gemm.case import Case
-from topout.gemm.event_counting import count_product
-from topout.gemm.instruction_mix import MainLoop, main_loop
-from topout.gemm.limits import time_limits
-from topout.gemm.reading import (
+from topout.gemm.sentences import (
     event_sentences,
     limit_sentences,
     loop_sentences,
     simulation_sentences,
+    time_limits,
     traffic_sentences,
 )
 from topout.gemm.source_constants import macros_of, read_constants, up_to_avx2
 from topout.gemm.versions import version_names
+from topout.gemm.worker_process import count_product
 from topout.kernels.build import SOURCE_FOLDER
 from topout.kernels.gemm_ops import GEMM_FOLDER, version_source
 from topout.records.gemm import GemmExplanation, LevelTraffic
@@ -70,7 +71,7 @@ def explain(
         reasons, "traffic", lambda: _modelled(version, case, machine, packed_ahead, own)
     )
     loop = _attempt(reasons, "instructions", lambda: main_loop(library))
-    counted = _events(library, case, machine, packed_ahead, reasons) if events else {}
+    counted = _events(library, case, machine, reasons) if events else {}
     traffic = level_traffic(modelled.traffic) if modelled else []
     sentences = _sentences(case, modelled, loop, ceilings, measured_s)
     if simulation:
@@ -160,16 +161,14 @@ def _sentences(
 
 
 def _events(
-    library: Path, case: Case, machine: Machine, packed_ahead: bool, reasons: dict[str, str]
+    library: Path, case: Case, machine: Machine, reasons: dict[str, str]
 ) -> dict[str, float]:
     if machine.hardware_counters is False:
         reasons["events"] = machine.reasons.get(
             "hardware_counters", "this machine shows no hardware events"
         )
         return {}
-    counts = _attempt(
-        reasons, "events", lambda: count_product(library, case, packed_ahead=packed_ahead)
-    )
+    counts = _attempt(reasons, "events", lambda: count_product(library, case))
     if counts is None:
         return {}
     missing = {("events" if n == "events" else f"events.{n}"): r for n, r in counts.reasons.items()}

@@ -1,16 +1,123 @@
-"""The loop that does the arithmetic, found in the machine code, and what it is made of."""
+"""The loop that does the arithmetic, found in a library's machine code, and what it is made of.
+
+objdump shows the code; loops are what lies between a jump and its target further up.
+"""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from topout.errors import UnsupportedError
-from topout.gemm.arm_instructions import arm_role
-from topout.gemm.disassembly import Function, Instruction, MachineLoop, disassemble, innermost_loops
-from topout.gemm.instruction_roles import Role
-from topout.gemm.x86_instructions import x86_role
+from topout.gemm.instructions import Instruction, Role, arm_role, x86_role
 from topout.records.gemm import InstructionMix
+
+_TIMEOUT_S = 60.0
+_FUNCTION = re.compile(r"^\s*([0-9a-f]+) <(.+)>:\s*$")
+# "    11a5:\tlea    0x0(,%rax,4),%rbx        # 2000 <table>"; the bytes of the instruction stand
+# in a column of their own between the two where objdump was not told to leave them out.
+_INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t(?:(?:[0-9a-f]{2,8} )+\s*\t)?(.+)$")
+_COMMENT = re.compile(r"\s+(?:#|//|;)\s.*$")
+# Words that objdump prints before the mnemonic proper.
+_LEGACY_PREFIXES = ("lock", "rep", "repz", "repnz", "data16", "addr32", "bnd", "notrack")
+_SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss")
+_ENCODINGS = ("{vex}", "{vex3}", "{evex}")
+_PREFIXES = frozenset((*_LEGACY_PREFIXES, *_SEGMENTS, *_ENCODINGS))
+# What x86 cores have done in each cycle since Haswell (2013) and Zen 2 (2019), and Arm's large ones
+# at the least; wider vectors that a core takes in halves leave the ratios as they are.
+MULTIPLY_ADDS, LOADS, STORES, INSTRUCTIONS = 2, 2, 1, 6
+# Cycles until a sum can be added to again: of a multiply-add, and at the least of an addition.
+FUSED_LATENCY, ADD_LATENCY = 4, 2
+
+
+class Function(NamedTuple):
+    """A named piece of machine code; OpenMP's bodies are functions too (`gemm._omp_fn.0`)."""
+
+    name: str
+    instructions: list[Instruction]
+
+
+class MachineLoop(NamedTuple):
+    """The instructions from the target of a backward jump to that jump."""
+
+    function: str
+    instructions: Sequence[Instruction]
+
+
+def disassemble(library: Path) -> list[Function]:
+    """The functions of a compiled library or program.
+
+    Raises UnsupportedError where objdump is not installed, fails or finds no code.
+    """
+    program = shutil.which("objdump")
+    if program is None:
+        raise UnsupportedError(
+            "objdump is not installed, which shows the machine code.",
+            "Install binutils: `apt install binutils`.",
+        )
+    command = [program, "-d", "-C", "--no-show-raw-insn", "--", str(library)]
+    try:
+        shown = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnsupportedError(
+            f"objdump could not read {library.name} ({type(error).__name__}).",
+            "Try `objdump -d` on it yourself.",
+        ) from None
+    functions = parse_listing(shown.decode(errors="replace"))
+    if not functions:
+        raise UnsupportedError(f"objdump shows no code in {library.name}.", "Build it again.")
+    return functions
+
+
+def parse_listing(text: str) -> list[Function]:
+    """The functions in what `objdump -d` prints; lines of any other form are passed over."""
+    functions: list[Function] = []
+    for line in text.splitlines():
+        if header := _FUNCTION.match(line):
+            functions.append(Function(header[2], []))
+        elif functions and (found := _INSTRUCTION.match(line)):
+            instruction = _parse_instruction(int(found[1], 16), found[2])
+            if instruction is not None:
+                functions[-1].instructions.append(instruction)
+    return [function for function in functions if function.instructions]
+
+
+def _parse_instruction(address: int, text: str) -> Instruction | None:
+    mnemonic, _, operands = _COMMENT.sub("", text).strip().partition(" ")
+    # On Arm a tab stands between the two, on x86 spaces.
+    while True:
+        head, _, tail = mnemonic.partition("\t")
+        if tail:
+            mnemonic, operands = head, f"{tail} {operands}"
+        if mnemonic not in _PREFIXES or not operands.strip():
+            break
+        mnemonic, _, operands = operands.strip().partition(" ")
+    if not mnemonic or mnemonic.startswith((".", "(")):  # data between functions, "(bad)"
+        return None
+    return Instruction(address, mnemonic, operands.strip())
+
+
+def innermost_loops(function: Function) -> list[MachineLoop]:
+    """The loops of a function that hold no other loop, in the order of their addresses.
+
+    A loop is what lies between a jump and its target further up, as compilers lay loops out.
+    """
+    index = {each.address: i for i, each in enumerate(function.instructions)}
+    spans: set[tuple[int, int]] = set()
+    for end, instruction in enumerate(function.instructions):
+        target = instruction.jump_target
+        start = index.get(target) if target is not None else None
+        if start is not None and start <= end:
+            spans.add((start, end))
+    return [
+        MachineLoop(function.name, function.instructions[start : end + 1])
+        for start, end in sorted(spans)
+        if not any(
+            (start, end) != other and start <= other[0] and other[1] <= end for other in spans
+        )
+    ]
 
 
 class MainLoop(NamedTuple):
@@ -164,3 +271,42 @@ def _carried(roles: list[Role], additions: list[Role]) -> int:
 def _is_other(role: Role, pairs: bool) -> bool:
     arithmetic = role.arithmetic == "multiply-add" or (pairs and role.arithmetic is not None)
     return not arithmetic and role.loads + role.stores == 0
+
+
+class LoopPace(NamedTuple):
+    """Cycles of one turn of a loop by each of a core's limits."""
+
+    cycles: dict[str, float]
+    ideal: float  # with nothing but fused multiply-adds
+
+    @property
+    def limit(self) -> str:
+        """What takes the most cycles; the arithmetic where others take as many."""
+        return max(self.cycles, key=lambda name: (self.cycles[name], name == "multiply-adds"))
+
+    @property
+    def of_peak(self) -> float:
+        """The share of the core's rate of fused multiply-adds that the limit leaves, 0 to 1."""
+        return self.ideal / self.cycles[self.limit]
+
+
+def loop_pace(loop: MainLoop) -> LoopPace:
+    """How fast a core of the usual kind goes through a loop whose data are in the first cache."""
+    return LoopPace(
+        {
+            "multiply-adds": loop.arithmetic / MULTIPLY_ADDS,
+            "loads": loop.mix.loads / LOADS,
+            "stores": loop.mix.stores / STORES,
+            "instructions": loop.instructions / INSTRUCTIONS,
+            "latency": _waiting(loop),
+        },
+        ideal=loop.mix.multiply_adds / MULTIPLY_ADDS,
+    )
+
+
+def _waiting(loop: MainLoop) -> float:
+    """Cycles in which the additions to one sum follow each other."""
+    if not loop.sums_in_registers:
+        return 0.0
+    fused = min(loop.chained, loop.fused / loop.sums_in_registers)
+    return fused * FUSED_LATENCY + (loop.chained - fused) * ADD_LATENCY

@@ -1,19 +1,17 @@
 """The laboratory: versions and rivals of a matrix product, checked and then timed in turns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from topout.errors import CompilerError, InputError, TopoutError, UnsupportedError
 from topout.gemm.case import Case, check_case
-from topout.gemm.checking import Checking
-from topout.gemm.effort import FULL, QUICK
-from topout.gemm.own_source import build_own
 from topout.gemm.results import Outcome, shape_of
-from topout.gemm.rounds import Contestant, Rounds, list_rivals
+from topout.gemm.rounds import FULL, QUICK, Contestant, Rounds, list_rivals
+from topout.gemm.sources import build_own
 from topout.gemm.versions import VERSIONS, find_version
-from topout.gemm.worker_process import ProductWorker, build_parameter
+from topout.gemm.worker_process import Checking, ProductWorker, build_parameter
 from topout.kernels.gemm_ops import GemmBuild, build_gemm, version_source
 from topout.machine.describe import describe
 from topout.machine.recorded_files import SystemFiles
@@ -21,10 +19,10 @@ from topout.machine.topology import read_limits
 from topout.machine.working_sets import cache_capacities, working_sets
 from topout.measure.lifetime import Closing
 from topout.measure.worker import WorkerFailure
+from topout.progress import Notify, silent
 from topout.records import Machine
 from topout.records.gemm import GemmDtype, GemmShape
 
-Notify = Callable[[str, float], None]
 _MOST_PROBED_BYTES = 256 << 20
 _CHECKING_SHARE = 0.4  # of the progress bar
 _EMPTY = "there is nothing to compute: m, n or k is 0 (the result is right)"
@@ -34,10 +32,9 @@ class Laboratory(Closing):
     """Compares versions, a user's own file and rivals, one case after the other.
 
     `folder` takes the logs of the workers; `machine` is this one where it was described already;
-    `timeout_s` is what the checks of small products may
-    take before a version counts as hung. Use it in a `with` block. Raises UnknownNameError for a
-    version, InputError for a bad source or count of threads, SourceError (with all messages) for
-    one that does not compile.
+    `timeout_s` is what the checks of small products may take before a version counts as hung. Use
+    it in a `with` block. Raises UnknownNameError for a version, InputError for a bad source or
+    count of threads, SourceError (with all messages) for one that does not compile.
     """
 
     def __init__(
@@ -85,18 +82,17 @@ class Laboratory(Closing):
         """End the workers."""
         self._held.close()
 
-    def compare(self, case: Case, *, quick: bool, notify: Notify | None = None) -> GemmShape:
+    def compare(self, case: Case, *, quick: bool, notify: Notify = silent) -> GemmShape:
         """Check everyone at one case, then time those that are right, in turns.
 
         Whoever crashes, hangs or is wrong fails alone, with the reason; the others go on. Raises
         InputError for a case that cannot be computed here.
         """
-        tell = notify or (lambda _what, _share: None)
         self._check_case(case)
         effort = QUICK if quick else FULL
-        contestants = self._contestants(case, tell)
+        contestants = self._contestants(case, notify)
         for i, each in enumerate(contestants):
-            tell(f"checking {each.outcome.name}", _CHECKING_SHARE * i / len(contestants))
+            notify(f"checking {each.outcome.name}", _CHECKING_SHARE * i / len(contestants))
             self._check(each, case, effort.longest_product_s)
         if self._own_worker.alive:
             self._own_worker.close()  # and so its memory is free
@@ -109,7 +105,7 @@ class Laboratory(Closing):
                     each.outcome.skip(_EMPTY)
         else:
             contestants += self._list_rivals(case, rounds)
-            rounds.run(contestants, lambda what, share: tell(what, _share_of_all(share)))
+            rounds.run(contestants, lambda what, share: notify(what, _share_of_all(share)))
         outcomes = [each.outcome for each in contestants]
         return shape_of(case, outcomes, rounds.roofs, rounds.ridge_point, rounds.reasons)
 
@@ -148,12 +144,12 @@ class Laboratory(Closing):
                 "Open it with as many as the largest case has.",
             )
 
-    def _contestants(self, case: Case, tell: Notify) -> list[Contestant]:
+    def _contestants(self, case: Case, notify: Notify) -> list[Contestant]:
         """The versions of the case's data type and the own file, compiled."""
         found = []
         for version in self._versions:
             if version.dtype == case.dtype:
-                tell(f"compiling {version.name}", 0.0)
+                notify(f"compiling {version.name}", 0.0)
                 found.append(Contestant(Outcome(version.name), self._build(version.name)))
         if self._own_source is not None:
             found.append(self._own_contestant(case.dtype))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from topout.gemm.case import Case
-from topout.gemm.roofs import Roofs
+from topout.gemm.timing import Roofs
 from topout.gemm.versions import VERSIONS
 from topout.measure.stats import estimate, paired_ratio
 from topout.records import Bound, Estimate, PairedRatio

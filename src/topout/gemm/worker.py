@@ -8,12 +8,10 @@ from typing import Any
 import msgspec
 
 from topout.gemm.case import Case
-from topout.gemm.faults import FaultWatch, NoteFiles
 from topout.gemm.rivals import find_rival, rivals_of
-from topout.gemm.roofs import RoofProbe
-from topout.gemm.shape_trial import ShapeTrial
-from topout.gemm.timing import TimedProducts
-from topout.gemm.trial import first_fault
+from topout.gemm.timing import RoofProbe, TimedProducts
+from topout.gemm.trial import ShapeTrial, first_fault
+from topout.gemm.worker_process import FaultWatch, NoteFiles
 from topout.kernels.gemm_ops import GemmBuild, GemmLibrary
 from topout.measure.worker import serve
 
@@ -104,6 +102,11 @@ class GemmWorker:
         assert self._probe is not None, "begin_timing comes first"
         return msgspec.to_builtins(self._probe.measure())
 
+    def count_events(self, params: dict[str, Any]) -> Any:
+        """Hardware events of one product of a version, and the reasons of those not counted."""
+        with TimedProducts(msgspec.convert(params["case"], Case), b_copies=1) as products:
+            return products.count(self._library(params["build"]))
+
     def end_timing(self, _: dict[str, Any]) -> None:
         """Give the matrices back."""
         self._end_timing()
@@ -153,11 +156,8 @@ def _b_copies(case: Case, cache_bytes: int) -> int:
 def main() -> None:
     """Serve the parent until it closes its pipe."""
     worker = GemmWorker()
-    names = (
-        "watch load check_basics check_shape begin_timing list_rivals add_version add_rival "
-        "sample check_again roofs end_timing"
-    )
-    serve({name: getattr(worker, name) for name in names.split()}, sys.argv[1:])
+    names = [name for name in vars(GemmWorker) if not name.startswith("_")]
+    serve({name: getattr(worker, name) for name in names}, sys.argv[1:])
 
 
 if __name__ == "__main__":

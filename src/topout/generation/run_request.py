@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from topout.errors import InputError
-from topout.gemm.routing_choice import GemmChoice, parse_choice
+from topout.gemm.sources import GemmChoice, parse_choice
 from topout.ladder.request import DEFAULT_NEW_TOKENS, ClimbRequest
 from topout.models.config import ModelConfig
 from topout.models.source import ModelSource

@@ -11,11 +11,10 @@ from topout.errors import CompilerError, TopoutError
 from topout.gemm.explain import explain
 from topout.gemm.findings import findings_of
 from topout.gemm.laboratory import Laboratory
-from topout.gemm.own_source import build_own
-from topout.gemm.request import GemmRequest
+from topout.gemm.request import GemmRequest, Shape
 from topout.gemm.results import with_parallel_efficiency
 from topout.gemm.rivals import CORETYPE_VARIABLE
-from topout.gemm.shapes import Shape
+from topout.gemm.sources import build_own
 from topout.gemm.worker_process import worker_environment
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from topout.gemm.routing import Routing
-from topout.gemm.routing_choice import parse_choice
+from topout.gemm.sources import parse_choice
 from topout.generation.build import build_session, module_of
 from topout.generation.session import Session
 from topout.generation.verify import make_reference, verify

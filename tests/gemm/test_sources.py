@@ -6,7 +6,7 @@ import pytest
 
 from tests.gemm.own_sources import RIGHT, write_source
 from topout.errors import InputError, OutputError
-from topout.gemm.own_source import SourceError, build_own, own_dtype, write_starting_point
+from topout.gemm.sources import SourceError, build_own, own_dtype, write_starting_point
 from topout.gemm.trial import first_fault
 from topout.kernels.gemm_ops import GemmLibrary
 

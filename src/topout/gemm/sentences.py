@@ -1,25 +1,78 @@
 """What the figures about a version say, in sentences."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from topout.gemm.blocking_traffic import ModelledTraffic
-from topout.gemm.blockings import Blocking
 from topout.gemm.cachegrind import Simulation
 from topout.gemm.case import Case
-from topout.gemm.instruction_mix import MainLoop
-from topout.gemm.limits import (
+from topout.gemm.instruction_mix import (
     ADD_LATENCY,
     FUSED_LATENCY,
     MULTIPLY_ADDS,
     LoopPace,
-    TimeLimit,
+    MainLoop,
     loop_pace,
 )
+from topout.gemm.loop_nest import Blocking, ModelledTraffic
+from topout.records.machine import Ceilings
 from topout.units import flops_per_s, percent, seconds, si, significant
 
 _TELLING = 0.5  # a share of one array that is worth a word
 _CONFLICTS = 2.0  # times what the model says
+# Where the bytes that come into a level are read from.
+_READ_FROM = {"registers": "L1", "L1": "L2", "L2": "L3", "L3": "DRAM"}
+_SCALAR_BITS = 64
 _ABOVE = 1.05  # of a limit: no measurement is so far off
+
+
+class TimeLimit(NamedTuple):
+    """A time that a product cannot fall below, by one ceiling of the machine."""
+
+    name: str  # "arithmetic", "loop", or the level that is read: "L1", "L2", "L3", "DRAM"
+    time_s: float
+    rate: float  # FLOP/s or bytes/s of the ceiling
+
+
+def time_limits(
+    case: Case,
+    traffic: Sequence[ModelledTraffic],
+    loop: MainLoop | None,
+    ceilings: Ceilings,
+) -> list[TimeLimit]:
+    """The times that the machine's measured ceilings allow at best, the longest first.
+
+    Ceilings of as many threads as the case has, or else of the most that were measured below.
+    """
+    found: list[TimeLimit] = []
+    peak = _best(
+        [(c.threads, c.flops_per_s) for c in ceilings.compute if c.dtype == case.dtype],
+        case.threads,
+    )
+    if peak:
+        found.append(TimeLimit("arithmetic", case.flops / peak, peak))
+    for each in traffic:
+        level = _READ_FROM.get(each.level, "")
+        # Bandwidth of the first cache is that of vectors; loads of single values do not meet it.
+        if level == "L1" and (loop is None or loop.mix.vector_bits <= _SCALAR_BITS):
+            continue
+        rates = [(b.threads, b.bytes_per_s) for b in ceilings.bandwidth if b.level == level]
+        if rate := _best(rates, case.threads):
+            found.append(TimeLimit(level, each.bytes / rate, rate))
+    if loop is not None and ceilings.clock_hz:
+        pace = loop_pace(loop)
+        if pace.limit != "multiply-adds":
+            turns = case.flops / 2 / loop.multiply_adds / case.threads
+            time_s = turns * pace.cycles[pace.limit] / ceilings.clock_hz
+            found.append(TimeLimit("loop", time_s, case.flops / time_s))
+    return sorted(found, key=lambda limit: limit.time_s, reverse=True)
+
+
+def _best(rates: Sequence[tuple[int, float]], threads: int) -> float | None:
+    """The best rate at so many threads, or at the nearest lower count; None without any."""
+    counts = [count for count, _ in rates if count <= threads]
+    if not counts:
+        return None
+    return max(rate for count, rate in rates if count == max(counts))
 
 
 def _size(count: float) -> str:
