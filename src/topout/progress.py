@@ -14,7 +14,7 @@ def silent(what: str, done: float) -> None:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Notify]:
-    """A bar with the time that has passed and what happens now; silent where nobody watches."""
+    """A bar with the time that has passed and what happens now; silent without a terminal."""
     if not sys.stderr.isatty():
         yield silent
         return

@@ -85,7 +85,7 @@ class Laboratory(Closing):
     def compare(self, case: Case, *, quick: bool, notify: Notify = silent) -> GemmShape:
         """Check everyone at one case, then time those that are right, in turns.
 
-        Whoever crashes, hangs or is wrong fails alone, with the reason; the others go on. Raises
+        One that crashes, hangs or is wrong fails alone, with the reason. Raises
         InputError for a case that cannot be computed here.
         """
         self._check_case(case)

@@ -1,7 +1,7 @@
 """The matrices of a product under test: their values, and memory that guards them.
 
-Memory between two pages that nobody may touch is how a version that leaves its matrices is caught:
-by the processor.
+The memory lies between two pages without access rights, so that the processor catches a version
+that reads or writes outside of its matrices.
 """
 
 import ctypes
@@ -189,7 +189,7 @@ class Layout(NamedTuple):
 
 
 class Operand(Closing):
-    """rows × columns of `dtype` in memory of its own; the gaps belong to nobody.
+    """rows × columns of `dtype` in memory of its own, with gaps between the rows.
 
     Use it in a `with` block. Raises UnsupportedError when the system refuses guard pages.
     """

@@ -1,4 +1,4 @@
-"""Who else multiplies matrices here: PyTorch, MKL, oneDNN and OpenBLAS, each as fast as it can be.
+"""Other implementations of the product: PyTorch, MKL, oneDNN and OpenBLAS.
 
 A rival is asked for a product in the way in which its own users would, with its inputs laid out
 before the clock starts. Its result is checked like that of any version. oneDNN is reached through

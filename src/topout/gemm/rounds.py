@@ -94,7 +94,7 @@ class Rounds:
         }
 
     def run(self, contestants: Sequence[Contestant], notify: Notify) -> None:
-        """Time whoever is still in the race, and fill in their outcomes."""
+        """Time those that have not failed or been skipped, and fill in their outcomes."""
         self._contestants = contestants
         self._begin()
         for i, each in enumerate(contestants):

@@ -85,7 +85,7 @@ def build_own(source: Path) -> GemmBuild:
     except RefusedSourceError as error:
         raise SourceError(
             f"{source} does not compile: {first_error(error.messages)}",
-            "Mend it; the signature is in what `topout gemm init` writes.",
+            "Correct it; the signature is in what `topout gemm init` writes.",
             error.messages,
         ) from None
 

@@ -24,6 +24,7 @@ from topout.verbs.train_subject import TrainSubject, empty_report, resolve_subje
 
 _TRACES = "traces"  # folder of them in the run's
 _GRADIENTS = "all_reduce"
+_ALONE = "one rank communicates with no other"
 
 
 def train_model(
@@ -195,7 +196,7 @@ def _with_traces(case: TrainCase, folder: Path, profiled_steps: int) -> TrainCas
     if case.trace_folder is None:
         return _without(case, "no step was profiled; give --profile-steps 3")
     if case.ranks == 1 and case.times[0].peak_device_bytes is None:
-        return _without(case, "one rank has nobody to talk to")
+        return _without(case, _ALONE)
     from topout.trace.analysis.communication import communication_of
     from topout.trace.readers.read import read_traces
 
@@ -203,7 +204,7 @@ def _with_traces(case: TrainCase, folder: Path, profiled_steps: int) -> TrainCas
         traces = read_traces([folder / case.trace_folder])
         case = _with_utilization(case, traces)
         if case.ranks == 1:
-            return _without(case, "one rank has nobody to talk to")
+            return _without(case, _ALONE)
         communication = communication_of(traces)
     except TopoutError as error:
         return _without(case, str(error))
