@@ -1,5 +1,9 @@
 """The errors that a user can cause or meet: one line that names the input and the remedy."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class TopoutError(Exception):
     """A fault that one line explains; the command line prints it and exits with status 2.
@@ -49,3 +53,14 @@ class RecordError(TopoutError):
 
 class OutputError(TopoutError):
     """A result cannot be written."""
+
+
+@contextlib.contextmanager
+def writing(path: Path, what: str = "output") -> Iterator[None]:
+    """Raise OutputError where the system refuses to write `path` in the `with` block."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}.", f"Choose another place for the {what}."
+        ) from None

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from topout.errors import OutputError
+from topout.errors import OutputError, writing
 from topout.measure.lifetime import Closing
 from topout.records.record import Record, write
 
@@ -63,12 +63,8 @@ class RunFolder(Closing):
     def save_report(self, page: str) -> Path:
         """Write the page and return its path; raises OutputError."""
         path = self.path / REPORT_FILE
-        try:
+        with writing(path):
             path.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {path}: {error.strerror}.", "Choose another place for the output."
-            ) from None
         return path
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
-from topout.errors import InputError, OutputError
+from topout.errors import InputError, OutputError, writing
 from topout.options import Option, Request
 from topout.run_folder import RUN_FILE, RunFolder
 
@@ -179,9 +179,5 @@ def check_ending(option: str, path: Path | None, *endings: str) -> None:
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file; raises OutputError."""
-    try:
+    with writing(path):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}.", "Choose another place for the output."
-        ) from None

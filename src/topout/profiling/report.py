@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from topout.errors import OutputError
+from topout.errors import writing
 from topout.profiling.costs import Costs, costs_of
 from topout.profiling.phases import Recorded, Timed, profile_phases
 from topout.profiling.runs import CapturedRun
@@ -158,14 +158,12 @@ def export_perfetto(trace: Path, target: Path) -> Path:
 
     Raises OutputError when it cannot be written.
     """
-    try:
+    with writing(target, "trace"):
         if target.suffix == ".gz":
             shutil.copyfile(trace, target)
         else:
             with gzip.open(trace, "rb") as packed, target.open("wb") as plain:
                 shutil.copyfileobj(packed, plain)
-    except OSError as error:
-        raise _not_written(target, error) from None
     return target
 
 
@@ -177,15 +175,7 @@ def export_tensorboard(trace: Path, folder: Path, worker: str | None = None) -> 
     name = worker or f"{socket.gethostname()}_{os.getpid()}"
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)  # a dot would end the worker's name
     target = folder / f"{safe}.{time.time_ns()}{_TENSORBOARD_ENDING}"
-    try:
+    with writing(target, "trace"):
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(trace, target)
-    except OSError as error:
-        raise _not_written(target, error) from None
     return target
-
-
-def _not_written(target: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"cannot write {target}: {error.strerror}.", "Choose another place for the trace."
-    )

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 import msgspec
 
-from topout.errors import OutputError, RecordError
+from topout.errors import RecordError, writing
 
 SCHEMA_VERSION = 1
 
@@ -113,7 +113,7 @@ def write(record: Record, path: Path) -> None:
     import os
     import tempfile
 
-    try:
+    with writing(path):
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -123,10 +123,6 @@ def write(record: Record, path: Path) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}.", "Choose another place for the output."
-        ) from None
 
 
 def read(path: Path, record_type: type[R]) -> R:

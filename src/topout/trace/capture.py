@@ -21,7 +21,7 @@ from torch.nn.modules.module import (
 )
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from topout.errors import OutputError
+from topout.errors import writing
 
 MODULE_PREFIX, PHASE_PREFIX = "module: ", "phase: "
 
@@ -179,12 +179,8 @@ def capture(
         with record_function("capture begins"):
             pass  # the first region takes longer than all others
         yield regions
-    try:
+    with writing(path, "trace"):
         recording.export_chrome_trace(str(path))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}.", "Choose another place for the trace."
-        ) from None
 
 
 def _wait_for_devices() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from topout.errors import InputError, OutputError
+from topout.errors import InputError, writing
 from topout.models.source import AnySource
 from topout.models.text import load_tokenizer
 from topout.records import TrainTask
@@ -51,12 +51,8 @@ def save_samples(samples: Samples, path: Path) -> None:
     from safetensors.numpy import save_file
 
     arrays = {"tokens": samples.tokens, "lengths": samples.lengths, "labels": samples.labels}
-    try:
+    with writing(path):
         save_file(arrays, path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}.", "Choose another place for the output."
-        ) from None
 
 
 def padded(rows: list[list[int]], sequence_len: int, padding: int) -> tuple[Int32s, Int32s]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from topout.errors import OutputError, TopoutError
+from topout.errors import TopoutError, writing
 from topout.launch.agent import note_failure
 from topout.launch.local import run_ranks
 from topout.measure.lifetime import end_with_parent
@@ -37,14 +37,10 @@ def run_case(plan: Plan, ranks: int, logs: Path, notify: Notify) -> list[list[Li
     `lines_of` gives what had been told by then.
     """
     output = Path(plan.output)
-    try:
+    with writing(output):
         output.mkdir(parents=True)
         plan_file = output / "plan.json"
         plan_file.write_bytes(msgspec.json.encode(plan))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {output}: {error.strerror}.", "Choose another place for the output."
-        ) from None
     progress = _Progress(plan, ranks, notify)
     run_ranks(
         RANK_MODULE,
