@@ -182,3 +182,8 @@ def test_a_long_duration_parses_back_to_the_second(value: float) -> None:
 @given(st.floats(min_value=1e-6, max_value=1e12))
 def test_significant_is_within_half_a_digit(value: float) -> None:
     assert float(units.significant(value)) == pytest.approx(value, rel=0.0051)
+
+
+def test_things_are_counted_in_words() -> None:
+    counted = [units.counted(number, "thread") for number in (0, 1, 2)]
+    assert counted == ["0 threads", "1 thread", "2 threads"]

@@ -47,6 +47,11 @@ def count(value: float | None) -> str:
     return si(value, "")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1, "thread" → "1 thread"; 2, "thread" → "2 threads"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def memory(value: float | None) -> str:
     """Bytes of memory with binary prefixes, as memory is sold: 2**30 → "1.00 GiB"."""
     if value is None:

@@ -72,9 +72,12 @@ def bound_rate(shape: GemmShape) -> float | None:
 
 def product_name(shape: GemmShape) -> str:
     """The product in words: "835x2304x768 (qkv, fp32, 2 threads)"."""
-    plural = "" if shape.threads == 1 else "s"
-    words = [*([shape.label] if shape.label else []), shape.dtype]
-    return f"{shape.m}x{shape.n}x{shape.k} ({', '.join(words)}, {shape.threads} thread{plural})"
+    words = [
+        *([shape.label] if shape.label else []),
+        shape.dtype,
+        units.counted(shape.threads, "thread"),
+    ]
+    return f"{shape.m}x{shape.n}x{shape.k} ({', '.join(words)})"
 
 
 def over(figure: PairedRatio, what: str) -> str:

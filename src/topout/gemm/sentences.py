@@ -15,7 +15,7 @@ from topout.gemm.instruction_mix import (
 )
 from topout.gemm.loop_nest import Blocking, ModelledTraffic
 from topout.records.machine import Ceilings
-from topout.units import flops_per_s, percent, seconds, si, significant
+from topout.units import counted, flops_per_s, percent, seconds, si, significant
 
 _TELLING = 0.5  # a share of one array that is worth a word
 _CONFLICTS = 2.0  # times what the model says
@@ -116,8 +116,8 @@ def loop_sentences(case: Case, loop: MainLoop, blocking: Blocking | None) -> lis
     loads = significant(mix.loads / mix.multiply_adds, 2)
     sentences = [
         f"A turn of the innermost loop ({mix.function}) has "
-        f"{_counted(mix.multiply_adds, 'multiply-add')} of {width}, {_counted(mix.loads, 'load')}, "
-        f"{_counted(mix.stores, 'store')} and {mix.others} other instructions: "
+        f"{counted(mix.multiply_adds, 'multiply-add')} of {width}, {counted(mix.loads, 'load')}, "
+        f"{counted(mix.stores, 'store')} and {mix.others} other instructions: "
         f"{significant(mix.per_multiply_add)} instructions and {loads} loads for each multiply-add."
     ]
     if blocking is not None and case.m < blocking.tile_rows:
@@ -134,10 +134,6 @@ def loop_sentences(case: Case, loop: MainLoop, blocking: Blocking | None) -> lis
     return [*sentences, _pace_sentence(loop, loop_pace(loop))]
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def _pace_sentence(loop: MainLoop, pace: LoopPace) -> str:
     share = percent(pace.of_peak) if pace.of_peak >= 0.1 else percent(pace.of_peak, 1)
     at_best = f"the loop reaches at best {share} of the core's rate of such multiply-adds"
@@ -151,7 +147,7 @@ def _pace_sentence(loop: MainLoop, pace: LoopPace) -> str:
     if pace.limit == "stores":
         return (
             "A core stores one vector a cycle, in which it could do two multiply-adds: "
-            f"with {_counted(loop.mix.stores, 'store')} in a turn {at_best}."
+            f"with {counted(loop.mix.stores, 'store')} in a turn {at_best}."
         )
     if pace.limit == "loads":
         return (

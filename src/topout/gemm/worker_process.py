@@ -22,6 +22,7 @@ from topout.kernels.gemm_ops import GemmBuild
 from topout.measure.counters import EventCounts
 from topout.measure.lifetime import Closing
 from topout.measure.worker import Worker, WorkerFailure
+from topout.units import counted
 
 WORKER_MODULE = "topout.gemm.worker"
 _START_TIMEOUT_S = 120.0  # a compiler may run, on a busy machine
@@ -226,18 +227,14 @@ def _nearest_edge(address: int, regions: Mapping[str, tuple[int, int]]) -> str |
     for name, (begin, end) in regions.items():
         if address >= end:
             distance = address - end + 1
-            outside.append((distance, f"{_bytes(distance)} past the end of {name}"))
+            outside.append((distance, f"{counted(distance, 'byte')} past the end of {name}"))
         elif address < begin:
             distance = begin - address
-            outside.append((distance, f"{_bytes(distance)} before the start of {name}"))
+            outside.append((distance, f"{counted(distance, 'byte')} before the start of {name}"))
         else:
             return f"inside {name}"
     distance, text = min(outside, default=(_NEAR_BYTES, ""))
     return text if distance < _NEAR_BYTES else None
-
-
-def _bytes(count: int) -> str:
-    return "1 byte" if count == 1 else f"{count} bytes"
 
 
 class Checking:

@@ -89,8 +89,8 @@ def _waiting(phase: PhaseProfile, threads: int) -> str:
     if elapsed is None:
         return ""
     return (
-        f"Without the profiler {phase.name} keeps {threads} "
-        f"thread{'' if threads == 1 else 's'} busy {units.percent(elapsed.processor_share)} of the "
+        f"Without the profiler {phase.name} keeps {units.counted(threads, 'thread')} busy "
+        f"{units.percent(elapsed.processor_share)} of the "
         f"time ({units.seconds(elapsed.user_s)} user, {units.seconds(elapsed.system_s)} system)."
     )
 

@@ -17,6 +17,7 @@ from topout.models.text import load_tokenizer
 from topout.records import TrainTask
 from topout.train.request import TrainRequest
 from topout.train.rows import Rows, read_rows
+from topout.units import counted
 
 Int32s = NDArray[np.int32]
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -177,13 +178,9 @@ def language_windows(
         lengths=np.full(len(drawn), sequence_len, dtype=np.int32),
         labels=np.zeros(len(drawn), dtype=np.int32),
         label_names=[],
-        description=f"{path.name}: {len(stream)} tokens in {_texts(len(rows.texts))}",
+        description=f"{path.name}: {len(stream)} tokens in {counted(len(rows.texts), 'text')}",
         skipped_rows=tuple(rows.faults),
     )
-
-
-def _texts(count: int) -> str:
-    return "1 text" if count == 1 else f"{count} texts"
 
 
 def _fitted(ids: list[int], sequence_len: int) -> list[int]:

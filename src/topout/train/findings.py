@@ -158,17 +158,13 @@ def case_doubts(cases: Sequence[TrainCase]) -> list[Doubt]:
     return doubts
 
 
-def _name(case: TrainCase) -> str:
-    return "1 rank" if case.ranks == 1 else f"{case.ranks} ranks"
-
-
 def _spread(case: TrainCase) -> list[Doubt]:
     times = slowest(case.steps)
     if len(times) < FEW_SAMPLES or relative_spread(times) <= WIDE_SPREAD:
         return []
     return [
         Doubt(
-            about=_name(case),
+            about=units.counted(case.ranks, "rank"),
             sentence=f"Single steps lie {units.percent(relative_spread(times))} apart (quartiles).",
             remedy="Close other programs, or run again on a quieter machine.",
         )
@@ -189,7 +185,7 @@ def _processors(case: TrainCase) -> list[Doubt]:
         return []
     return [
         Doubt(
-            about=_name(case),
+            about=units.counted(case.ranks, "rank"),
             sentence=(
                 f"Processors worked for {units.percent(share)} of the threads' time, and waiting "
                 f"explains {units.percent(waiting)}."
@@ -207,8 +203,8 @@ def _superlinear(case: TrainCase) -> list[Doubt]:
         Doubt(
             about="speedup",
             sentence=(
-                f"{_name(case)} cannot be {units.percent(efficiency)} efficient unless one rank "
-                "was disturbed, or its data fit no cache."
+                f"{units.counted(case.ranks, 'rank')} cannot be {units.percent(efficiency)} "
+                "efficient unless one rank was disturbed, or its data fit no cache."
             ),
             remedy="Run again on a quieter machine.",
         )

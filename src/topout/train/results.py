@@ -17,6 +17,7 @@ from topout.models.architecture import Architecture, Head
 from topout.models.architectures.read import read_architecture
 from topout.records import Estimate, RankTime, TrainCase, TrainStatus, TrainStep, TrainTask
 from topout.train.plan import Line, Plan, RankDone, StepDone, SumComparison
+from topout.units import counted
 
 _CLASSIFIERS = {
     "bert": "BertForSequenceClassification",
@@ -235,8 +236,7 @@ def different_work(alone: TrainCase, together: TrainCase) -> str | None:
     """
     for case in (alone, together):
         if case.status != "done":
-            plural = "" if case.ranks == 1 else "s"
-            return f"The case with {case.ranks} rank{plural} is not done."
+            return f"The case with {counted(case.ranks, 'rank')} is not done."
     if not _same(alone.flops_per_sample, together.flops_per_sample):
         return "The two do not compute the same for a sample."
     if not _same(_tokens_per_sample(alone), _tokens_per_sample(together)):

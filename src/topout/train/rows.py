@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from topout.errors import InputError, UnsupportedError
+from topout.units import counted
 
 _SHOWN_FAULTS = 3
 _LINES = (".jsonl", ".ndjson")
@@ -92,9 +93,8 @@ def _refuse_faults(path: Path, rows: Rows, skip_bad_rows: bool) -> None:
     if rows.faults and not skip_bad_rows:
         shown = "; ".join(rows.faults[:_SHOWN_FAULTS])
         more = len(rows.faults) - _SHOWN_FAULTS
-        plural = "" if len(rows.faults) == 1 else "s"
         raise InputError(
-            f"{path} has {len(rows.faults)} bad row{plural}: {shown}"
+            f"{path} has {counted(len(rows.faults), 'bad row')}: {shown}"
             + (f"; and {more} more." if more > 0 else "."),
             "Correct them, name other columns, or leave them out with --skip-bad-rows.",
         )

@@ -26,6 +26,7 @@ from topout.train.plan import (
     line_file,
     read_lines,
 )
+from topout.units import counted
 
 RANK_MODULE = "topout.train.run_case"
 
@@ -84,7 +85,7 @@ class _Progress:
 
     def __init__(self, plan: Plan, ranks: int, notify: Notify) -> None:
         self._plan = plan
-        self._name = "1 rank" if ranks == 1 else f"{ranks} ranks"
+        self._name = counted(ranks, "rank")
         self._notify = notify
         self._size = -1
         self._file = line_file(Path(plan.output), 0)

@@ -24,6 +24,7 @@ from topout.records import Doubt, GemmReport, GemmResult, GemmShape, Machine
 from topout.records.gemm import GemmDtype
 from topout.records.record import stamp
 from topout.run_folder import Interrupted, RunFolder
+from topout.units import counted
 
 
 class _Comparison(msgspec.Struct, frozen=True):
@@ -139,7 +140,7 @@ class _Session:
         case = shape.case(dtype, threads)
         parts, done = self._comparison.parts, self._done
         self._done += 1
-        words = f"{shape} {dtype}, {threads} thread{'' if threads == 1 else 's'}"
+        words = f"{shape} {dtype}, {counted(threads, 'thread')}"
 
         def tell(what: str, share: float) -> None:
             self._notify(f"{words}: {what}", (done + share) / parts)
@@ -221,7 +222,7 @@ def _standing_doubts(comparison: _Comparison) -> list[Doubt]:
         doubts.append(
             Doubt(
                 about="threads",
-                sentence=f"{most} threads share {usable} CPU{'' if usable == 1 else 's'}: they "
+                sentence=f"{most} threads share {counted(usable, 'CPU')}: they "
                 "take turns, and wait for each other.",
                 remedy=f"Give --threads of at most {usable}.",
             )

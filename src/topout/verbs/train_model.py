@@ -20,6 +20,7 @@ from topout.train.plan import DEFAULT_BUILDER, Plan, RankDone
 from topout.train.request import TrainRequest
 from topout.train.results import finished_case, flops_per_sample, unfinished_case, with_speedups
 from topout.train.run_case import lines_of, refusal_of, run_case
+from topout.units import counted
 from topout.verbs.train_subject import TrainSubject, empty_report, resolve_subject
 
 _TRACES = "traces"  # folder of them in the run's
@@ -121,7 +122,7 @@ def _with_skipped(
     report: TrainReport, skipped: Sequence[int], failed: int, began: float
 ) -> TrainReport:
     for ranks in skipped:
-        reason = f"The case with {failed} rank{'' if failed == 1 else 's'} failed before."
+        reason = f"The case with {counted(failed, 'rank')} failed before."
         report = _with_case(report, unfinished_case(ranks, [], "skipped", reason), began)
     return report
 
