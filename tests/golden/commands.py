@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -29,7 +29,7 @@ class Command:
 
     slug: str
     line: str  # what follows `topout`, as typed
-    json: bool = True
+    json: bool = True  # whether the JSON is recorded
     page: bool = True
     widths: Sequence[int] = WIDTHS
 
@@ -39,6 +39,8 @@ class Command:
         json, page = folder / "out.json", folder / "out.html"
         more = ["--json", str(json)] if self.json or self.page else []
         more += ["--report", str(page)] if self.page else []
+        for path in (json, page):
+            path.unlink(missing_ok=True)  # of the command before
         record = ""
         for width in self.widths:
             status, text, error = typed([*self.line.split(), *more], folder, width)
@@ -124,14 +126,12 @@ def typed(arguments: Sequence[str], folder: Path, width: int) -> tuple[int, str,
     return status, out.getvalue(), err.getvalue()
 
 
-@contextlib.contextmanager
-def inputs_in(folder: Path) -> Iterator[Path]:
-    """The folder with the files that commands read, and a database made of its statements."""
+def lay_out_inputs(folder: Path) -> None:
+    """Fill the folder with the files that commands read, and a database made of its statements."""
     shutil.copytree(INPUTS / "files", folder, dirs_exist_ok=True)
     script = (folder / "nsys_export.sql").read_text()
     with contextlib.closing(sqlite3.connect(folder / "nsys.sqlite")) as database:
         database.executescript(script)
-    yield folder
 
 
 def _environment(folder: Path, width: int) -> Mapping[str, str]:
@@ -147,12 +147,18 @@ def _environment(folder: Path, width: int) -> Mapping[str, str]:
     }
 
 
-_VERBS = ("machine", "cost", "run", "profile", "climb", "gemm", "trace", "train")
+_VERBS = (
+    *("machine", "machine list", "machine show", "machine save"),
+    *("cost", "cost list", "cost layers", "cost check", "cost example"),
+    *("run", "profile", "climb", "gemm", "trace", "trace diff", "trace runs", "train"),
+)
 
 CASES: tuple[Case, ...] = (
-    Command("help", "--help", json=False, page=False, widths=(80,)),
+    Command("help", "--help", False, False, (80,)),
     *(
-        Command(f"help-{verb}", f"{verb} --help", json=False, page=False, widths=(80,))
+        Command(
+            f"help-{verb.replace(' ', '-')}", f"{verb} --help", json=False, page=False, widths=(80,)
+        )
         for verb in _VERBS
     ),
     Command("machine-list", "machine --list", json=False, page=False),

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .commands import CASES, Case, Recorded, inputs_in
+from .commands import CASES, Case, Recorded, lay_out_inputs
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -20,9 +20,10 @@ def main(slugs: list[str]) -> None:
     """Write these commands' records, or all and remove those of no command."""
     chosen = [case for case in CASES if not slugs or case.slug in slugs]
     written = set()
-    with tempfile.TemporaryDirectory() as folder, inputs_in(Path(folder)) as inputs:
+    with tempfile.TemporaryDirectory() as folder:
+        lay_out_inputs(Path(folder))
         for case in chosen:
-            for form, text in case.outputs(inputs).items():
+            for form, text in case.outputs(Path(folder)).items():
                 place(case, form).write_text(text, encoding="utf-8")
                 written.add(place(case, form))
     if not slugs:

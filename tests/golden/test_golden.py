@@ -2,7 +2,6 @@
 
 import difflib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from msgspec.structs import replace
 
 from topout.records import Climb, RunReport
 
-from .commands import CASES, Case, Recorded, forms_of, inputs_in
+from .commands import CASES, Case, Recorded, forms_of, lay_out_inputs
 from .page_text import page_text
 from .record import RECORDS, place
 from .rendering import page_html, read_record
@@ -20,9 +19,10 @@ _MOST_LINES = 60
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with inputs_in(tmp_path_factory.mktemp("golden")) as folder:
-        yield folder
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("golden")
+    lay_out_inputs(folder)
+    return folder
 
 
 def difference(recorded: Path, now: str) -> str:
@@ -46,8 +46,11 @@ def difference(recorded: Path, now: str) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.slug)
 def test_output_is_as_recorded(case: Case, inputs: Path) -> None:
-    found = {form: difference(place(case, form), now) for form, now in case.outputs(inputs).items()}
-    changed = "\n".join(text for text in found.values() if text)
+    outputs = case.outputs(inputs)
+    found = [difference(place(case, form), now) for form, now in outputs.items()]
+    lost = {path.name for path in RECORDS.glob(f"{case.slug}.*")}
+    lost -= {place(case, form).name for form in outputs}
+    changed = "\n".join([*filter(None, found), *(f"no longer written: {name}" for name in lost)])
     if changed:
         pytest.fail(f"{case.slug} (see tests/golden/__init__.py)\n{changed}", pytrace=False)
 
