@@ -76,12 +76,13 @@ def _report(request: CostRequest, outputs: RooflineOutputs, notify: Notify) -> R
 def _list(request: Request, outputs: Outputs, notify: Notify) -> Result:
     from topout.models.architectures.read import find_architecture
     from topout.models.known import countable_names
-    from topout.report.cost.known_models_table import known_models_table
+    from topout.report.cost.known_models import known_models_document
+    from topout.report.to_terminal import to_terminal
     from topout.verbs.report_cost import costed_model
 
     models = [costed_model(find_architecture(name)) for name in countable_names()]
     by_name = {model.name: model for model in models}  # some have a second name
-    print_table(known_models_table(list(by_name.values())))
+    print_table(to_terminal(known_models_document(list(by_name.values()))))
     return Result()
 
 
@@ -108,7 +109,7 @@ def _first_roofline(record: CostReport | ExampleReport, path: Path) -> str | byt
     """The first machine's chart as a PNG or SVG file, by the path's ending."""
     from topout.report.charts.theme import chart_png, chart_svg
     from topout.report.cost.rooflines import cost_rooflines
-    from topout.report.example.page import example_charts
+    from topout.report.example.charts import example_charts
 
     if isinstance(record, CostReport):
         charts = [chart for _, chart in cost_rooflines(record)]

@@ -14,9 +14,10 @@ def _report(request: MachineRequest, outputs: JsonOutputs, notify: Notify) -> Re
 
 def _list(request: Request, outputs: Outputs, notify: Notify) -> Result:
     from topout.machine.catalog.find import known_hardware
-    from topout.report.machine.hardware_table import hardware_list_table
+    from topout.report.machine.hardware import hardware_list_document
+    from topout.report.to_terminal import to_terminal
 
-    print_table(hardware_list_table(known_hardware()))
+    print_table(to_terminal(hardware_list_document(known_hardware())))
     return Result()
 
 

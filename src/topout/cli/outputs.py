@@ -94,30 +94,10 @@ def table_of(result: Result) -> Any:
 
     record, view = result.record, result.view
     match record:
-        case records.MachineReport():
-            from topout.report.machine.table import machine_table
-
-            return machine_table(record)
-        case records.Hardware():
-            from topout.report.machine.hardware_table import hardware_table
-
-            return hardware_table(record)
         case records.CostReport():
             from topout.report.cost.table import cost_table
 
             return cost_table(record)
-        case records.LayersReport():
-            from topout.report.layers.table import layers_table
-
-            return layers_table(record, **view)
-        case records.CountCheck():
-            from topout.report.cost.count_check_table import count_check_table
-
-            return count_check_table(record)
-        case records.ExampleReport():
-            from topout.report.example.table import example_table
-
-            return example_table(record)
     from topout.report import describe
     from topout.report.to_terminal import to_terminal
 
@@ -135,14 +115,6 @@ def page_of(result: Result) -> str:
             from topout.report.cost.rooflines import cost_rooflines
 
             return cost_page(record, cost_rooflines(record))
-        case records.LayersReport():
-            from topout.report.layers.page import layers_page
-
-            return layers_page(record, **view)
-        case records.ExampleReport():
-            from topout.report.example.page import example_page
-
-            return example_page(record)
     from topout.report import describe
     from topout.report.to_html import to_html
 

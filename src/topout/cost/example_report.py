@@ -93,6 +93,13 @@ def example_on(counted: Example, hardware: Hardware) -> ExampleMachine:
     )
 
 
+def served_by(report: ExampleReport, machine: ExampleMachine) -> ExamplePrediction | None:
+    """What is predicted on the level that holds the data, with the bytes that are counted."""
+    wanted = (machine.level, report.example.counted)
+    found = (each for each in machine.predictions if (each.level, each.traffic) == wanted)
+    return next(found, None)
+
+
 def counted_traffic(counted: Example) -> Traffic:
     """The traffic that predictions stand on."""
     return next(each for each in counted.traffic if each.name == counted.counted)

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 _DOCUMENTS = {
     "Climb": "climb.document:climb_document",
+    "CountCheck": "cost.count_check:count_check_document",
+    "ExampleReport": "example.document:example_document",
     "GemmReport": "gemm.document:gemm_document",
+    "Hardware": "machine.hardware:hardware_document",
+    "LayersReport": "layers.document:layers_document",
+    "MachineReport": "machine.document:machine_document",
     "ProfileReport": "profile.document:profile_document",
     "RunReport": "run.document:run_document",
     "TraceDiff": "trace.diff_document:trace_diff_document",

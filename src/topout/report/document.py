@@ -211,7 +211,7 @@ class Document:
     is what stays in view.
     """
 
-    record: Record
+    record: Record | None  # None where there is nothing to save, and no page
     title: str
     about: str  # what it is of, in a sentence without a full stop
     parts: Sequence[Part]

@@ -3,7 +3,8 @@
 from rich.console import Console
 
 from topout.records import LayersReport
-from topout.report.layers.table import layers_table
+from topout.report import describe
+from topout.report.to_terminal import to_terminal
 
 from .example_layers import MARKUP, example_report, failed_report, layer
 
@@ -11,7 +12,7 @@ from .example_layers import MARKUP, example_report, failed_report, layer
 def _printed(report: LayersReport, width: int = 80, **options: bool) -> list[str]:
     console = Console(width=width, color_system=None)
     with console.capture() as capture:
-        console.print(layers_table(report, **options))
+        console.print(to_terminal(describe(report, **options)))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -43,7 +44,7 @@ def test_sums_come_in_both_megabytes() -> None:
 def test_a_tied_layer_is_marked() -> None:
     lines = _printed(example_report())
     assert any("head" in line and "72*" in line for line in lines)
-    assert "* head shares 72 parameters with embed; they count once." in lines
+    assert "• * head shares 72 parameters with embed; they count once." in lines
 
 
 def test_a_failure_is_told_with_layer_and_op() -> None:

@@ -1,21 +1,17 @@
-"""Machines to predict for, as tables for a terminal of 80 columns: one in full, or all."""
+"""Machines to predict for, as documents: one in full, or all."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Column, Table
-from rich.text import Text
-
 from topout.records import ComputePeak, Hardware, Link, MemoryLevel
+from topout.report.document import Column, Document, Facts, Paragraph, Part, Row, Table
 from topout.roofline import ridge_point
 from topout.units import ABSENT, bytes_per_s, memory, percent, seconds, si, significant
 
 _CORES = {"gpu": "multiprocessors or compute units", "cpu": "cores"}
 
 
-def hardware_table(hardware: Hardware) -> RenderableType:
+def hardware_document(hardware: Hardware) -> Document:
     """One machine: its peaks with ridge points, its levels, its links, what is missing, sources.
 
     "Datasheet" is what the maker states, "reached" what was measured; the ridge points, by the one
@@ -23,44 +19,40 @@ def hardware_table(hardware: Hardware) -> RenderableType:
     the limit.
     """
     sources = _Sources()
-    parts: list[RenderableType] = [_heading(hardware), _peaks(hardware, sources)]
-    parts.append(_levels(hardware.levels, sources))
-    if hardware.links:
-        parts.append(_links(hardware.links, sources))
-    parts += _numbered_sources(hardware, sources)
-    if hardware.reasons:
-        parts.append(Text("\nMissing", style="italic"))
-        parts += [_entry(field, reason) for field, reason in hardware.reasons.items()]
-    return Group(*parts)
+    tables: list[Part] = [
+        Facts([(name, value) for name, value in _facts(hardware) if value]),
+        _peaks(hardware, sources),
+        _levels(hardware.levels, sources),
+        _links(hardware.links, sources),
+    ]
+    return Document(
+        record=hardware,
+        title=hardware.name,
+        about=hardware.full_name,
+        parts=[
+            *tables,
+            Facts(_numbered(hardware, sources), "Sources"),
+            Facts(list(hardware.reasons.items()), "Missing"),
+        ],
+    )
 
 
-def hardware_list_table(machines: Sequence[Hardware]) -> RenderableType:
+def hardware_list_document(machines: Sequence[Hardware]) -> Document:
     """All machines, a line each: the datasheet's figures, measured ones where it has none.
 
     The ridge point is that of 16-bit products, of fp32 where there are none.
     """
-    table = Table(
-        Column("machine", no_wrap=True),
-        *(
-            Column(title, justify="right", no_wrap=True)
-            for title in (
-                "memory",
-                "bandwidth",
-                "fp32\nFLOP/s",
-                "bf16/fp16\nFLOP/s",
-                "int8\nOP/s",
-                "ridge\nFLOP/B",
-            )
-        ),
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+    titles = ("memory", "bandwidth", "fp32\nFLOP/s", "bf16/fp16\nFLOP/s", "int8\nOP/s")
+    columns = [Column("machine", text=True, least=18), *map(Column, (*titles, "ridge\nFLOP/B"))]
+    rows = [Row([hardware.name, *_list_cells(hardware)]) for hardware in machines]
+    starred = any("*" in str(cell) for row in rows for cell in row.cells[1:])
+    note = "* measured; the datasheet's figure is not known" if starred else ""
+    return Document(
+        record=None,
+        title="Machines",
+        about="that costs can be predicted for",
+        parts=[Table(columns, rows), Paragraph(note, "note")],
     )
-    for hardware in machines:
-        table.add_row(hardware.name, *_list_cells(hardware))
-    footnote = Text("* measured; the datasheet's figure is not known", style="dim")
-    starred = any("*" in cell for hardware in machines for cell in _list_cells(hardware))
-    return Group(table, footnote) if starred else table
 
 
 class _Figure(NamedTuple):
@@ -85,18 +77,7 @@ class _Sources:
         return " ".join(str(self.numbers.setdefault(t, len(self.numbers) + 1)) for t in known)
 
 
-def _heading(hardware: Hardware) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _facts(hardware):
-        if value:
-            table.add_row(name, value)
-    return table
-
-
 def _facts(hardware: Hardware) -> Iterator[tuple[str, str]]:
-    yield "Machine", f"{hardware.name}: {hardware.full_name}"
     yield "Maker", ", ".join(filter(None, [hardware.vendor, hardware.released]))
     clock = f"at {si(hardware.clock_hz, 'Hz')}" if hardware.clock_hz else ""
     cores = f"{hardware.cores} {_CORES[hardware.device]}" if hardware.cores else ""
@@ -107,13 +88,12 @@ def _facts(hardware: Hardware) -> Iterator[tuple[str, str]]:
 
 
 def _peaks(hardware: Hardware, sources: _Sources) -> Table:
-    columns = ["type, unit", "datasheet", "reached", "of it", "ridge", "ridge\nreached", "source"]
-    table = _table("Arithmetic, dense, and ridge points (FLOP/byte)", columns)
+    rows = []
     main = hardware.levels[-1] if hardware.levels else MemoryLevel(name="none")
     for peak in hardware.compute:
         unit = "OP/s" if peak.dtype.startswith("int") else "FLOP/s"
         spec, reached = peak.spec_flops_per_s, peak.achievable_flops_per_s
-        table.add_row(
+        cells = [
             f"{peak.dtype} {peak.unit}",
             si(spec, unit),
             si(reached, unit),
@@ -121,71 +101,57 @@ def _peaks(hardware: Hardware, sources: _Sources) -> Table:
             _ridge(spec, main.spec_bytes_per_s),
             _ridge(reached, main.achievable_bytes_per_s),
             sources.mark(peak.spec_source, peak.achievable_source),
-        )
-    return table
+        ]
+        rows.append(Row(cells))
+    titles = ["type, unit", "datasheet", "reached", "of it", "ridge", "ridge\nreached", "source"]
+    return _table("Arithmetic, dense, and ridge points (FLOP/byte)", titles, rows)
 
 
 def _levels(levels: Iterable[MemoryLevel], sources: _Sources) -> Table:
-    columns = ["level", "capacity", "datasheet", "reached", "of it", "source"]
-    table = _table("Memory, read bandwidth of all cores together", columns)
+    rows = []
     for level in levels:
         spec, reached = level.spec_bytes_per_s, level.achievable_bytes_per_s
-        table.add_row(
+        cells = [
             level.name,
             memory(level.capacity_bytes),
             bytes_per_s(spec),
             bytes_per_s(reached),
             _share(reached, spec),
             sources.mark(level.spec_source, level.achievable_source),
-        )
-    return table
+        ]
+        rows.append(Row(cells))
+    titles = ["level", "capacity", "datasheet", "reached", "of it", "source"]
+    return _table("Memory, read bandwidth of all cores together", titles, rows)
 
 
 def _links(links: Iterable[Link], sources: _Sources) -> Table:
-    columns = ["link", "devices", "datasheet", "reached", "latency", "source"]
-    table = _table("Links, what one device sends in one direction", columns)
+    rows = []
     for link in links:
-        table.add_row(
+        cells = [
             link.name,
             str(link.devices or "any"),
             bytes_per_s(link.spec_bytes_per_s),
             bytes_per_s(link.achievable_bytes_per_s),
             seconds(link.latency_s),
             sources.mark(link.spec_source, link.achievable_source, link.latency_source),
-        )
-    return table
+        ]
+        rows.append(Row(cells))
+    titles = ["link", "devices", "datasheet", "reached", "latency", "source"]
+    return _table("Links, what one device sends in one direction", titles, rows)
 
 
-def _table(title: str, columns: list[str]) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="italic",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for column in columns:
-        first, last = column == columns[0], column == columns[-1]
-        table.add_column(column, justify="left" if first or last else "right", no_wrap=True)
-    return table
+def _table(title: str, titles: Sequence[str], rows: Sequence[Row]) -> Table:
+    first, *others, last = titles
+    columns = [Column(first, text=True), *map(Column, others), Column(last, text=True)]
+    return Table(columns, rows, title)
 
 
-def _numbered_sources(hardware: Hardware, sources: _Sources) -> list[RenderableType]:
-    parts: list[RenderableType] = [
-        _entry(str(number), text) for text, number in sources.numbers.items()
-    ]
+def _numbered(hardware: Hardware, sources: _Sources) -> list[tuple[str, str]]:
     others = {"memory": hardware.memory_source, "cores": hardware.source}
-    parts += [_entry(name, text) for name, text in others.items() if text]
-    return [Text("Sources", style="italic"), *parts] if parts else []
-
-
-def _entry(mark: str, text: str) -> Table:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(ratio=1, overflow="fold")
-    grid.add_row(mark, text)
-    return grid
+    return [
+        *((str(number), text) for text, number in sources.numbers.items()),
+        *((name, text) for name, text in others.items() if text),
+    ]
 
 
 def _share(reached: float | None, spec: float | None) -> str:

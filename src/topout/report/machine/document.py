@@ -1,13 +1,20 @@
-"""The machine and its ceilings as tables for a terminal of 80 columns."""
+"""This machine as a document: what it is, and what it was measured to reach."""
 
-from collections.abc import Iterable
-
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterable, Iterator, Sequence
 
 from topout.records import Cache, Ceilings, Machine, MachineReport
+from topout.report.document import (
+    Absent,
+    Column,
+    Document,
+    Doubts,
+    Facts,
+    Paragraph,
+    Part,
+    Row,
+    Section,
+    Table,
+)
 from topout.units import ABSENT, bytes_per_s, memory, seconds, si
 
 _OVERHEAD_NAMES = {
@@ -19,32 +26,23 @@ _OVERHEAD_NAMES = {
 }
 
 
-def machine_table(report: MachineReport) -> RenderableType:
-    """Description, ceilings and doubts, one below the other."""
-    parts: list[RenderableType] = [_description(report.machine)]
-    ceilings = report.ceilings
+def machine_document(report: MachineReport) -> Document:
+    """The report of a machine: description, ceilings and doubts."""
+    machine, ceilings = report.machine, report.ceilings
     if ceilings is None:
-        parts.append(Text(f"\nNo ceilings: {report.reasons.get('ceilings', 'not measured')}."))
-        return Group(*parts)
-    parts += [Text(), Text(_heading(ceilings), style="bold"), *_ceiling_tables(ceilings)]
-    for doubt in ceilings.doubts:
-        line = Text("Doubt  ", style="bold yellow")
-        parts.append(line.append(f"{doubt.sentence} {doubt.remedy}", style="default"))
-    return Group(*parts)
+        reason = report.reasons.get("ceilings", "not measured")
+        measured: list[Part] = [Paragraph(f"No ceilings: {reason}.")]
+    else:
+        measured = [Section(_heading(ceilings), _ceilings(ceilings), key="ceilings")]
+    return Document(
+        record=report,
+        title=machine.hostname,
+        about=f"{machine.os}, kernel {machine.kernel}",
+        parts=[Facts(list(_facts(machine))), *measured],
+    )
 
 
-def _description(machine: Machine) -> Table:
-    """One line per fact; facts that are absent show the reason."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _facts(machine):
-        table.add_row(name, value)
-    return table
-
-
-def _facts(machine: Machine) -> Iterable[tuple[str, str]]:
-    yield "Machine", f"{machine.hostname} ({machine.os}, kernel {machine.kernel})"
+def _facts(machine: Machine) -> Iterator[tuple[str, str]]:
     yield "Processor", f"{machine.cpu_model} ({machine.architecture})"
     yield "Cores", _cores(machine)
     yield "Caches", ", ".join(_cache(each) for each in machine.caches) or _why(machine, "caches")
@@ -124,26 +122,14 @@ def _heading(ceilings: Ceilings) -> str:
     )
 
 
-def _ceiling_tables(ceilings: Ceilings) -> list[RenderableType]:
-    tables: list[RenderableType] = []
-    if ceilings.compute:
-        tables.append(_compute_table(ceilings))
-    tables += [Text(f"{field}: {reason}") for field, reason in ceilings.reasons.items()]
-    if ceilings.bandwidth:
-        tables.append(_bandwidth_table(ceilings))
-    if ceilings.overheads:
-        tables.append(_overhead_table(ceilings))
-    return tables
-
-
-def _table(title: str, first: str, threads: list[int]) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="italic", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    table.add_column(first, no_wrap=True)
-    for count in threads:
-        table.add_column(f"{count} thr.", justify="right", no_wrap=True)
-    return table
+def _ceilings(ceilings: Ceilings) -> list[Part]:
+    return [
+        _compute(ceilings),
+        _bandwidth(ceilings),
+        _overheads(ceilings),
+        Absent(ceilings.reasons),
+        Doubts(ceilings.doubts, "Doubts"),
+    ]
 
 
 def _shown_threads(counts: Iterable[int]) -> list[int]:
@@ -152,41 +138,52 @@ def _shown_threads(counts: Iterable[int]) -> list[int]:
     return every if len(every) <= 3 else [every[0], *every[-2:]]
 
 
-def _compute_table(ceilings: Ceilings) -> Table:
-    """Best rate by data type and instruction, one column per thread count."""
+def _table(title: str, first: str, threads: Sequence[int], rows: Iterable[Row]) -> Table:
+    """A column for each number of threads."""
+    columns = [Column(first, text=True, least=24), *(Column(f"{count} thr.") for count in threads)]
+    return Table(columns, list(rows), title)
+
+
+def _compute(ceilings: Ceilings) -> Table:
+    """Best rate by data type and instruction."""
     threads = _shown_threads(each.threads for each in ceilings.compute)
-    table = _table("Arithmetic", "type, instruction", threads)
     rates = {(each.dtype, each.instruction, each.threads): each for each in ceilings.compute}
+    rows = []
     for dtype, instruction in dict.fromkeys(key[:2] for key in rates):
         unit = "OP/s" if dtype == "int8" else "FLOP/s"
         found = [rates.get((dtype, instruction, count)) for count in threads]
         cells = [si(each.flops_per_s, unit) if each else ABSENT for each in found]
-        table.add_row(f"{dtype}, {instruction}", *cells)
-    return table
+        rows.append(Row([f"{dtype}, {instruction}", *cells]))
+    return _table("Arithmetic", "type, instruction", threads, rows)
 
 
-def _bandwidth_table(ceilings: Ceilings) -> Table:
+def _bandwidth(ceilings: Ceilings) -> Table:
     """Of each level the figure that stands for it: caches the best, memory the largest set."""
     threads = _shown_threads(each.threads for each in ceilings.bandwidth)
-    table = _table("Read bandwidth", "level, pages", threads)
     best: dict[tuple[str, str, int], tuple[int, float]] = {}
     for each in ceilings.bandwidth:
         key = (each.level, each.page, each.threads)
         rank = each.working_set_bytes if each.level in ("DRAM", "HBM") else 0
         best[key] = max(best.get(key, (-1, 0.0)), (rank, each.bytes_per_s))
-    rows = dict.fromkeys(key[:2] for key in best)
-    for level, page in sorted(rows, key=lambda row: (row[1] != "huge", row[0] == "DRAM", row[0])):
+    rows = []
+    levels = dict.fromkeys(key[:2] for key in best)
+    for level, page in sorted(levels, key=lambda row: (row[1] != "huge", row[0] == "DRAM", row[0])):
         cells = [best.get((level, page, count)) for count in threads]
         shown = [bytes_per_s(cell[1]) if cell else ABSENT for cell in cells]
-        table.add_row(f"{level}, {page}", *shown)
-    return table
+        rows.append(Row([f"{level}, {page}", *shown]))
+    return _table("Read bandwidth", "level, pages", threads, rows)
 
 
-def _overhead_table(ceilings: Ceilings) -> Table:
+def _overheads(ceilings: Ceilings) -> Table:
     threads = _shown_threads(each.threads for each in ceilings.overheads)
-    table = _table("Overheads", "least time", threads)
     times = {(each.name, each.threads): each.time_s for each in ceilings.overheads}
-    for name in dict.fromkeys(name for name, _ in times):
-        cells = [times.get((name, count)) for count in threads]
-        table.add_row(_OVERHEAD_NAMES.get(name, name), *[seconds(cell) for cell in cells])
-    return table
+    rows = [
+        Row(
+            [
+                _OVERHEAD_NAMES.get(name, name),
+                *(seconds(times.get((name, count))) for count in threads),
+            ]
+        )
+        for name in dict.fromkeys(name for name, _ in times)
+    ]
+    return _table("Overheads", "least time", threads, rows)

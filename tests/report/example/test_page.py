@@ -10,9 +10,11 @@ from tests.example_machines import cpu, empty, gpu, run_of
 from topout.cost.example_report import report_example
 from topout.cost.examples import example
 from topout.records import Doubt, ExampleReport, decode
-from topout.report.example.page import example_charts, example_page
+from topout.report import describe
+from topout.report.example.charts import example_charts
+from topout.report.to_html import to_html
 
-from .html_page import external_loads
+from ..html_page import external_loads
 
 MARKUP = "<script>alert(1)</script>"
 
@@ -53,7 +55,7 @@ def report() -> ExampleReport:
 
 @pytest.fixture(scope="module")
 def page(report: ExampleReport) -> str:
-    return example_page(report)
+    return to_html(describe(report))
 
 
 def test_the_page_says_what_the_report_says(report: ExampleReport, page: str) -> None:
@@ -101,10 +103,10 @@ def _rows(spec: dict, layer: dict) -> list[dict]:  # type: ignore[type-arg]
 def test_a_machine_without_figures_has_no_chart_but_a_reason() -> None:
     report = report_example("axpy", None, [empty(), gpu()])
     assert [chart.key for chart in example_charts(report)] == ["roofline-1"]
-    words = _Text(example_page(report)).words
+    words = _Text(to_html(describe(report))).words
     assert "its file states no fp64 rate" in words
     assert not re.search(r"\bNone\b|\bnan\b", words)
 
 
 def test_a_report_without_machines_is_still_a_page() -> None:
-    assert "No machine was asked about" in example_page(report_example("matmul", 64, []))
+    assert "No machine was asked about" in to_html(describe(report_example("matmul", 64, [])))

@@ -7,13 +7,14 @@ from tests.example_machines import cpu, empty, gpu, run_of
 from topout.cost.example_report import report_example
 from topout.cost.examples import example
 from topout.records import ExampleName, ExampleReport
-from topout.report.example.table import example_table
+from topout.report import describe
+from topout.report.to_terminal import to_terminal
 
 
 def shown(report: ExampleReport) -> str:
     console = Console(width=80, force_terminal=False)
     with console.capture() as capture:
-        console.print(example_table(report))
+        console.print(to_terminal(describe(report)))
     return capture.get()
 
 

@@ -6,14 +6,15 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import CostedModel
-from topout.report.cost.known_models_table import known_models_table
+from topout.report.cost.known_models import known_models_document
+from topout.report.to_terminal import to_terminal
 
-from .example_cost import decoder_report, encoder_report, image_report, mixture_report
+from ..example_cost import decoder_report, encoder_report, image_report, mixture_report
 
 
 def _printed(models: list[CostedModel], width: int = 80) -> list[str]:
     output = io.StringIO()
-    Console(width=width, file=output).print(known_models_table(models))
+    Console(width=width, file=output).print(to_terminal(known_models_document(models)))
     return output.getvalue().splitlines()
 
 

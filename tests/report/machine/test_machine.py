@@ -19,7 +19,8 @@ from topout.records import (
     OverheadCeiling,
     TorchBuild,
 )
-from topout.report.machine.table import machine_table
+from topout.report import describe
+from topout.report.to_terminal import to_terminal
 
 MACHINE = Machine(
     host_key="0123456789abcdef",
@@ -98,7 +99,7 @@ def ceilings(threads: list[int]) -> Ceilings:
 
 def shown(report: MachineReport, width: int = 80) -> str:
     console = Console(width=width, file=StringIO(), force_terminal=False)
-    console.print(machine_table(report))
+    console.print(to_terminal(describe(report)))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
