@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topout.cost.ops import Op
+from topout.cost.ops import Op, other_flops, product_flops
 from topout.cost.passes import (
     encoder_ops,
+    full_pass_flops,
+    full_pass_ops,
     head_ops,
     kv_elements,
     pass_ops,
@@ -17,7 +19,15 @@ from topout.cost.passes import (
 )
 from topout.cost.transformer import Habits, attended_pairs, distinct_experts
 from topout.cost.transformer import linear_shapes as shapes_of_block
-from topout.models.architecture import Architecture, Attention, Block, Embedding, Head, Mlp
+from topout.models.architecture import (
+    Architecture,
+    Attention,
+    Block,
+    Convolution,
+    Embedding,
+    Head,
+    Mlp,
+)
 from topout.models.architectures.decoder import architecture_of
 from topout.models.architectures.read import read_architecture
 from topout.models.config import ModelConfig
@@ -590,6 +600,88 @@ def test_a_classifier_looks_at_one_position() -> None:
         "head.norm": (1, 10, 1000, 0, 2000, 0),  # 10 rows of 100
         "classifier": (1, 2, 120, 30, 26, 0),  # 2 rows: 2·2·30, 2·13
     }
+
+
+def test_a_full_pass_of_an_encoder_and_decoder() -> None:
+    """2 sequences of 5 tokens on both sides, all of them scored."""
+    ops = full_pass_ops(encoder_decoder(), 2, 5)
+    names = [op.name for op in ops]
+    assert names.count("embedding") == 2
+    assert names.index("cross_kv") < names.index("cross_q") < names.index("head")
+    assert op_of(ops, "head").rows == 10
+    assert op_of(ops, "cross_attention").flops == 4 * 3 * 2 * 25 * 24  # 5·5 pairs
+    # qkv, out, up and down 480 + 240 + 280 + 140 = 1140 weights: 2·10·1140 in each of 2 and 3
+    # blocks; the latter also cross 240 + 240; 120 of cross keys and values; 1000 of the head.
+    linear = 2 * 10 * (2 * 1140 + 3 * (1140 + 480 + 120) + 1000)
+    # Full attention: 4·2·25 for each of 24 outputs, once in 2 blocks and twice in 3.
+    attention = 4 * 2 * 25 * (2 * 24 + 3 * 48)
+    assert full_pass_flops(encoder_decoder(), 2, 5) == {
+        "product": linear + attention,
+        "convolution": 0,
+    }
+
+
+def test_a_full_pass_of_a_decoder() -> None:
+    model = network(block_of(attention_of()))
+    ops = full_pass_ops(model, 2, 5)
+    assert ops == pass_ops(model, batch_size=2, new_tokens=5, context_len=5, logits_rows=5)
+    attention = 4 * 2 * 25 * 3 * 24
+    assert full_pass_flops(model, 2, 5)["product"] == 2 * 10 * (3 * 1140 + 1000) + attention
+    # What is published as a model's FLOPs, causal attention of 15 of 25 pairs, and the rest:
+    # an embedding, 9 norms and 12 sums of two over 10·10, 3·10·28 of activations.
+    assert product_flops(ops) == 2 * 10 * (3 * 1140 + 1000) + attention * 15 // 25
+    assert other_flops(ops) == 100 + 900 + 1200 + 840
+
+
+def test_a_full_pass_of_an_image_has_a_length_of_its_own() -> None:
+    """Patches by a convolution of 4·4 over 3 channels, 2·3 of them, twice; 6 tokens an image."""
+    patches = Convolution(
+        name="patches",
+        count=2,
+        in_channels=3,
+        out_channels=10,
+        kernel=4,
+        stride=4,
+        out_height=2,
+        out_width=3,
+        bias=True,
+        batch_norm=True,
+    )
+    classifier = Head(name="classifier", inputs=10, outputs=7, bias=True, per="sequence")
+    image = network(
+        block_of(attention_of(causal=False)),
+        kind="image",
+        context_len=6,
+        embeddings=[],
+        convolutions=[patches],
+        heads=[classifier],
+    )
+    found = figures(full_pass_ops(image, 2, 6))
+    # 2 images · 6 positions · 2 runs = 24 positions of 10 outputs: 2·240·48; 2·480 weights; each
+    # position reads 4·4·3 inputs.
+    assert found["patches"] == (2, 12, 23_040, 960, 24 * 48 + 240, 0)
+    assert found["patches.norm"] == (2, 0, 240, 0, 480, 0)
+    assert found["classifier"] == (1, 2, 280, 70, 34, 0)
+    convolution, norm = full_pass_ops(image, 2, 6)[:2]
+    assert (convolution.shape, norm.shape) == ("3→10, 4×4/4, 2×3", "10×2×3")
+    assert (convolution.kind, convolution.part, convolution.matrix_elements) == (
+        "convolution",
+        "convolution",
+        480,
+    )
+    assert (norm.kind, norm.part) == ("elementwise", "norms")
+    # 12 tokens in 3 blocks, and 2 rows of the classifier; 36 pairs of each image.
+    assert full_pass_flops(image, 2, 99) == {
+        "product": 2 * 12 * 3 * 1140 + 280 + 4 * 2 * 36 * 3 * 24,
+        "convolution": 23_040,
+    }
+    # Without a length an image is one token.
+    one = msgspec.structs.replace(image, context_len=None)
+    assert full_pass_flops(one, 2, 99)["product"] == 2 * 2 * 3 * 1140 + 280 + 4 * 2 * 3 * 24
+    plain = msgspec.structs.replace(
+        image, convolutions=[msgspec.structs.replace(patches, batch_norm=False)]
+    )
+    assert "patches.norm" not in figures(full_pass_ops(plain, 2, 6))
 
 
 def test_shapes_in_words() -> None:

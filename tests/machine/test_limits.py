@@ -63,6 +63,76 @@ def test_version_1_without_quota(tmp_path: Path) -> None:
     assert read_limits(files).cpu_quota is None
 
 
+def test_the_cpus_that_a_process_may_use(tmp_path: Path) -> None:
+    status = "Name:\tpython\nCpus_allowed:\tff\nCpus_allowed_list:\t0-2,5\nMems_allowed_list:\t0\n"
+    assert read_limits(root_with(tmp_path, {"proc/self/status": status})).allowed_cpus == [
+        0,
+        1,
+        2,
+        5,
+    ]
+    for place, text in (("empty", "Cpus_allowed_list:\t\n"), ("bad", "Cpus_allowed_list:\tx\n")):
+        files = root_with(tmp_path / place, {"proc/self/status": text})
+        assert read_limits(files).allowed_cpus is None
+
+
+def test_without_a_group_the_mount_itself_counts(tmp_path: Path) -> None:
+    files = root_with(
+        tmp_path,
+        {"sys/fs/cgroup/cpu.max": "50000 100000\n", "sys/fs/cgroup/memory.max": "1\n"},
+    )
+    assert read_limits(files) == (None, 0.5, 1)
+    hybrid = root_with(
+        tmp_path / "hybrid",
+        {
+            "proc/self/cgroup": "0::/a/b\n",
+            "sys/fs/cgroup/unified/a/cpu.max": "300000 200000\n",
+            "sys/fs/cgroup/unified/a/b/cpu.max": "700000 200000\n",
+        },
+    )
+    assert read_limits(hybrid).cpu_quota == 1.5
+
+
+def test_limits_of_both_versions_the_least_counts(tmp_path: Path) -> None:
+    files = root_with(
+        tmp_path,
+        {
+            "proc/self/cgroup": "broken\n12:cpu:/one/two:three\n0::/one\n",
+            "sys/fs/cgroup/cpu/one/two:three/cpu.cfs_quota_us": "150000\n",
+            "sys/fs/cgroup/cpu/one/two:three/cpu.cfs_period_us": "50000\n",
+            "sys/fs/cgroup/one/cpu.max": "400000 100000\n",
+            "sys/fs/cgroup/one/memory.max": "4096\n",
+            "sys/fs/cgroup/cpu/memory.limit_in_bytes": "8192\n",
+        },
+    )
+    assert read_limits(files) == (None, 3.0, 4096)
+
+
+@pytest.mark.parametrize(
+    ("quota", "period", "expected"),
+    [("1", "1", 1.0), ("0", "1", None), ("1", "0", None), ("-1", "100000", None), ("", "9", None)],
+)
+def test_quotas_of_version_1(
+    quota: str, period: str, expected: float | None, tmp_path: Path
+) -> None:
+    files = root_with(
+        tmp_path,
+        {
+            "sys/fs/cgroup/cpu.cfs_quota_us": quota,
+            "sys/fs/cgroup/cpu.cfs_period_us": period,
+        },
+    )
+    assert read_limits(files).cpu_quota == expected
+    alone = root_with(tmp_path / "alone", {"sys/fs/cgroup/cpu.cfs_quota_us": quota})
+    assert read_limits(alone).cpu_quota is None
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0", None), ("1", 1), ("-5", None), ("max", None)])
+def test_limits_of_memory(text: str, expected: int | None, tmp_path: Path) -> None:
+    files = root_with(tmp_path, {"sys/fs/cgroup/memory.max": text})
+    assert read_limits(files).memory_bytes == expected
+
+
 def test_the_path_cannot_leave_the_group_tree(tmp_path: Path) -> None:
     files = root_with(
         tmp_path,
