@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import topout
 from tests.cli.command_line import refused, run
 from tests.models.small_models import SMALL_GPT2, write_model
+from topout.cli.dispatch import commands_of, find_command
 from topout.machine.describe import describe
 from topout.records import MachineReport, decode
 
@@ -251,15 +252,15 @@ def test_the_readme_commands_parse(
     }
     assert len(lines) >= 5
     monkeypatch.setenv("COLUMNS", "200")
-    helps: dict[str, str] = {}
     for line in lines:
         _, verb, *arguments = line.split()
-        if verb not in helps:
-            status, helps[verb], _ = run([verb, "--help"], monkeypatch, capsys)
-            assert status == 0
-        for argument in arguments:
-            if argument.startswith("--"):
-                assert argument.partition("=")[0] in helps[verb], line
+        if verb in ("run", "profile", "climb"):  # whose requests do not declare their options yet
+            _, shown, _ = run([verb, "--help"], monkeypatch, capsys)
+            flags = [each.partition("=")[0] for each in arguments if each.startswith("--")]
+            assert all(flag in shown for flag in flags), line
+            continue
+        command, rest = find_command(commands_of(verb), arguments)
+        assert command.parse(rest) is not None, line
 
 
 def test_the_readme_begins_with_two_commands_that_make_knows() -> None:

@@ -166,4 +166,6 @@ def _run(command: Command, request: Request, outputs: Outputs) -> int:
     outputs.write(result)
     if result.note:
         say(result.note)
+    if result.error is not None:
+        raise result.error
     return result.status

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
-from topout.errors import InputError, OutputError, writing
+from topout.errors import InputError, OutputError, TopoutError, writing
 from topout.options import Option, Request
 from topout.run_folder import RUN_FILE, RunFolder
 
@@ -20,6 +20,8 @@ class Result(NamedTuple):
     folder: RunFolder | None = None  # where the verb keeps it
     status: int = 0  # 1: a check that was asked for failed
     note: str = ""  # what else is said on standard error
+    places: Mapping[str, object] = MappingProxyType({})  # what else was written, and where
+    error: TopoutError | None = None  # raised when all is shown and written
     view: Mapping[str, Any] = MappingProxyType({})  # how it is shown, beside what the record says
 
 
@@ -85,7 +87,8 @@ class PageOutputs(JsonOutputs, frozen=True, kw_only=True):
         if result.folder is not None:
             kept = result.folder.save_report(page)
             places = {"Page": self.report or kept, "Record": result.folder.path / RUN_FILE}
-            say("   ".join(f"{what}: {place}" for what, place in places.items()))
+            said = {**places, **result.places}
+            say("   ".join(f"{what}: {place}" for what, place in said.items()))
 
 
 def table_of(result: Result) -> Any:
