@@ -61,18 +61,8 @@ def phases(plan: Plan) -> list[Phase]:
 
 
 def check_workload(plan: Plan) -> None:
-    """Raise InputError for sizes below one, and for more tokens than the model can place."""
+    """Raise InputError for more tokens than the model can place."""
     workload, architecture = plan.workload, plan.architecture
-    for name, value in (
-        ("--prompt-len", workload.prompt_len),
-        ("--context-len", workload.context_len),
-        ("--batch-size", workload.batch_size),
-        ("--tp", workload.tensor_parallel),
-        ("--dp", workload.data_parallel),
-        ("--pp", workload.pipeline_parallel),
-    ):
-        if value < 1:
-            raise InputError(f"{name} {value} is not a size.", "Give 1 or more.")
     limit = architecture.context_len
     longest = max(workload.prompt_len, workload.context_len)
     if limit is not None and architecture.kind != "image" and longest > limit:
