@@ -1,6 +1,6 @@
 from .errors import TopoutError as TopoutError
 from .gemm.request import GemmRequest as GemmRequest
-from .generation.run_request import RunRequest as RunRequest
+from .verbs.run_request import RunRequest as RunRequest
 from .ladder.request import ClimbRequest as ClimbRequest
 from .models.load import (
     load_decoder as load_decoder,

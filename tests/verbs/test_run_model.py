@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from topout.errors import CompilerError, InputError, UnknownNameError
-from topout.generation.run_request import RunRequest
 from topout.records import PairedRatio, RunReport, read
 from topout.verbs.run_model import run_model
+from topout.verbs.run_request import RunRequest
 from topout.verbs.run_timing import LONG_S, FixedPairs
 
 from .example_sources import own_source

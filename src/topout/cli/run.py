@@ -39,10 +39,10 @@ def run(
     json: JsonOption = None,
 ) -> None:
     """How fast is it now? And with another matrix product in PyTorch's place?"""
-    from topout.generation.run_request import RunRequest
     from topout.models.known import DEFAULT_MODEL
     from topout.progress import progress_bar
     from topout.verbs.run_model import run_model
+    from topout.verbs.run_request import RunRequest
 
     request = RunRequest(
         model=model or DEFAULT_MODEL,

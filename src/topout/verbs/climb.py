@@ -104,18 +104,7 @@ def _resolve(request: ClimbRequest) -> _Subject:
     machine = describe()
     if request.device == "cuda":
         _require_cuda()
-    workload = WorkloadSummary(
-        task="generate",
-        prompt_len=request.prompt_len_for(source.config),
-        new_tokens=request.new_tokens,
-        batch_size=request.batch_size,
-        threads=request.threads_for(machine.usable_cpus),
-        device=request.device,
-        dtype=request.dtype or ("bf16" if request.device == "cuda" else "fp32"),
-        temperature=request.temperature,
-        top_k=request.top_k,
-        seed=request.seed,
-    )
+    workload = request.workload(source.config, machine.usable_cpus)
     return _Subject(
         request=request,
         source=source,

@@ -85,7 +85,7 @@ def _resolve(request: ProfileRequest) -> _Subject:
     request.check()
     source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
     machine = describe()
-    return _Subject(request, source, machine, request.workload(source, machine.usable_cpus))
+    return _Subject(request, source, machine, request.workload(source.config, machine.usable_cpus))
 
 
 def _profile(subject: _Subject, folder: RunFolder, notify: Notify) -> ProfileReport:

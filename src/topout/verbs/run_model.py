@@ -9,7 +9,6 @@ import msgspec
 from topout.errors import InputError
 from topout.generation.build import STATIC_CACHE
 from topout.generation.placement import phase_ratios
-from topout.generation.run_request import RunRequest
 from topout.generation.texts import cut_texts
 from topout.kernels.cache import writable_cache_folder
 from topout.ladder.worker import Preparation
@@ -26,6 +25,7 @@ from topout.run_folder import RunFolder
 from topout.verbs.climb import model_choice, model_summary
 from topout.verbs.run_findings import run_findings
 from topout.verbs.run_placement import place_run
+from topout.verbs.run_request import RunRequest
 from topout.verbs.run_timing import TimedModel
 from topout.verbs.run_worker import RunPreparation
 
@@ -81,7 +81,7 @@ def _resolve(request: RunRequest) -> _Subject:
     request.check()
     source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
     machine = describe()
-    workload = request.workload(source, machine.usable_cpus)
+    workload = request.workload(source.config, machine.usable_cpus)
     choice = request.choice()
     if choice is not None:
         choice.compile()

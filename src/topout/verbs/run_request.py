@@ -1,0 +1,52 @@
+"""What a user asks of `topout run`, checked before anything is measured."""
+
+import msgspec
+
+from topout.errors import InputError
+from topout.gemm.sources import GemmChoice, parse_choice
+from topout.generation.request import BACKENDS, Backend, GenerationRequest, at_least, one_of
+from topout.models.config import ModelConfig
+from topout.records import WorkloadSummary
+
+DEFAULT_REPEATS, QUICK_REPEATS = 5, 2
+
+
+class RunRequest(GenerationRequest, frozen=True, kw_only=True):
+    """The options of `topout run`; None stands for a default that depends on the others."""
+
+    gemm: str | None = None  # a version, or a C++ file
+    backend: Backend = "decoder"
+    repeats: int | None = None
+    quick: bool = False
+
+    def check(self) -> None:
+        """Raise InputError that names the first option that cannot be meant."""
+        super().check()
+        at_least("--repeats", self.repeats, 1)
+        one_of("backend", self.backend, BACKENDS)
+        choice = self.choice()
+        if choice is not None and self.dtype not in (None, choice.dtype):
+            raise InputError(
+                f"--gemm {self.gemm} is of {choice.dtype}, and --dtype {self.dtype} leaves it "
+                "nothing to multiply.",
+                f"Give --dtype {choice.dtype}.",
+            )
+
+    def choice(self) -> GemmChoice | None:
+        """The product to put in PyTorch's place; raises as `parse_choice` does."""
+        if self.gemm is None:
+            return None
+        return parse_choice(self.gemm, "bf16" if self.dtype == "bf16" else "fp32")
+
+    @property
+    def repeat_count(self) -> int:
+        """How often each way is timed."""
+        return self.repeats or (QUICK_REPEATS if self.quick else DEFAULT_REPEATS)
+
+    def workload(self, config: ModelConfig, usable_cpus: int) -> WorkloadSummary:
+        """What is run; raises InputError where the prompt or the threads do not fit."""
+        workload = super().workload(config, usable_cpus)
+        choice = self.choice()
+        if self.dtype is not None or choice is None:
+            return workload
+        return msgspec.structs.replace(workload, dtype=choice.dtype)
