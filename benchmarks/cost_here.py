@@ -59,9 +59,9 @@ def measure(model: str, dtype: str) -> None:
     """
     import torch
 
+    from topout.generation.build import TORCH_DTYPES
     from topout.machine.ceilings import read_bandwidth_now
     from topout.models.load import load_decoder, resolve_model
-    from topout.rungs.rung import TORCH_DTYPES
 
     source = resolve_model(model, random_weights=True)
     decoder = load_decoder(source, dtype=TORCH_DTYPES[dtype], device="cpu", max_len=1024)

@@ -21,14 +21,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from topout.generation.build import build_session
+from topout.generation.build import Build, build_session
 from topout.generation.session import Session
 from topout.machine.describe import describe
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.stats import paired_ratio
 from topout.models.source import ModelSource, resolve_model
 from topout.records import WorkloadSummary
-from topout.rungs.rung import Build
+from topout.rungs.registry import find_rung
 
 RESULTS = Path(__file__).parent / "results"
 EAGER, COMPILED = ["static_cache"], ["static_cache", "compile", "generate_gemv"]
@@ -94,7 +94,7 @@ def _session(
         quantized_folder=scratch,
         dtype=torch.float32,
     )
-    session = build_session(build, stack)
+    session = build_session(build, [find_rung(name) for name in stack])
     session.generate(_prompt(), 8)
     return session
 

@@ -1,29 +1,26 @@
-"""A stack's hooks are called from the bottom up, each at its time."""
+"""The hooks of transforms are called from the bottom up, each at its time."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.generation.tiny_builds import build_of
+from tests.generation.tiny_builds import build_of, session_of
 from tests.models.tiny import GPT2, make_source, make_tokens
-from topout.generation.build import build_session
-from topout.generation.session import DecoderSession, Session
+from topout.generation.build import Build, Transform, build_session
+from topout.generation.sampling import Sampling
+from topout.generation.session import DecoderSession, Session, TransformersSession
 from topout.generation.steps import DecoderSteps, Steps
 from topout.models.decoder import Decoder
 from topout.models.source import ModelSource
-from topout.rungs.rung import Build, Rung
-from topout.rungs.transformers_eager import TransformersSession
+from topout.rungs.static_cache import StaticCacheRung
 
-HERE = "tests.generation.test_build"
 CALLS: list[str] = []
 
 
-class First(Rung):
+class First(Transform):
     """Notes when it is called."""
 
-    name = "first"
-    change = "nothing"
     label = "first"
 
     def configure(self, build: Build) -> None:
@@ -45,7 +42,6 @@ class First(Rung):
 class Second(First):
     """Another one."""
 
-    name = "second"
     label = "second"
 
 
@@ -57,20 +53,17 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
 def test_hooks_from_the_bottom_up(source: ModelSource, tmp_path: Path) -> None:
     CALLS.clear()
     build = build_of(source, tmp_path)
-    build_session(build, [f"{HERE}:First", "static_cache", f"{HERE}:Second"])
+    transforms = [First(), StaticCacheRung(), Second()]
+    build_session(build, transforms)
     hooks = ("configure", "model", "steps", "session")
     expected = [f"{label} {hook}" for hook in hooks for label in ("first", "second")]
     assert expected == CALLS
-    assert [rung.name for rung in build.stack] == [
-        f"{HERE}:First",
-        "static_cache",
-        f"{HERE}:Second",
-    ]
+    assert build.transforms == tuple(transforms)
 
 
 def test_without_the_static_cache_it_is_transformers(source: ModelSource, tmp_path: Path) -> None:
     CALLS.clear()
-    session = build_session(build_of(source, tmp_path), [f"{HERE}:First"])
+    session = build_session(build_of(source, tmp_path), [First()])
     assert isinstance(session, TransformersSession)
     assert CALLS == ["first configure", "first session"]  # there is no decoder to transform
 
@@ -79,7 +72,7 @@ def test_without_the_static_cache_it_is_transformers(source: ModelSource, tmp_pa
 def test_bf16_reaches_the_weights_and_the_cache(
     stack: list[str], source: ModelSource, tmp_path: Path
 ) -> None:
-    session = build_session(build_of(source, tmp_path), stack)
+    session = session_of(source, tmp_path, stack)
     if isinstance(session, DecoderSession):
         assert isinstance(session.steps, DecoderSteps)
         assert session.steps.cache.keys[0].dtype == torch.bfloat16
@@ -91,3 +84,16 @@ def test_bf16_reaches_the_weights_and_the_cache(
     assert {each.dtype for each in weights.parameters()} == {torch.bfloat16}
     prompt = make_tokens(source.config.vocab_size, 1, 20)
     assert session.generate(prompt, 4).tokens.shape == (1, 4)
+
+
+def test_a_cache_has_room_for_proposals_beyond_the_end(tmp_path: Path) -> None:
+    build = build_of(make_source(tmp_path, GPT2), tmp_path, prompt_len=20, new_tokens=24)
+    # Four proposals after the last token but one, and the token before them.
+    assert build.cache_len == 20 + 24 + 5
+
+
+def test_a_build_says_where_and_how(tmp_path: Path) -> None:
+    build = build_of(make_source(tmp_path, GPT2), tmp_path, temperature=0.5, top_k=3, dtype="bf16")
+    assert build.sampling == Sampling(temperature=0.5, top_k=3)
+    assert build.device == torch.device("cpu")
+    assert build.dtype == torch.bfloat16

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.generation.tiny_builds import MODELS, session_of, source_of
 from tests.models.tiny import make_tokens
-from topout.generation.session import DecoderSession
+from topout.generation.session import DecoderSession, memory_bytes_of
 from topout.models.load import load_decoder
 from topout.models.source import ModelSource
 
@@ -103,3 +103,17 @@ def test_weights_are_counted_once(source: ModelSource, tmp_path: Path) -> None:
     assert 0 <= tables <= 0.1 * parameters
     halved = plain(source, tmp_path, dtype="bf16").weight_bytes
     assert found - halved == parameters // 2
+
+
+def test_memory_is_that_of_parameters_and_buffers() -> None:
+    layer = nn.Linear(8, 4)  # 32 weights and 4 biases in fp32
+    layer.register_buffer("scales", torch.zeros(6, dtype=torch.bfloat16))
+    assert memory_bytes_of(layer) == (32 + 4) * 4 + 6 * 2
+
+
+def test_shared_storage_is_counted_once() -> None:
+    tied, other = nn.Linear(8, 4, bias=False), nn.Linear(8, 4, bias=False)
+    other.weight = tied.weight
+    both = nn.ModuleList([tied, other])
+    both.register_buffer("view", tied.weight.data[:2])
+    assert memory_bytes_of(both) == 8 * 4 * 4

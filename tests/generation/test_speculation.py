@@ -12,19 +12,13 @@ from tests.generation.tiny_builds import MODELS, build_of, periodic_prompt, sess
 from topout.generation import speculation
 from topout.generation.sampling import Sampling, draw
 from topout.generation.session import DecoderSession
-from topout.generation.speculation import (
-    SpeculativeSession,
-    accept,
-    accept_greedily,
-    no_room,
-    not_one_sequence,
-)
+from topout.generation.speculation import SpeculativeSession, accept, accept_greedily
 from topout.generation.steps import DecoderSteps
 from topout.generation.verify import chi_square_p_value
 from topout.models.load import load_decoder
 from topout.models.source import ModelSource
 from topout.rungs.speculate_draft import DraftProposer
-from topout.rungs.speculate_lookup import LookupProposer
+from topout.rungs.speculate_lookup import LookupProposer, no_room, not_one_sequence
 
 Acceptor = Callable[[Tensor, Tensor | None, Tensor], list[int]]
 CPU = torch.device("cpu")
@@ -223,9 +217,8 @@ def test_a_cache_that_is_not_rolled_back_is_noticed(source: ModelSource) -> None
     prompt = periodic_prompt(source.config.vocab_size, 20, 19)
     texts = []
     for kind in (DecoderSteps, ForgetfulSteps):
-        session = SpeculativeSession(
-            kind(model, 1, 256), LookupProposer(CPU), 4, Sampling(), CPU, 0
-        )
+        plain = DecoderSession(kind(model, 1, 256), Sampling(), CPU)
+        session = SpeculativeSession(plain, LookupProposer(CPU))
         texts.append(session.generate(prompt, 30).tokens.tolist())
     assert texts[0] != texts[1]
 
@@ -290,8 +283,8 @@ def test_the_weights_of_a_draft_count(
 
 def test_room_for_proposals_beyond_the_end(source: ModelSource, tmp_path: Path) -> None:
     # 20 of the prompt, 231 new, 4 proposals and the token before them: 256 of 256.
-    assert no_room(build_of(source, tmp_path, new_tokens=231), source, 4) is None
-    reason = no_room(build_of(source, tmp_path, new_tokens=232), source, 4)
+    assert no_room(build_of(source, tmp_path, new_tokens=231), source) is None
+    reason = no_room(build_of(source, tmp_path, new_tokens=232), source)
     assert reason is not None and "257" in reason and "256" in reason
 
 
@@ -302,6 +295,7 @@ class CountingSteps:
     """After token t comes t + 1 of 100; waits before it answers, and notes what it was asked."""
 
     def __init__(self, prefill_s: float = 0.0, pass_s: float = 0.0) -> None:
+        self.model = torch.nn.Module()
         self.prefill_s, self.pass_s = prefill_s, pass_s
         self.chunks: list[tuple[int, list[int]]] = []
 
@@ -335,14 +329,8 @@ class PartlyRight:
 
 
 def counting_session(steps: CountingSteps, right: int) -> SpeculativeSession:
-    return SpeculativeSession(
-        steps,  # type: ignore[arg-type]
-        PartlyRight(right),
-        4,
-        Sampling(),
-        CPU,
-        7,
-    )
+    plain = DecoderSession(steps, Sampling(), CPU)  # type: ignore[arg-type]
+    return SpeculativeSession(plain, PartlyRight(right), draft_bytes=7)
 
 
 @pytest.mark.parametrize(

@@ -359,7 +359,7 @@ def test_speculation_is_exact(
 def test_a_perturbed_weight_is_not_exact(source: ModelSource, reference: Reference) -> None:
     model = load_decoder(source)
     model.blocks[0].mlp.down.weight.data[0, 0] += 0.02  # type: ignore[union-attr, operator]
-    session = DecoderSession(DecoderSteps(model, 2, 64), Sampling(), CPU, 0)
+    session = DecoderSession(DecoderSteps(model, 2, 64), Sampling(), CPU)
     found = check(session, reference)
     assert not found.passed
     assert "a logit is off" in found.reason
@@ -370,14 +370,14 @@ def test_a_perturbed_weight_is_not_exact(source: ModelSource, reference: Referen
 def test_a_ruined_model_is_not_even_near(source: ModelSource, reference: Reference) -> None:
     model = load_decoder(source)
     model.blocks[0].mlp.down.weight.data.zero_()  # type: ignore[union-attr, operator]
-    session = DecoderSession(DecoderSteps(model, 2, 64), Sampling(), CPU, 0)
+    session = DecoderSession(DecoderSteps(model, 2, 64), Sampling(), CPU)
     assert not check(session, reference, output_class="near").passed
 
 
 def test_a_model_that_yields_nan_is_rejected(source: ModelSource, reference: Reference) -> None:
     model = load_decoder(source)
     model.norm.weight.data[3] = math.nan  # type: ignore[union-attr, operator]
-    session = DecoderSession(DecoderSteps(model, 2, 64), Sampling(), CPU, 0)
+    session = DecoderSession(DecoderSteps(model, 2, 64), Sampling(), CPU)
     found = check(session, reference)
     assert not found.passed
     assert "not finite" in found.reason

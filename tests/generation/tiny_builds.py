@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from tests.models.tiny import GPT2, GROUPED, Fields, make_source
-from topout.generation.build import build_session
+from topout.generation.build import TORCH_DTYPES, Build, build_session
 from topout.generation.session import Session
 from topout.models.source import ModelSource
 from topout.records import WorkloadSummary
-from topout.rungs.rung import TORCH_DTYPES, Build
+from topout.rungs.registry import find_rung
 
 # Room for a few hundred tokens; 4 heads, the second one with 2 key/value heads.
 LONG_GPT2: Fields = GPT2 | {"n_positions": 256, "n_layer": 2}
@@ -60,7 +60,8 @@ def session_of(
     **changes: Any,
 ) -> Session:
     """A session of a stack of rungs."""
-    return build_session(build_of(source, folder, draft=draft, **changes), stack)
+    build = build_of(source, folder, draft=draft, **changes)
+    return build_session(build, [find_rung(name) for name in stack])
 
 
 def source_of(folder: Path, kind: str, seed: int = 0) -> ModelSource:

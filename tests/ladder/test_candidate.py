@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from topout.ladder.candidate import label_of, worker_environment
+from topout.generation.session_process import worker_environment
+from topout.ladder.candidate import label_of
 
 
 def test_a_stack_is_called_by_its_rungs() -> None:

@@ -27,7 +27,7 @@ class FakeWorker:
     failure: ClassVar[WorkerFailure | None] = None
 
     def __init__(self, module: str, log: Path, *, environment: dict[str, str]) -> None:
-        assert module == "topout.ladder.worker"
+        assert module == "topout.ladder.calibrate"
 
     def __enter__(self) -> "FakeWorker":
         return self

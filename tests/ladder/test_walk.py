@@ -9,12 +9,12 @@ import torch
 from tests.models.small_models import write_model
 from tests.report.example_climb import example_climb
 from topout.errors import InputError, OutputError
+from topout.generation.build import Build
 from topout.ladder.request import ClimbRequest
 from topout.models.load import resolve_model
 from topout.records import RungResult, Status, Verification
 from topout.run_folder import RunFolder
 from topout.rungs.registry import class_of, find_rung, reason_to_skip
-from topout.rungs.rung import Build
 from topout.verbs.climb import UnsavedError, _continued, climb
 
 TEXT = str(Path(__file__).parent.parent.parent / "LICENSE")

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from tests.generation.tiny_builds import LONG_GPT2, workload
 from tests.models.tiny import make_tokens, write_model
 from topout.generation import speculation
+from topout.generation.build import ModelChoice, Preparation
 from topout.generation.sampling import draw
-from topout.ladder.worker import ModelChoice, Preparation, RungWorker
+from topout.ladder.worker import ClimbWorker
 from topout.records import RunSample, Verification
 
 PROMPT_LEN, SCORED = 12, 10
@@ -39,23 +40,23 @@ def texts(tmp_path: Path) -> Path:
 
 def prepared(
     model: Path, texts: Path, stack: list[str], *, draft: Path | None = None, **changes: Any
-) -> RungWorker:
+) -> ClimbWorker:
     asked = workload(**{"prompt_len": PROMPT_LEN, "new_tokens": SCORED, **changes})
     preparation = Preparation(
-        stack=stack,
+        transforms=stack,
         model=ModelChoice(str(model)),
         draft=ModelChoice(str(draft)) if draft is not None else None,
         workload=asked,
         texts=str(texts),
         quantized_folder=str(texts.parent / "quantized"),
     )
-    worker = RungWorker()
+    worker = ClimbWorker()
     reply = worker.prepare(msgspec.to_builtins(preparation))
     assert reply["prepare_s"] > 0 and reply["weight_bytes"] > 0
     return worker
 
 
-def verified(worker: RungWorker, reference: Path, output_class: str = "exact") -> Verification:
+def verified(worker: ClimbWorker, reference: Path, output_class: str = "exact") -> Verification:
     params = {
         "path": str(reference),
         "output_class": output_class,
@@ -130,24 +131,19 @@ def test_acceptance_is_foretold_for_each_way_of_speculating(
     model: Path, draft: Path, texts: Path, reference: Path
 ) -> None:
     preparation = Preparation(
-        stack=[],
         model=ModelChoice(str(model)),
         draft=ModelChoice(str(draft)),
         workload=workload(prompt_len=PROMPT_LEN, new_tokens=SCORED),
         texts=str(texts),
         quantized_folder="",
     )
-    params = {
-        "path": str(reference),
-        "timed_tokens": SCORED,
-        "preparation": msgspec.to_builtins(preparation),
-    }
-    worker = RungWorker()
+    params = {"path": str(reference), "timed_tokens": SCORED}
+    worker = ClimbWorker()
+    worker.prepare(msgspec.to_builtins(preparation))
     found = worker.acceptance(params)
     assert set(found) == {"speculate_lookup", "speculate_draft"}
     assert all(1 <= tokens <= 5 for tokens in found.values())
     # What it generated counts where there is some, over the tokens that all runs have.
-    worker.prepare(params["preparation"])
     for prompt, timed_tokens in ((0, SCORED), (1, SCORED // 2)):
         worker.generate({"prompt": prompt, "timed_tokens": timed_tokens})
     found = worker.acceptance(params)

@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tests.generation.tiny_builds import MODELS, source_of
 from topout.errors import InputError, UnknownNameError, UnsupportedError
+from topout.generation.session import memory_bytes_of
 from topout.models.decoder import Decoder
 from topout.models.load import load_decoder
 from topout.quantization.native_layers import (
@@ -21,7 +22,6 @@ from topout.quantization.native_layers import (
 )
 from topout.quantization.rounding import linear_layers
 from topout.quantization.swap_linears import swap_linears
-from topout.rungs.rung import memory_bytes_of
 
 # The root mean square error over the spread of the logits, of models so small that it is large.
 NEAR = {"fp32": 1e-5, "bf16": 0.02, "int8": 0.04, "int8_dynamic": 0.06, "int4": 0.35}

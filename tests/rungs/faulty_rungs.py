@@ -6,9 +6,10 @@ import time
 
 from torch import Tensor, nn
 
+from topout.generation.build import Build
 from topout.generation.session import GeneratedRun, Session
 from topout.models.decoder import Decoder
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import Rung
 
 
 class Copy(Rung):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.generation.tiny_builds import LONG_GPT2, MODELS, build_of, session_of, source_of
 from tests.models.tiny import make_source
-from topout.generation.session import DecoderSession
+from topout.generation.session import DecoderSession, memory_bytes_of
 from topout.generation.verify import make_reference, verify
 from topout.models.decoder import Decoder
 from topout.models.load import load_decoder
@@ -20,7 +20,6 @@ from topout.rungs.quantize_weights_int8 import (
     QuantizeWeightsInt8,
     WeightOnlyInt8Linear,
 )
-from topout.rungs.rung import memory_bytes_of
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,6 @@ def plain_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
         bandwidth=[dram],
     )
     monkeypatch.setattr(
-        "topout.verbs.run_model.load_or_measure_ceilings", lambda *_, **__: ceilings
+        "topout.generation.subject.load_or_measure_ceilings", lambda *_, **__: ceilings
     )
-    monkeypatch.setattr("topout.verbs.run_model.load_doubts", list)
+    monkeypatch.setattr("topout.generation.subject.load_doubts", list)

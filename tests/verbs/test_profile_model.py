@@ -113,6 +113,6 @@ def test_a_missing_folder_is_named_before_anything_is_made(option: str, tmp_path
 def test_a_crash_of_the_worker_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("topout.profiling.session.WORKER_MODULE", "topout.no_such_worker")
+    monkeypatch.setattr("topout.profiling.worker.WORKER_MODULE", "topout.no_such_worker")
     with pytest.raises(InputError, match="pycode-1m ended with exit status"):
         profile_model(request())

@@ -9,7 +9,7 @@ from topout.errors import CompilerError, InputError, UnknownNameError
 from topout.records import PairedRatio, RunReport, read
 from topout.verbs.run_model import run_model
 from topout.verbs.run_request import RunRequest
-from topout.verbs.run_timing import LONG_S, FixedPairs
+from topout.verbs.run_worker import LONG_S, FixedPairs
 
 from .example_sources import own_source
 from .run_machine import plain_ceilings

@@ -1,49 +1,150 @@
-"""From a stack of rungs to a session that generates."""
+"""From a model and the transforms applied to it to a session that generates.
+
+A session is built in this order, each hook called transform by transform from the bottom up:
+`configure` (before weights are loaded) → weights → `transform_model` (swap modules) →
+`transform_steps` (wrap prefill and decode) → `transform_session` (wrap the generation loop).
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
-from torch import nn
+import msgspec
+import torch
 
-from topout.generation.session import DecoderSession, Session
+from topout.generation.request import Backend
+from topout.generation.sampling import Sampling
+from topout.generation.session import DecoderSession, Session, TransformersSession
+from topout.generation.speculation import PROPOSED_TOKENS
 from topout.generation.steps import DecoderSteps, Steps
-from topout.models.load import load_decoder, load_transformers
-from topout.rungs.registry import find_rung
-from topout.rungs.rung import Build, memory_bytes_of
-from topout.rungs.static_cache import StaticCacheRung
-from topout.rungs.transformers_eager import TransformersSession
+from topout.models.decoder import Decoder
+from topout.models.load import ModelSource, load_decoder, load_transformers, resolve_model
+from topout.records import OutputClass, WorkloadSummary
 
-STATIC_CACHE = StaticCacheRung.name
+TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def build_session(build: Build, stack: Sequence[str]) -> Session:
-    """Build the model under a stack of rungs (names, bottom first); none is the baseline."""
-    build.stack = [find_rung(name) for name in stack]
-    for rung in build.stack:
-        rung.configure(build)
+class ModelChoice(msgspec.Struct, frozen=True):
+    """How a worker finds the model that its parent has resolved: by folder, or by name and seed."""
+
+    name_or_path: str
+    random_weights: bool = False
+    seed: int = 0
+
+    @classmethod
+    def of(cls, source: ModelSource) -> ModelChoice:
+        """The choice that resolves to the same model."""
+        folder = source.folder
+        return cls(
+            name_or_path=str(folder.absolute()) if folder is not None else source.name,
+            random_weights=source.origin == "random",
+            seed=source.seed,
+        )
+
+    def resolve(self) -> ModelSource:
+        """The model's source; raises as `resolve_model` does."""
+        return resolve_model(self.name_or_path, random_weights=self.random_weights, seed=self.seed)
+
+
+class Preparation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is asked to build, and to warm up before anything is timed."""
+
+    model: ModelChoice
+    draft: ModelChoice | None = None
+    workload: WorkloadSummary
+    texts: str  # safetensors file with `prompts` [P, B, S] and `windows` [W, S + T]
+    quantized_folder: str
+    backend: Backend = "transformers"
+    transforms: list[str] = []  # names, bottom first
+    warmup_tokens: int = 12  # of each run before any is timed
+
+    def build(self) -> Build:
+        """What the session is built from, before any transform; raises as `resolve_model` does."""
+        return Build(
+            source=self.model.resolve(),
+            workload=self.workload,
+            draft=self.draft.resolve() if self.draft else None,
+            quantized_folder=Path(self.quantized_folder),
+            dtype=TORCH_DTYPES[self.workload.dtype],
+            backend=self.backend,
+        )
+
+
+@dataclass
+class Build:
+    """What a session is built from; `configure` may change the fields below `quantized_folder`."""
+
+    source: ModelSource
+    workload: WorkloadSummary
+    draft: ModelSource | None
+    quantized_folder: Path
+    dtype: torch.dtype
+    backend: Backend = "transformers"
+    transforms: tuple[Transform, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return torch.device(self.workload.device)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are chosen from logits."""
+        return Sampling(temperature=self.workload.temperature, top_k=self.workload.top_k)
+
+    @property
+    def cache_len(self) -> int:
+        """Positions of a static KV cache: the workload and what speculation overshoots.
+
+        The same for every session, so that graphs which differ in nothing else are compiled once.
+        """
+        return self.workload.prompt_len + self.workload.new_tokens + PROPOSED_TOKENS + 1
+
+
+class Transform:
+    """One change to how a model generates, in the hooks that a session is built through."""
+
+    output_class: ClassVar[OutputClass] = "exact"
+
+    def configure(self, build: Build) -> None:
+        """Change what the session is built from, before weights are loaded."""
+
+    def transform_model(self, model: Decoder, build: Build) -> Decoder:
+        """Change the decoder's modules."""
+        return model
+
+    def transform_steps(self, steps: Steps, build: Build) -> Steps:
+        """Wrap prefill and decode."""
+        return steps
+
+    def transform_session(self, session: Session, build: Build) -> Session:
+        """Wrap the generation loop."""
+        return session
+
+
+def build_session(build: Build, transforms: Sequence[Transform] = ()) -> Session:
+    """Build the model under transforms, bottom first; none gives the plain backend."""
+    build.transforms = tuple(transforms)
+    for transform in transforms:
+        transform.configure(build)
     session = _plain_session(build)
-    for rung in build.stack:
-        session = rung.transform_session(session, build)
+    for transform in transforms:
+        session = transform.transform_session(session, build)
     return session
 
 
 def _plain_session(build: Build) -> Session:
     device = str(build.device)
-    if STATIC_CACHE not in {rung.name for rung in build.stack}:
+    if build.backend == "transformers":
         model = load_transformers(build.source, dtype=build.dtype, device=device)
         return TransformersSession(model, build.sampling, build.device)
     decoder = load_decoder(build.source, dtype=build.dtype, device=device, max_len=build.cache_len)
-    for rung in build.stack:
-        decoder = rung.transform_model(decoder, build)
+    for transform in build.transforms:
+        decoder = transform.transform_model(decoder, build)
     steps: Steps = DecoderSteps(decoder, build.workload.batch_size, build.cache_len)
-    for rung in build.stack:
-        steps = rung.transform_steps(steps, build)
-    return DecoderSession(steps, build.sampling, build.device, memory_bytes_of(decoder))
-
-
-def module_of(session: Session) -> nn.Module:
-    """The model behind a session, of whichever backend."""
-    if isinstance(session, DecoderSession):
-        return session.steps.model
-    assert isinstance(session, TransformersSession)
-    module: nn.Module = session.model
-    return module
+    for transform in build.transforms:
+        steps = transform.transform_steps(steps, build)
+    return DecoderSession(steps, build.sampling, build.device)

@@ -17,6 +17,7 @@ from topout.records import (
     Bound,
     Ceilings,
     Dtype,
+    Estimate,
     PairedRatio,
     PhaseResult,
     Prediction,
@@ -147,6 +148,56 @@ def place_phase(
     )
 
 
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs placed against the ceilings: prefill, decode, and the highest peak of memory."""
+
+    prefill: PhaseResult
+    decode: PhaseResult
+    ttft_s: Estimate
+    peak_memory_bytes: int | None
+
+
+def place_run(
+    samples: Sequence[RunSample],
+    config: ModelConfig,
+    expectation: Expectation,
+    workload: WorkloadSummary,
+    ceilings: Ceilings,
+    prediction: Prediction | None = None,
+    duel: Duel[RunSample] | None = None,
+) -> Placement:
+    """Place runs, beside what was predicted of them and their rival's where they had one."""
+    ratios = phase_ratios(duel) if duel is not None else None
+    ttfts_s = [sample.ttft_s for sample in samples]
+    prefill = place_phase(
+        ttfts_s,
+        workload.batch_size * workload.prompt_len,
+        prefill_work(config, expectation, workload),
+        expectation.arithmetic,
+        ceilings,
+        workload.threads,
+        speedup=ratios.prefill if ratios else None,
+        predicted_time_s=prediction.prefill.time_s if prediction else None,
+    )
+    decode = place_phase(
+        [decode_s(sample) for sample in samples],
+        workload.batch_size,
+        decode_work(config, expectation, workload, tokens_per_pass(samples)),
+        expectation.arithmetic,
+        ceilings,
+        workload.threads,
+        speedup=ratios.decode if ratios else None,
+        predicted_time_s=prediction.decode.time_s if prediction else None,
+    )
+    peaks = [sample.peak_memory_bytes for sample in samples if sample.peak_memory_bytes]
+    return Placement(
+        prefill=prefill,
+        decode=decode,
+        ttft_s=estimate(ttfts_s),
+        peak_memory_bytes=max(peaks, default=None),
+    )
+
+
 class PhaseRatios(msgspec.Struct, frozen=True):
     """Speedups of the phases, pair by pair."""
 
@@ -167,7 +218,7 @@ def phase_ratios(duel: Duel[RunSample]) -> PhaseRatios:
     )
 
 
-def tokens_per_pass(samples: list[RunSample]) -> float:
+def tokens_per_pass(samples: Sequence[RunSample]) -> float:
     """Tokens after the first per forward pass, over all runs; 1 without speculation."""
     tokens = sum(sample.new_tokens - 1 for sample in samples)
     return tokens / max(1, sum(sample.forward_passes for sample in samples))

@@ -1,10 +1,18 @@
-"""How a worker process is started: its module and its environment. Imports no torch."""
+"""A session in a process of its own, as its parent sees it; the child is a `SessionWorker`.
+
+Imports no torch.
+"""
 
 import os
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
 
 from topout.kernels.cache import writable_cache_folder
-
-WORKER_MODULE = "topout.ladder.worker"
+from topout.measure.processor_time import processor_time, stolen_share
+from topout.measure.worker import Worker
+from topout.records import RunSample, Verification
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -20,3 +28,87 @@ def worker_environment(threads: int) -> dict[str, str]:
             "TORCHINDUCTOR_CACHE_DIR", str(writable_cache_folder("inductor"))
         ),
     }
+
+
+class SessionProcess:
+    """A session that can be verified and timed; use in a `with` block.
+
+    `module` runs a `SessionWorker`. All methods that ask the worker raise WorkerFailure.
+    """
+
+    def __init__(self, module: str, log: Path, threads: int, timeout_s: float) -> None:
+        self.weight_bytes = 0
+        self.prepare_s = 0.0
+        self._module, self._log, self._threads = module, log, threads
+        self._timeout_s = timeout_s  # of one answer
+        self._worker = self._new_worker()
+
+    def _new_worker(self) -> Worker:
+        environment = worker_environment(self._threads)
+        return Worker(self._module, self._log, environment=environment)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker process still runs."""
+        return self._worker.alive
+
+    def restart(self) -> None:
+        """A new worker process, not yet prepared."""
+        self._worker.close()
+        self._worker = self._new_worker()
+
+    def close(self) -> None:
+        """End the worker process."""
+        self._worker.close()
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Ask the worker."""
+        return self._worker.call(method, self._timeout_s, **params)
+
+    def prepare(self, preparation: msgspec.Struct) -> None:
+        """Build and warm up."""
+        reply = self.call("prepare", **msgspec.to_builtins(preparation))
+        self.weight_bytes = reply["weight_bytes"]
+        self.prepare_s = reply["prepare_s"]
+
+    def make_reference(self, path: Path, windows: int) -> float:
+        """Have the worker write its own reference; returns the seconds that took."""
+        elapsed_s: float = self.call("reference", path=str(path), windows=windows)["elapsed_s"]
+        return elapsed_s
+
+    def verify(
+        self, reference: Path, output_class: str, max_loss: float, text_bytes: int
+    ) -> Verification:
+        """Compare with a reference."""
+        reply = self.call(
+            "verify",
+            path=str(reference),
+            output_class=output_class,
+            max_loss=max_loss,
+            text_bytes=text_bytes,
+        )
+        return msgspec.convert(reply, Verification)
+
+    def run(
+        self,
+        prompt: int,
+        timed_tokens: int,
+        at_s: float,
+        ceiling_bytes_per_s: float | None = None,
+        **params: Any,
+    ) -> RunSample:
+        """One timed run of `timed_tokens` on prompt number `prompt`."""
+        before = processor_time()
+        reply = self.call("generate", prompt=prompt, timed_tokens=timed_tokens, **params)
+        return RunSample(
+            at_s=at_s,
+            stolen_share=stolen_share(before, processor_time()),
+            ceiling_bytes_per_s=ceiling_bytes_per_s,
+            **reply,
+        )

@@ -12,29 +12,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from topout.generation.sampling import Sampling, draw
-from topout.generation.session import GeneratedRun, score_at_once, wait_for
-from topout.generation.steps import Steps
-from topout.models.load import ModelSource
-from topout.rungs.rung import Build
+from topout.generation.sampling import draw
+from topout.generation.session import DecoderSession, GeneratedRun, wait_for
 
-
-def not_one_sequence(build: Build) -> str | None:
-    """Why a batch cannot speculate: its rows would accept different numbers of tokens."""
-    if build.workload.batch_size > 1:
-        return "speculation runs one sequence at a time; the batch is larger"
-    return None
-
-
-def no_room(build: Build, source: ModelSource, proposed_tokens: int) -> str | None:
-    """Why a model's context cannot hold the proposals beyond the end; None where it can."""
-    needed = build.workload.prompt_len + build.workload.new_tokens + proposed_tokens + 1
-    if needed <= source.config.context_len:
-        return None
-    return (
-        f"proposals beyond the last token need a context of {needed}, and {source.name} has "
-        f"{source.config.context_len}"
-    )
+PROPOSED_TOKENS = 4  # per verification pass
 
 
 class Proposer(Protocol):
@@ -53,29 +34,17 @@ class Proposer(Protocol):
         ...
 
 
-class SpeculativeSession:
-    """A generation loop in which a pass of the model verifies several proposed tokens at once."""
+class SpeculativeSession(DecoderSession):
+    """A generation loop in which a pass of the model verifies several proposed tokens at once.
 
-    def __init__(
-        self,
-        steps: Steps,
-        proposer: Proposer,
-        proposed_tokens: int,
-        sampling: Sampling,
-        device: torch.device,
-        weight_bytes: int,
-    ) -> None:
-        self.steps = steps
+    It takes the place of a plain session over the same steps; `draft_bytes` are those of a draft
+    model that proposes.
+    """
+
+    def __init__(self, plain: DecoderSession, proposer: Proposer, draft_bytes: int = 0) -> None:
+        super().__init__(plain.steps, plain.sampling, plain.device)
         self.proposer = proposer
-        self.proposed_tokens = proposed_tokens
-        self.sampling = sampling
-        self.device = device
-        self._weight_bytes = weight_bytes
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the model's and the draft's parameters."""
-        return self._weight_bytes
+        self.weight_bytes += draft_bytes
 
     @torch.inference_mode()
     def generate(self, prompt: Tensor, new_tokens: int) -> GeneratedRun:
@@ -99,11 +68,11 @@ class SpeculativeSession:
         )
 
     def next_tokens(self, tokens: list[int]) -> list[int]:
-        """One pass: 1 to proposed_tokens + 1 tokens that follow `tokens`.
+        """One pass: 1 to PROPOSED_TOKENS + 1 tokens that follow `tokens`.
 
         The cache holds all of `tokens` but the last.
         """
-        proposed, q = self.proposer.propose(tokens, self.proposed_tokens)
+        proposed, q = self.proposer.propose(tokens, PROPOSED_TOKENS)
         last = torch.tensor([[tokens[-1]]], device=self.device)
         chunk = torch.cat([last, proposed], dim=1)  # [1, count + 1]
         logits = self.steps.extend(chunk, len(tokens) - 1)[0]  # [count + 1, V]
@@ -116,7 +85,7 @@ class SpeculativeSession:
         """Text [1, S] → [1, S − prompt_len, V], in chunks as long as those of verification."""
         text = text.to(self.device)
         rows = [self.steps.prefill(text[:, :prompt_len]).float().cpu()[:, None]]
-        chunk_len = self.proposed_tokens + 1
+        chunk_len = PROPOSED_TOKENS + 1
         end = text.shape[1] - 1
         for position in range(prompt_len, end, chunk_len):
             # The last chunk reaches back, so that all have one length (and one compiled graph).
@@ -124,11 +93,6 @@ class SpeculativeSession:
             logits = self.steps.extend(text[:, start : min(start + chunk_len, end)], start)
             rows.append(logits[:, position - start :].float().cpu())
         return torch.cat(rows, dim=1)
-
-    @torch.inference_mode()
-    def score_at_once(self, text: Tensor, prompt_len: int) -> Tensor:
-        """Text [1, S] → [1, S − prompt_len, V]."""
-        return score_at_once(self.steps, text.to(self.device), prompt_len)
 
     @torch.inference_mode()
     def count_next_tokens(self, context: Tensor, draws: int) -> tuple[Tensor, Tensor]:
@@ -140,7 +104,7 @@ class SpeculativeSession:
         tokens: list[int] = context[0].tolist()
         self.steps.prefill(context[:, :-1])
         self.proposer.begin(context[:, :-1])
-        chunk = context[:, -1:].expand(1, self.proposed_tokens + 1)
+        chunk = context[:, -1:].expand(1, PROPOSED_TOKENS + 1)
         own = self.sampling.probabilities(self.steps.extend(chunk, len(tokens) - 1)[0, 0])
         counts = torch.zeros_like(own)
         for _ in range(draws):

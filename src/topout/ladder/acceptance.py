@@ -8,11 +8,10 @@ n-gram index, for a draft model by one pass of the draft over the text.
 import torch
 from torch import Tensor
 
+from topout.generation.build import Build
+from topout.generation.speculation import PROPOSED_TOKENS
 from topout.models.load import load_decoder
-from topout.rungs.rung import Build
-from topout.rungs.speculate_draft import PROPOSED_TOKENS as DRAFT_TOKENS
 from topout.rungs.speculate_draft import SpeculateDraft
-from topout.rungs.speculate_lookup import PROPOSED_TOKENS as LOOKUP_TOKENS
 from topout.rungs.speculate_lookup import NgramIndex, SpeculateLookup
 
 
@@ -20,7 +19,8 @@ def expected_tokens_per_pass(
     prompts: Tensor, continuations: Tensor, build: Build
 ) -> dict[str, float]:
     """Rung name → tokens per pass on prompts [W, S] that the baseline continued [W, T]."""
-    expected = {SpeculateLookup.name: lookup_tokens_per_pass(prompts, continuations, LOOKUP_TOKENS)}
+    yielded = lookup_tokens_per_pass(prompts, continuations, PROPOSED_TOKENS)
+    expected = {SpeculateLookup.name: yielded}
     if build.draft is not None and SpeculateDraft().reason_to_skip(build) is None:
         expected[SpeculateDraft.name] = _draft_tokens_per_pass(prompts, continuations, build)
     return expected
@@ -62,7 +62,7 @@ def _draft_tokens_per_pass(prompts: Tensor, continuations: Tensor, build: Build)
     for text in texts:
         choices = draft(text[None, :-1], positions)[0].argmax(dim=-1)  # choice i is of token i + 1
         right = (choices == text[1:])[prompts.shape[1] :].tolist()
-        passes += passes_needed(right, DRAFT_TOKENS)
+        passes += passes_needed(right, PROPOSED_TOKENS)
         produced += len(right)
     return produced / max(1, passes)
 

@@ -4,6 +4,7 @@ None is measured on the model that is predicted: linear layers over three workin
 at one shape, and for each execution mode a model so narrow that its time is all overhead.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from topout.generation.build import build_session
+from topout.generation.build import TORCH_DTYPES, Build, build_session
 from topout.generation.session import Session
 from topout.ladder.calibrate_native import native_rates
 from topout.ladder.rate_trials import MatrixSet, rate_of, time_of
+from topout.measure.worker import serve
 from topout.models.config import DTYPE_BYTES, ModelConfig
 from topout.models.load import ModelSource
 from topout.quantization.rounding import quantize_per_channel
@@ -31,7 +33,7 @@ from topout.records import (
 )
 from topout.rungs.generate_gemv import MOST_ROWS, few_rows_product
 from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear
-from topout.rungs.rung import TORCH_DTYPES, Build
+from topout.rungs.registry import find_rung
 
 # In fp32 they are 16, 64 and 270 MB together: within a last-level cache, about its size, and far
 # beyond it. With many rows the weights' place matters little, and one set will do.
@@ -342,7 +344,7 @@ def _tiny_session(
         quantized_folder=Path(),
         dtype=torch.float32,
     )
-    return build_session(build, stack)
+    return build_session(build, [find_rung(name) for name in stack])
 
 
 def tiny_config(config_json: dict[str, Any], layers: int) -> dict[str, Any]:
@@ -360,3 +362,7 @@ def tiny_config(config_json: dict[str, Any], layers: int) -> dict[str, Any]:
     sizes = gpt2 if config_json.get("model_type") == "gpt2" else llama
     kept = {key: value for key, value in config_json.items() if key not in sizes}
     return {**kept, **{k: v for k, v in sizes.items() if v is not None}, "vocab_size": 256}
+
+
+if __name__ == "__main__":
+    serve({"calibrate": lambda params: msgspec.to_builtins(measure_rates(**params))}, sys.argv[1:])

@@ -3,18 +3,12 @@
 import msgspec
 
 from topout.cost.predict import Context, Expectation, predict
-from topout.generation.placement import (
-    decode_s,
-    decode_work,
-    phase_ratios,
-    place_phase,
-    prefill_work,
-    tokens_per_pass,
-)
+from topout.generation.build import Build
+from topout.generation.placement import phase_ratios, place_run, tokens_per_pass
 from topout.ladder.candidate import Candidate, label_of
 from topout.measure.checks import sample_doubts
 from topout.measure.runner import Duel
-from topout.measure.stats import chained, estimate
+from topout.measure.stats import chained
 from topout.measure.worker import WorkerFailure
 from topout.records import Duel as DuelResult
 from topout.records import (
@@ -27,7 +21,7 @@ from topout.records import (
     Verification,
 )
 from topout.rungs.registry import BASELINE, find_rung
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import Rung
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,40 +118,19 @@ class Results:
         self, result: RungResult, stack: list[str], duel: Duel[RunSample] | None
     ) -> RungResult:
         """Prefill and decode placed against the ceilings, and memory."""
-        config, context = self.build.source.config, self.context
-        workload, samples = context.workload, result.samples
-        expectation = self.expectation(stack)
-        per_pass = tokens_per_pass(samples)
-        ratios = phase_ratios(duel) if duel is not None else None
-        assert result.prediction is not None
-        prefill = place_phase(
-            [sample.ttft_s for sample in samples],
-            workload.batch_size * workload.prompt_len,
-            prefill_work(config, expectation, workload),
-            expectation.arithmetic,
+        expectation, context = self.expectation(stack), self.context
+        placed = place_run(
+            result.samples,
+            self.build.source.config,
+            expectation,
+            context.workload,
             context.ceilings,
-            workload.threads,
-            speedup=ratios.prefill if ratios else None,
-            predicted_time_s=result.prediction.prefill.time_s,
+            result.prediction,
+            duel,
         )
-        decode = place_phase(
-            [decode_s(sample) for sample in samples],
-            workload.batch_size,
-            decode_work(config, expectation, workload, per_pass),
-            expectation.arithmetic,
-            context.ceilings,
-            workload.threads,
-            speedup=ratios.decode if ratios else None,
-            predicted_time_s=result.prediction.decode.time_s,
-        )
-        peaks = [each.peak_memory_bytes for each in samples if each.peak_memory_bytes]
+        per_pass = tokens_per_pass(result.samples) if expectation.proposed_tokens else None
         return msgspec.structs.replace(
-            result,
-            prefill=prefill,
-            decode=decode,
-            ttft_s=estimate([sample.ttft_s for sample in samples]),
-            peak_memory_bytes=max(peaks, default=None),
-            tokens_per_pass=per_pass if expectation.proposed_tokens else None,
+            result, tokens_per_pass=per_pass, **msgspec.structs.asdict(placed)
         )
 
     def _with_speedups(

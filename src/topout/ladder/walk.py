@@ -2,24 +2,24 @@
 
 import contextlib
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from topout.cost.predict import Context
 from topout.errors import InputError, OutputError
+from topout.generation.build import Build, Preparation
 from topout.generation.placement import mean_run, prediction_error
 from topout.generation.texts import Texts
 from topout.ladder.candidate import Candidate, label_of
 from topout.ladder.findings import climb_findings
 from topout.ladder.verdict import Outcome, Results, duel_result
-from topout.ladder.worker import Preparation, make_build
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.checks import drift_doubt
 from topout.measure.runner import Duel, StoppingRule, run_in_turns
 from topout.measure.stats import estimate
 from topout.measure.worker import WorkerFailure
+from topout.progress import Notify
 from topout.records import (
     Climb,
     Doubt,
@@ -31,15 +31,13 @@ from topout.records import (
 from topout.records import Duel as DuelResult
 from topout.run_folder import RunFolder
 from topout.rungs.registry import BASELINE, class_of, reason_to_skip, stack_with
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import Rung
 
 REFERENCE_BUDGET_S = 12.0  # time that a reference may take, which sets the number of windows
 BASELINE_RUNS = 3
 SLOW_RUN_S = 2.5  # a baseline's run from here on is timed over fewer tokens
 LEAST_TIMED_TOKENS = 16
 FAST_RUN_S = 1.0  # a baseline's run below this is made of two prompts
-
-Notify = Callable[[str, float], None]  # what happens now, and how much is done
 
 
 def prompts_per_run(of_baseline: RunSample) -> int:
@@ -51,7 +49,7 @@ class LadderSetup(msgspec.Struct, kw_only=True):
     """What a ladder stands on, made by `climb`."""
 
     folder: RunFolder
-    preparation: Preparation  # its `stack` is filled in per rung
+    preparation: Preparation  # its `transforms` are filled in per rung
     texts: Texts
     context: Context
     rungs: list[Rung]
@@ -68,7 +66,7 @@ class Ladder:
     def __init__(self, setup: LadderSetup) -> None:
         self.setup = setup
         self.record = setup.record
-        self.build: Build = make_build(setup.preparation)
+        self.build: Build = setup.preparation.build()
         self.results = Results(self.build, setup.context)
         self.write_error: OutputError | None = None
         self._began = time.monotonic() - setup.record.elapsed_s
@@ -113,6 +111,7 @@ class Ladder:
             self._windows = rounds * batch
             if rounds > 1:
                 baseline.make_reference(path, self._windows)
+            baseline.reference = path
             earlier = self._result_of(BASELINE)
             if earlier is not None:
                 self._timed_tokens = earlier.samples[-1].timed_tokens or self._timed_tokens
@@ -138,7 +137,6 @@ class Ladder:
             "acceptance",
             path=str(reference),
             timed_tokens=self._timed_tokens,
-            preparation=msgspec.to_builtins(self._preparation([])),
         )
 
     def _shorten_slow_runs(self, first: RunSample) -> None:
@@ -308,6 +306,7 @@ class Ladder:
         if class_of(candidate.stack) == "near":
             path = self.setup.folder.scratch / f"{len(self.record.rungs)}.safetensors"
             candidate.make_reference(path, self._windows)
+            candidate.reference = path
 
     # --- timing -----------------------------------------------------------------------------
 
@@ -401,7 +400,7 @@ class Ladder:
         return candidate
 
     def _preparation(self, stack: list[str]) -> Preparation:
-        return msgspec.structs.replace(self.setup.preparation, stack=stack)
+        return msgspec.structs.replace(self.setup.preparation, transforms=stack)
 
     def _open_probe(self, stack: contextlib.ExitStack) -> BandwidthProbe | None:
         """A probe of the bandwidth at the model's size; none on a GPU or without a compiler."""

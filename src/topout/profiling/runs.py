@@ -15,7 +15,8 @@ import msgspec
 from torch import nn
 
 from topout.cost.graph import counting
-from topout.profiling.phases import phase_of, wall_times
+from topout.profiling.phases import Timed, phase_of, wall_times
+from topout.progress import Notify
 from topout.records import Count, ElapsedTime, ThreadTime
 from topout.trace.capture import PhaseMark, Phases, capture
 
@@ -175,6 +176,42 @@ def run_counted(run: Run, target: Callable[..., object] | None) -> Count:
     with counting(target) as counter:
         run(Phases())
     return counter.count()
+
+
+def run_in_turns(
+    plain: Callable[[], PlainRun],
+    captured: Callable[[], CapturedRun],
+    repeats: int,
+    notify: Notify,
+) -> tuple[CapturedRun, Timed]:
+    """So many pairs of runs, A B, B A, …; returns the last captured run and all times."""
+    pairs: list[tuple[PlainRun, CapturedRun]] = []
+    for number in range(repeats):
+        notify(f"pair {number + 1} of {repeats}", number / repeats)
+        if number % 2 == 0:
+            without = plain()
+            under = captured()
+        else:
+            under = captured()
+            without = plain()
+        pairs.append((without, under))
+    return pairs[-1][1], _timed(pairs)
+
+
+def _timed(pairs: list[tuple[PlainRun, CapturedRun]]) -> Timed:
+    """Times by phase; the processor's from the plain run of median length."""
+    names = list(pairs[0][0].wall_s)
+    elapsed: dict[str, ElapsedTime] = {}
+    for name in names:
+        ordered = sorted((plain for plain, _ in pairs), key=lambda run: run.wall_s.get(name, 0.0))
+        found = ordered[(len(ordered) - 1) // 2].elapsed.get(name)
+        if found is not None:
+            elapsed[name] = found
+    return Timed(
+        plain_s={name: [plain.wall_s[name] for plain, _ in pairs] for name in names},
+        profiled_s={name: [under.wall_s[name] for _, under in pairs] for name in names},
+        elapsed=elapsed,
+    )
 
 
 def resident_bytes(statm: Path = _STATM) -> int | None:

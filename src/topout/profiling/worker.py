@@ -1,7 +1,6 @@
-"""The child process in which a model is profiled: `python -m topout.profiling.worker`."""
+"""The child process in which a model is profiled, and its parent's side."""
 
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,73 +8,50 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors.torch import load_file
 
-from topout.generation.build import build_session, module_of
-from topout.generation.session import Session
-from topout.ladder.worker import Preparation, make_build
-from topout.measure.memory import begin_peak, peak_rss_bytes
-from topout.measure.worker import serve
-from topout.profiling.runs import run_captured, run_counted, run_plain
+from topout.generation.session_process import SessionProcess
+from topout.generation.session_worker import SessionWorker
+from topout.measure.worker import Handler
+from topout.profiling.runs import CapturedRun, PlainRun, run_captured, run_counted, run_plain
+from topout.records import Count
 from topout.trace.capture import Phases
 
-
-class ProfilePreparation(msgspec.Struct, frozen=True):
-    """What the worker is asked to build, and how many tokens a run generates."""
-
-    build: Preparation
-    run_tokens: int
+WORKER_MODULE = "topout.profiling.worker"
+TIMEOUT_S = 900.0  # of one answer
 
 
-class ProfileWorker:
+class ProfileWorker(SessionWorker):
     """Holds one session, and runs it plainly, captured or counted."""
 
-    def __init__(self) -> None:
-        self._session: Session | None = None
-        self._module = torch.nn.Module()
-        self._prompt = torch.empty(0)
-        self._tokens = self._threads = 0
-
-    def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Build the session and run it twice."""
-        preparation = msgspec.convert(params, ProfilePreparation)
-        workload = preparation.build.workload
-        torch.set_num_threads(workload.threads)
-        self._threads, self._tokens = workload.threads, preparation.run_tokens
-        self._prompt = load_file(preparation.build.texts)["prompts"][0]
-        session = build_session(make_build(preparation.build), preparation.build.stack)
-        self._session, self._module = session, module_of(session)
-        begin_peak()
-        for _ in range(2):
-            session.generate(self._prompt, self._tokens)
-        return {"weight_bytes": session.weight_bytes, "peak_rss_bytes": peak_rss_bytes()}
+    def handlers(self) -> dict[str, Handler]:
+        """Those of every session, and ways to look into a run of so many `tokens`."""
+        looks = {"plain": self.plain, "captured": self.captured, "counted": self.counted}
+        return super().handlers() | looks
 
     def plain(self, params: dict[str, Any]) -> Any:
         """A timed run without the profiler."""
-        passes = _Passes(self._generate)
-        with _told(self._module, passes.next):
-            return msgspec.to_builtins(run_plain(passes.run, self._threads))
+        passes = _Passes(lambda: self._generate(params))
+        with _told(self.session.module, passes.next):
+            return msgspec.to_builtins(run_plain(passes.run, self.preparation.workload.threads))
 
     def captured(self, params: dict[str, Any]) -> Any:
         """A run under the profiler; its trace goes to `path`."""
-        passes = _Passes(self._generate)
+        module, passes = self.session.module, _Passes(lambda: self._generate(params))
 
-        def on_forward(module: torch.nn.Module) -> None:
-            if module is self._module:
+        def on_forward(called: torch.nn.Module) -> None:
+            if called is module:
                 passes.next()
 
-        roots = {"": self._module}
-        return msgspec.to_builtins(
-            run_captured(passes.run, Path(params["path"]), roots, on_forward)
-        )
+        path, roots = Path(params["path"]), {"": module}
+        return msgspec.to_builtins(run_captured(passes.run, path, roots, on_forward))
 
     def counted(self, params: dict[str, Any]) -> Any:
         """What the operators of a run have to do."""
-        return msgspec.to_builtins(run_counted(lambda _: self._generate(), self._module))
+        count = run_counted(lambda _: self._generate(params), self.session.module)
+        return msgspec.to_builtins(count)
 
-    def _generate(self) -> None:
-        assert self._session is not None
-        self._session.generate(self._prompt, self._tokens)
+    def _generate(self, params: dict[str, Any]) -> None:
+        self.session.generate(self.prompts[0], params["tokens"])
 
 
 class _Passes:
@@ -116,17 +92,29 @@ def _told(module: torch.nn.Module, tell: Callable[[], None]) -> Iterator[None]:
         del module.forward
 
 
-def main() -> None:
-    """Serve until the parent is gone."""
-    worker = ProfileWorker()
-    handlers = {
-        "prepare": worker.prepare,
-        "plain": worker.plain,
-        "captured": worker.captured,
-        "counted": worker.counted,
-    }
-    serve(handlers, sys.argv[1:])
+class ProfileProcess(SessionProcess):
+    """A model in a process of its own, of which runs of so many `tokens` are looked into.
+
+    All methods raise WorkerFailure.
+    """
+
+    def __init__(self, log: Path, threads: int, tokens: int) -> None:
+        super().__init__(WORKER_MODULE, log, threads, TIMEOUT_S)
+        self._tokens = tokens
+
+    def plain(self) -> PlainRun:
+        """A timed run without the profiler."""
+        return msgspec.convert(self.call("plain", tokens=self._tokens), PlainRun)
+
+    def captured(self, path: Path) -> CapturedRun:
+        """A run under the profiler, its trace in `path`."""
+        reply = self.call("captured", tokens=self._tokens, path=str(path.absolute()))
+        return msgspec.convert(reply, CapturedRun)
+
+    def counted(self) -> Count:
+        """What the operators of a run have to do."""
+        return msgspec.convert(self.call("counted", tokens=self._tokens), Count)
 
 
 if __name__ == "__main__":
-    main()
+    ProfileWorker().serve()

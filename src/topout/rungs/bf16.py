@@ -3,7 +3,8 @@
 import torch
 
 from topout.cost.predict import Expectation
-from topout.rungs.rung import Build, Rung
+from topout.generation.build import Build
+from topout.rungs.rung import Rung
 
 
 class Bf16(Rung):

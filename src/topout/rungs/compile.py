@@ -5,9 +5,10 @@ from torch import Tensor
 
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
+from topout.generation.build import Build
 from topout.generation.steps import DecoderSteps, Steps
 from topout.models.decoder import Decoder, StaticCache
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import Rung
 
 
 class Compile(Rung):

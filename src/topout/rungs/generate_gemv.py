@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from topout.cost.predict import Expectation
+from topout.generation.build import Build
 from topout.models.decoder import Attention, Decoder, Span
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import Rung
 
 # Up to how many rows the generated product is ahead of the library's, by the type of the weights.
 # In bf16 the library's kernel for a handful of rows is the better one from two rows on; in int8 the

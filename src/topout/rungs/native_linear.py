@@ -4,11 +4,12 @@ from typing import ClassVar
 
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
+from topout.generation.build import Build
 from topout.models.decoder import Decoder
 from topout.quantization.checkpoint import load_or_quantize
 from topout.quantization.native_layers import NATIVE_FORMATS, NativeName, swap_decoder_layers
 from topout.records import OutputClass
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import Rung
 
 
 class NativeLinearRung(Rung):

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from topout.cost.predict import Expectation
+from topout.generation.build import Build
 from topout.models.decoder import Decoder
 from topout.quantization.checkpoint import load_or_quantize
 from topout.quantization.rounding import INT8, linear_layers
 from topout.rungs.generate_gemv import GeneratedGemvLinear, few_rows_product, most_rows
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import Rung
 
 _KERNEL_STEP = 16  # PyTorch's int8 kernel reads K so many at a time, and beyond the end of others
 

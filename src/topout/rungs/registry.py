@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Sequence
 
 from topout.errors import InputError, UnknownNameError
+from topout.generation.build import Build
 from topout.records import OutputClass, RungResult
 from topout.rungs.bf16 import Bf16
 from topout.rungs.compile import Compile
@@ -16,7 +17,7 @@ from topout.rungs.native_linear import (
     NativeLinearInt8Dynamic,
 )
 from topout.rungs.quantize_weights_int8 import QuantizeWeightsInt8
-from topout.rungs.rung import Build, Rung
+from topout.rungs.rung import Rung
 from topout.rungs.speculate_draft import SpeculateDraft
 from topout.rungs.speculate_lookup import SpeculateLookup
 from topout.rungs.static_cache import StaticCacheRung

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from topout.cost.predict import Expectation
+from topout.generation.build import Build
 from topout.generation.sampling import Sampling, draw
-from topout.generation.session import DecoderSession, Session
-from topout.generation.speculation import SpeculativeSession, no_room, not_one_sequence
+from topout.generation.session import DecoderSession, Session, memory_bytes_of
+from topout.generation.speculation import PROPOSED_TOKENS, SpeculativeSession
 from topout.generation.steps import DecoderSteps, PlainPrefill, Steps
 from topout.models.load import load_decoder
-from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung, memory_bytes_of
-
-PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
+from topout.rungs.rung import Rung
+from topout.rungs.speculate_lookup import no_room, not_one_sequence
 
 
 class SpeculateDraft(Rung):
@@ -34,9 +34,7 @@ class SpeculateDraft(Rung):
                 f"the draft has {build.draft.config.vocab_size} tokens and the model "
                 f"{build.source.config.vocab_size}; they must share a tokenizer"
             )
-        return no_room(build, build.source, PROPOSED_TOKENS) or no_room(
-            build, build.draft, PROPOSED_TOKENS
-        )
+        return no_room(build, build.source) or no_room(build, build.draft)
 
     def expect(self, expectation: Expectation, build: Build) -> Expectation:
         """A pass reads the weights once for several tokens, and the draft's for each proposal."""
@@ -53,23 +51,17 @@ class SpeculateDraft(Rung):
         assert build.draft is not None
         device = str(build.device)
         model = load_decoder(build.draft, dtype=build.dtype, device=device, max_len=build.cache_len)
-        for rung in build.stack:
+        for transform in build.transforms:
             # A quantized checkpoint is of the model; the draft keeps its weights.
-            if rung.output_class == "exact":
-                model = rung.transform_model(model, build)
+            if transform.output_class == "exact":
+                model = transform.transform_model(model, build)
         plain = DecoderSteps(model, 1, build.cache_len)
         steps: Steps = plain
-        for rung in build.stack:
-            steps = rung.transform_steps(steps, build)
+        for transform in build.transforms:
+            steps = transform.transform_steps(steps, build)
         steps = PlainPrefill(steps, plain)
-        return SpeculativeSession(
-            session.steps,
-            DraftProposer(steps, session.sampling, session.device),
-            PROPOSED_TOKENS,
-            session.sampling,
-            session.device,
-            session.weight_bytes + memory_bytes_of(model),
-        )
+        proposer = DraftProposer(steps, session.sampling, session.device)
+        return SpeculativeSession(session, proposer, draft_bytes=memory_bytes_of(model))
 
 
 class DraftProposer:

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from topout.cost.predict import Expectation
+from topout.generation.build import Build
 from topout.generation.session import DecoderSession, Session
-from topout.generation.speculation import SpeculativeSession, no_room, not_one_sequence
-from topout.rungs.rung import MOST_PROPOSED_TOKENS, Build, Rung
+from topout.generation.speculation import PROPOSED_TOKENS, SpeculativeSession
+from topout.models.source import ModelSource
+from topout.rungs.rung import Rung
 
-PROPOSED_TOKENS = MOST_PROPOSED_TOKENS
 LONGEST_NGRAM = 3
 
 
@@ -22,7 +23,7 @@ class SpeculateLookup(Rung):
 
     def reason_to_skip(self, build: Build) -> str | None:
         """Needs one sequence at a time, and room for its proposals."""
-        return not_one_sequence(build) or no_room(build, build.source, PROPOSED_TOKENS)
+        return not_one_sequence(build) or no_room(build, build.source)
 
     def expect(self, expectation: Expectation, build: Build) -> Expectation:
         """A pass reads the weights once for several tokens."""
@@ -34,14 +35,24 @@ class SpeculateLookup(Rung):
     def transform_session(self, session: Session, build: Build) -> Session:
         """Put the verifying loop in the place of the plain one."""
         assert isinstance(session, DecoderSession)
-        return SpeculativeSession(
-            session.steps,
-            LookupProposer(session.device),
-            PROPOSED_TOKENS,
-            session.sampling,
-            session.device,
-            session.weight_bytes,
-        )
+        return SpeculativeSession(session, LookupProposer(session.device))
+
+
+def not_one_sequence(build: Build) -> str | None:
+    """Why a batch cannot speculate: its rows would accept different numbers of tokens."""
+    if build.workload.batch_size > 1:
+        return "speculation runs one sequence at a time; the batch is larger"
+    return None
+
+
+def no_room(build: Build, source: ModelSource) -> str | None:
+    """Why a model's context cannot hold the proposals beyond the end; None where it can."""
+    if build.cache_len <= source.config.context_len:
+        return None
+    return (
+        f"proposals beyond the last token need a context of {build.cache_len}, and {source.name} "
+        f"has {source.config.context_len}"
+    )
 
 
 class LookupProposer:

@@ -8,20 +8,16 @@ import msgspec
 
 from topout.cost.predict import Context
 from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
-from topout.generation.texts import Texts, cut_texts
-from topout.kernels.cache import writable_cache_folder
+from topout.generation.subject import Subject, model_summary, resolve_subject, set_up
 from topout.ladder.climb_folder import ClimbFolder
 from topout.ladder.rates import RatesRequest, load_or_measure_rates
 from topout.ladder.request import ClimbRequest
-from topout.ladder.walk import Ladder, LadderSetup, Notify
-from topout.ladder.worker import ModelChoice, Preparation
-from topout.machine.ceilings import load_or_measure_ceilings
-from topout.machine.describe import describe
-from topout.measure.checks import load_doubts
+from topout.ladder.walk import Ladder, LadderSetup
 from topout.measure.runner import StoppingRule
 from topout.models.known import DRAFTS, bundled_folder
-from topout.models.load import ModelSource, resolve_model
-from topout.records import Climb, Machine, ModelSummary, WorkloadSummary
+from topout.models.source import ModelSource, resolve_model
+from topout.progress import Notify
+from topout.records import Climb
 from topout.rungs.compile import Compile
 from topout.rungs.native_linear import NativeLinearRung
 from topout.rungs.registry import select_rungs
@@ -47,16 +43,6 @@ class UnsavedError(OutputError):
         super().__init__(error.message, error.remedy)
 
 
-class _Subject(msgspec.Struct, frozen=True):
-    """What is climbed, checked and resolved, before anything is measured."""
-
-    request: ClimbRequest
-    source: ModelSource
-    draft: ModelSource | None
-    machine: Machine
-    workload: WorkloadSummary
-
-
 def climb(
     request: ClimbRequest, *, folder: ClimbFolder | None = None, notify: Notify | None = None
 ) -> tuple[Climb, ClimbFolder]:
@@ -68,7 +54,10 @@ def climb(
     notify = notify or (lambda text, done: None)
     request.check()
     rungs = select_rungs(request.rungs)
-    subject = _resolve(request)
+    if request.device == "cuda":
+        _require_cuda()
+    subject = resolve_subject(request)
+    draft = _resolve_draft(request, subject.source)
     earlier = folder.load() if folder is not None else None
     is_resumed = folder is not None
     folder = folder or ClimbFolder.create("climb", subject.source.name)
@@ -76,7 +65,7 @@ def climb(
     folder.save_request(request)
     ladder: Ladder | None = None
     try:
-        setup = _set_up(subject, rungs, folder, notify)
+        setup = _set_up(request, subject, draft, rungs, folder, notify)
         setup.record = _continued(earlier, setup.record)
         ladder = Ladder(setup)
         record = ladder.climb()
@@ -96,22 +85,6 @@ def resume(path: Path, *, notify: Notify | None = None) -> tuple[Climb, ClimbFol
     """Go on with an interrupted climb in its folder; finished rungs are not measured again."""
     folder = ClimbFolder(path)
     return climb(folder.load_request(), folder=folder, notify=notify)
-
-
-def _resolve(request: ClimbRequest) -> _Subject:
-    """Everything that can be wrong with a request shows here."""
-    source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
-    machine = describe()
-    if request.device == "cuda":
-        _require_cuda()
-    workload = request.workload(source.config, machine.usable_cpus)
-    return _Subject(
-        request=request,
-        source=source,
-        draft=_resolve_draft(request, source),
-        machine=machine,
-        workload=workload,
-    )
 
 
 def _require_cuda() -> None:
@@ -142,18 +115,20 @@ def _resolve_draft(request: ClimbRequest, source: ModelSource) -> ModelSource | 
 
 
 def _set_up(
-    subject: _Subject, rungs: list[Rung], folder: ClimbFolder, notify: Notify
+    request: ClimbRequest,
+    subject: Subject,
+    draft: ModelSource | None,
+    rungs: list[Rung],
+    folder: ClimbFolder,
+    notify: Notify,
 ) -> LadderSetup:
     """Measure what predictions need, and cut the text."""
-    request, source, workload = subject.request, subject.source, subject.workload
-    scored = min(SCORED_TOKENS, workload.new_tokens)
-    texts = cut_texts(source, workload, request.text, scored, folder.scratch / "texts.safetensors")
-    doubts = load_doubts()
-    notify("measure the machine's ceilings", 0.0)
-    ceilings = load_or_measure_ceilings(subject.machine, quick=True, device=workload.device)
+    scored_tokens = min(SCORED_TOKENS, request.new_tokens)
+    setting = set_up(subject, request.text, scored_tokens, folder, notify)
+    source, workload, ceilings = setting.source, setting.workload, setting.ceilings
     notify("measure what PyTorch reaches here (once per machine)", 0.0)
     rates = load_or_measure_rates(
-        subject.machine,
+        setting.machine,
         ceilings,
         RatesRequest(
             architecture=source.config.architecture,
@@ -164,25 +139,24 @@ def _set_up(
             with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
         ),
         folder.logs / "rates.log",
-        keep=not doubts,
+        keep=not setting.doubts,
     )
-    workload = msgspec.structs.replace(workload, prompt_source=texts.description)
     record = Climb(
         topout_version=importlib.metadata.version("topout"),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         finished=False,
         elapsed_s=0.0,
-        machine=subject.machine,
+        machine=setting.machine,
         ceilings=ceilings,
-        model=model_summary(source, subject.draft),
+        model=model_summary(source, draft),
         workload=workload,
         max_loss=request.max_loss,
-        doubts=doubts,
+        doubts=setting.doubts,
     )
     return LadderSetup(
         folder=folder,
-        preparation=_preparation(subject, workload, texts),
-        texts=texts,
+        preparation=setting.preparation("transformers", draft=draft),
+        texts=setting.texts,
         context=Context(workload=workload, ceilings=ceilings, rates=rates),
         rungs=rungs,
         max_loss=request.max_loss,
@@ -193,50 +167,10 @@ def _set_up(
     )
 
 
-def _preparation(subject: _Subject, workload: WorkloadSummary, texts: Texts) -> Preparation:
-    return Preparation(
-        stack=[],
-        model=model_choice(subject.source),
-        draft=model_choice(subject.draft) if subject.draft is not None else None,
-        workload=workload,
-        texts=str(texts.path.absolute()),
-        quantized_folder=str(writable_cache_folder("quantized")),
-    )
-
-
-def model_choice(source: ModelSource) -> ModelChoice:
-    """How a worker finds the same model: by its folder, or by name and seed."""
-    return ModelChoice(
-        name_or_path=str(source.folder.absolute()) if source.folder is not None else source.name,
-        random_weights=source.origin == "random",
-        seed=source.seed,
-    )
-
-
 def _stopping_rule(request: ClimbRequest) -> StoppingRule:
     if request.quick:
         return StoppingRule(max_pairs=8, time_budget_s=request.time_per_rung_s / 2)
     return StoppingRule(time_budget_s=request.time_per_rung_s)
-
-
-def model_summary(source: ModelSource, draft: ModelSource | None) -> ModelSummary:
-    """What a record says of a model, and of the draft beside it."""
-    config = source.config
-    return ModelSummary(
-        name=source.name,
-        architecture=config.architecture,
-        parameters=config.parameters().total,
-        weights=source.origin,
-        weights_dtype=source.weights_dtype,
-        layers=config.layers,
-        width=config.width,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        vocab_size=config.vocab_size,
-        context_len=config.context_len,
-        draft=draft.name if draft is not None else None,
-        fingerprint=source.fingerprint,
-    )
 
 
 def _continued(earlier: Climb | None, fresh: Climb) -> Climb:

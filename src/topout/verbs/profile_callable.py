@@ -22,8 +22,7 @@ from topout.profiling.report import (
     export_tensorboard,
     fill_in,
 )
-from topout.profiling.runs import run_captured, run_counted, run_plain
-from topout.profiling.session import run_in_turns
+from topout.profiling.runs import run_captured, run_counted, run_in_turns, run_plain
 from topout.progress import Notify, silent
 from topout.records import Ceilings, Count, Machine, PeakDtype, ProfileReport
 from topout.records.record import stamp

@@ -1,49 +1,35 @@
 """`topout run`: how fast a model is now, and with another matrix product in PyTorch's place."""
 
-import datetime
-import importlib.metadata
 import time
 
 import msgspec
 
+from topout import units
+from topout.cost.predict import Expectation
 from topout.errors import InputError
-from topout.generation.build import STATIC_CACHE
-from topout.generation.placement import phase_ratios
-from topout.generation.texts import cut_texts
-from topout.kernels.cache import writable_cache_folder
-from topout.ladder.worker import Preparation
-from topout.machine.ceilings import load_or_measure_ceilings
-from topout.machine.describe import describe
-from topout.measure.checks import FEW_SAMPLES, load_doubts, sample_doubts
+from topout.gemm.sources import GemmChoice
+from topout.generation.placement import phase_ratios, place_run
+from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
+from topout.measure.checks import FEW_SAMPLES, sample_doubts
 from topout.measure.runner import Duel
 from topout.measure.worker import WorkerFailure
-from topout.models.load import ModelSource, resolve_model
-from topout.progress import Notify
-from topout.records import Ceilings, Doubt, Machine, RunSample, WorkloadSummary
-from topout.records.climb import GemmSwap, RunReport, RunResult
+from topout.progress import Notify, silent
+from topout.records import Bound, Doubt, PairedRatio, PhaseResult, RunSample
+from topout.records.climb import GemmSwap, ProductCounts, RunReport, RunResult
+from topout.records.record import stamp
 from topout.run_folder import RunFolder
-from topout.verbs.climb import model_choice, model_summary
-from topout.verbs.run_findings import run_findings
-from topout.verbs.run_placement import place_run
 from topout.verbs.run_request import RunRequest
-from topout.verbs.run_timing import TimedModel
-from topout.verbs.run_worker import RunPreparation
+from topout.verbs.run_worker import RunProcess
 
 PYTORCH = "pytorch"
 _QUICK_TOKENS = 17  # timed of a generation; the first of them comes out of prefill
 _SCORED_TOKENS = 32  # of the text that the output is verified on
 _QUICK_SCORED_TOKENS = 8
-
-
-class _Subject(msgspec.Struct, frozen=True):
-    """What is run, checked and resolved, before anything is measured."""
-
-    request: RunRequest
-    source: ModelSource
-    machine: Machine
-    workload: WorkloadSummary
-    timed_tokens: int
-    scored_tokens: int
+_BOUNDS: dict[Bound, str] = {
+    "compute": "the arithmetic takes the larger part of its time",
+    "memory": "reading weights and cache takes the larger part of its time",
+    "overhead": "the larger part of its time is neither arithmetic nor reading at these rates",
+}
 
 
 class _Measured(msgspec.Struct, frozen=True):
@@ -55,125 +41,102 @@ class _Measured(msgspec.Struct, frozen=True):
     duel: Duel[RunSample] | None = None
 
 
-def run_model(request: RunRequest, *, notify: Notify | None = None) -> tuple[RunReport, RunFolder]:
+def run_model(request: RunRequest, *, notify: Notify = silent) -> tuple[RunReport, RunFolder]:
     """Measure what a user names; returns the record and the folder that it was written to.
 
     A version or file that crashes, hangs or changes the output is part of the result, with no
     speed. Raises a TopoutError for bad input before anything is measured, CompilerError for a
     source that does not compile, OutputError when the result cannot be written.
     """
-    notify = notify or (lambda what, done: None)
     began = time.monotonic()
-    subject = _resolve(request)
-    folder = RunFolder.create("run", subject.source.name)
-    try:
-        report = _run(subject, folder, notify)
-        report = msgspec.structs.replace(report, elapsed_s=time.monotonic() - began)
-        folder.save(report)
-    finally:
-        folder.clean()
-        folder.discard_if_empty()
-    return report, folder
-
-
-def _resolve(request: RunRequest) -> _Subject:
-    """Everything that can be wrong with a request shows here."""
     request.check()
-    source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
-    machine = describe()
-    workload = request.workload(source.config, machine.usable_cpus)
+    subject = resolve_subject(request)
     choice = request.choice()
     if choice is not None:
         choice.compile()
-    most_timed = _QUICK_TOKENS if request.quick else workload.new_tokens
-    most_scored = _QUICK_SCORED_TOKENS if request.quick else _SCORED_TOKENS
-    return _Subject(
-        request=request,
-        source=source,
-        machine=machine,
-        workload=workload,
-        timed_tokens=min(most_timed, workload.new_tokens),
-        scored_tokens=min(most_scored, workload.new_tokens),
-    )
-
-
-def _run(subject: _Subject, folder: RunFolder, notify: Notify) -> RunReport:
-    workload, request = subject.workload, subject.request
-    texts_path = folder.scratch / "texts.safetensors"
-    texts = cut_texts(subject.source, workload, request.text, subject.scored_tokens, texts_path)
-    workload = msgspec.structs.replace(workload, prompt_source=texts.description)
-    doubts = load_doubts()
-    notify("measure the machine's ceilings", 0.0)
-    ceilings = load_or_measure_ceilings(subject.machine, quick=True)
-    preparation = Preparation(
-        stack=[STATIC_CACHE] if request.backend == "decoder" else [],
-        model=model_choice(subject.source),
-        draft=None,
-        workload=workload,
-        texts=str(texts_path.absolute()),
-        quantized_folder=str(writable_cache_folder("quantized")),
-    )
-    measured = _measure(subject, preparation, folder, notify)
-    return _report(subject, workload, ceilings, measured, doubts)
+    scored = _QUICK_SCORED_TOKENS if request.quick else _SCORED_TOKENS
+    with RunFolder.create("run", subject.source.name) as folder:
+        scored_tokens = min(scored, request.new_tokens)
+        setting = set_up(subject, request.text, scored_tokens, folder, notify)
+        report = _report(request, setting, _measure(request, choice, setting, folder, notify))
+        report = msgspec.structs.replace(report, elapsed_s=time.monotonic() - began)
+        folder.save(report)
+    return report, folder
 
 
 def _measure(
-    subject: _Subject, preparation: Preparation, folder: RunFolder, notify: Notify
+    request: RunRequest,
+    choice: GemmChoice | None,
+    setting: Setting,
+    folder: RunFolder,
+    notify: Notify,
 ) -> _Measured:
-    """Verify and time; a fault with the other product in place leaves PyTorch's own runs."""
-    choice, repeats = subject.request.choice(), subject.request.repeat_count
+    """Time both ways; a fault with the other product in place leaves PyTorch's own runs."""
+    timed_tokens = min(_QUICK_TOKENS, request.new_tokens) if request.quick else request.new_tokens
+
+    def process() -> RunProcess:
+        log = folder.logs / "run.log"
+        return RunProcess(log, setting.workload.threads, timed_tokens, notify)
+
     failed: GemmSwap | None = None
     if choice is not None:
-        swap = GemmSwap(
-            name=choice.name, source=str(choice.source) if choice.source is not None else None
-        )
-        try:
-            with _worker(subject, folder, notify) as model:
-                weight_bytes = model.prepare(
-                    RunPreparation(preparation, subject.request.gemm, choice.dtype)
-                )
-                verification = model.verify()
-                swap = msgspec.structs.replace(swap, verification=verification)
-                if not verification.passed:
-                    reason = f"The output is not right: {verification.reason}."
-                    swap = msgspec.structs.replace(swap, reason=reason)
-                    return _Measured(weight_bytes, model.run_alone(repeats), swap)
-                duel = model.run_in_turns(repeats)
-                swap = msgspec.structs.replace(swap, counts=model.counts())
-                return _Measured(weight_bytes, duel.rival, swap, duel)
-        except WorkerFailure as failure:
-            reason = f"With {choice.name} in place the model {failure.message}."
-            failed = msgspec.structs.replace(swap, reason=reason)
+        with process() as model:
+            found = _measure_routed(request, choice, setting, folder, model)
+        if isinstance(found, _Measured):
+            return found
+        failed = found
     try:
-        with _worker(subject, folder, notify) as model:
-            weight_bytes = model.prepare(RunPreparation(preparation, None, "fp32"))
-            return _Measured(weight_bytes, model.run_alone(repeats), failed)
+        with process() as model:
+            model.prepare(setting.preparation(request.backend))
+            return _Measured(model.weight_bytes, model.run_alone(request.repeat_count), failed)
     except WorkerFailure as failure:
         raise InputError(
-            f"{subject.source.name} {failure.message}.",
+            f"{setting.source.name} {failure.message}.",
             f"See {folder.logs}; try fewer tokens or a smaller model.",
         ) from None
 
 
-def _worker(subject: _Subject, folder: RunFolder, notify: Notify) -> TimedModel:
-    log = folder.logs / "run.log"
-    return TimedModel(log, subject.workload.threads, subject.timed_tokens, notify)
+def _measure_routed(
+    request: RunRequest,
+    choice: GemmChoice,
+    setting: Setting,
+    folder: RunFolder,
+    model: RunProcess,
+) -> _Measured | GemmSwap:
+    """The model with another product in place, verified, then timed; the swap alone if it fails."""
+    source = str(choice.source) if choice.source is not None else None
+    swap = GemmSwap(name=choice.name, source=source)
+    repeats, windows = request.repeat_count, request.batch_size
+    assert request.gemm is not None
+    try:
+        model.prepare(setting.preparation(request.backend))
+        model.route(request.gemm, choice.dtype)
+        text_bytes = sum(setting.texts.scored_bytes[:windows])
+        reference = folder.scratch / "reference.safetensors"
+        verification = model.verify_routed(reference, windows, text_bytes)
+        swap = msgspec.structs.replace(swap, verification=verification)
+        if not verification.passed:
+            reason = f"The output is not right: {verification.reason}."
+            swap = msgspec.structs.replace(swap, reason=reason)
+            return _Measured(model.weight_bytes, model.run_alone(repeats), swap)
+        duel = model.run_in_turns(repeats)
+        swap = msgspec.structs.replace(swap, counts=model.counts())
+        return _Measured(model.weight_bytes, duel.rival, swap, duel)
+    except WorkerFailure as failure:
+        reason = f"With {choice.name} in place the model {failure.message}."
+        return msgspec.structs.replace(swap, reason=reason)
 
 
-def _report(
-    subject: _Subject,
-    workload: WorkloadSummary,
-    ceilings: Ceilings,
-    measured: _Measured,
-    doubts: list[Doubt],
-) -> RunReport:
-    config = subject.source.config
+def _report(request: RunRequest, setting: Setting, measured: _Measured) -> RunReport:
+    workload, config = setting.workload, setting.source.config
+    expectation = Expectation(dtype=workload.dtype)
 
     def placed(name: str, samples: list[RunSample]) -> RunResult:
-        return place_run(name, samples, config, workload, ceilings)
+        placement = place_run(samples, config, expectation, workload, setting.ceilings)
+        return RunResult(name=name, samples=samples, **msgspec.structs.asdict(placement))
 
     gemm, duel = measured.gemm, measured.duel
-    doubts = [*doubts, *_sample_doubts(PYTORCH, measured.samples)]
+    doubts = [*setting.doubts, *_sample_doubts(PYTORCH, measured.samples)]
     if gemm is not None and duel is not None:
         ratios = phase_ratios(duel)
         gemm = msgspec.structs.replace(
@@ -185,14 +148,13 @@ def _report(
         )
         doubts += _sample_doubts(gemm.name, duel.candidate)
     report = RunReport(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         elapsed_s=0.0,
-        machine=subject.machine,
-        ceilings=ceilings,
-        model=model_summary(subject.source, None),
+        machine=setting.machine,
+        ceilings=setting.ceilings,
+        model=model_summary(setting.source),
         workload=workload,
-        backend=subject.request.backend,
+        backend=request.backend,
         weight_bytes=measured.weight_bytes,
         result=placed(PYTORCH, measured.samples),
         gemm=gemm,
@@ -209,3 +171,74 @@ def _sample_doubts(about: str, samples: list[RunSample]) -> list[Doubt]:
     return [
         Doubt(about=about, sentence=f"Only {count} stand behind it.", remedy="Give --repeats 5.")
     ]
+
+
+def run_findings(report: RunReport) -> list[str]:
+    """How far each phase is from its limit, and what another matrix product did."""
+    prefill, decode = report.result.prefill, report.result.decode
+    findings = [_prefill_sentence(prefill), _decode_sentence(decode)]
+    if report.gemm is not None:
+        findings += _gemm_sentences(report.gemm)
+    return findings
+
+
+def _prefill_sentence(prefill: PhaseResult) -> str:
+    reached = units.flops_per_s(prefill.flops / prefill.time_s.median)
+    text = f"Prefill does {reached}"
+    if prefill.ceiling_flops_per_s and prefill.mfu_of_ceiling is not None:
+        text += (
+            f", {units.percent(prefill.mfu_of_ceiling)} of the "
+            f"{units.flops_per_s(prefill.ceiling_flops_per_s)} that this machine was measured to "
+            "reach"
+        )
+    return f"{text}; {_BOUNDS[prefill.bound]}."
+
+
+def _decode_sentence(decode: PhaseResult) -> str:
+    reached = units.bytes_per_s(decode.bytes / decode.time_s.median)
+    text = f"Decode reads {reached}"
+    if decode.ceiling_bytes_per_s and decode.mbu_of_ceiling is not None:
+        text += (
+            f", {units.percent(decode.mbu_of_ceiling)} of the "
+            f"{units.bytes_per_s(decode.ceiling_bytes_per_s)} measured"
+        )
+    return f"{text}; {_BOUNDS[decode.bound]}."
+
+
+def _gemm_sentences(gemm: GemmSwap) -> list[str]:
+    if gemm.reason is not None:
+        return [f"{gemm.name} has no speed. {gemm.reason}"]
+    sentences = []
+    if gemm.prefill_speedup is not None and gemm.decode_speedup is not None:
+        sentences.append(
+            f"With {gemm.name} in PyTorch's place prefill is {_ratio(gemm.prefill_speedup)} as "
+            f"fast, decode {_ratio(gemm.decode_speedup)}."
+        )
+    if gemm.counts is not None:
+        sentences += _count_sentences(gemm.name, gemm.counts)
+    return sentences
+
+
+def _count_sentences(name: str, counts: ProductCounts) -> list[str]:
+    total = counts.routed + sum(counts.passed.values())
+    text = (
+        f"{counts.routed} of {total} matrix products of a generation of {counts.new_tokens} "
+        f"tokens went through {name}"
+    )
+    if counts.passed:
+        text += f"; left to PyTorch: {listed(counts.passed)}"
+    sentences = [f"{text}. Fused attention calls none of them."]
+    if counts.copied:
+        sentences.append(f"Copied into rows first: {listed(counts.copied)}.")
+    return sentences
+
+
+def listed(counts: dict[str, int]) -> str:
+    """Counts by what they are of, the most frequent first: "12 × bf16, 1 × empty"."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} × {what}" for what, count in ordered)
+
+
+def _ratio(ratio: PairedRatio) -> str:
+    low, high = units.significant(ratio.low), units.significant(ratio.high)
+    return f"{units.times(ratio.median)} [{low}, {high}]"

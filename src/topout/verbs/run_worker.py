@@ -1,137 +1,153 @@
-"""The child process that a run is timed in: `python -m topout.verbs.run_worker`.
+"""The child process that a run is timed in, and its parent's side: `topout.verbs.run_worker`.
 
 Both ways to multiply run in one process on one copy of the weights, so that nothing else differs.
 """
 
-import contextlib
-import sys
+import itertools
+import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
-from safetensors.torch import load_file
 
 from topout.gemm.routing import Routing
 from topout.gemm.sources import parse_choice
-from topout.generation.build import build_session, module_of
-from topout.generation.session import Session
-from topout.generation.verify import make_reference, verify
-from topout.ladder.worker import WARMUP_TOKENS, Preparation, make_build
-from topout.measure.memory import begin_peak, peak_rss_bytes
-from topout.measure.worker import serve
-from topout.models.text import load_tokenizer
+from topout.generation.session_process import SessionProcess
+from topout.generation.session_worker import SessionWorker
+from topout.measure.runner import Duel, StoppingRule, run_in_turns
+from topout.measure.worker import Handler
+from topout.progress import Notify
+from topout.records import PairedRatio, RunSample, Verification
 from topout.records.climb import ProductCounts
 from topout.records.gemm import GemmDtype
-from topout.rungs.rung import Build
+
+WORKER_MODULE = "topout.verbs.run_worker"
+TIMEOUT_S = 900.0  # of one answer; the plainest version takes minutes for a long prompt
+LONG_S = 180.0  # of timing, from which on two pairs suffice
+LEAST_PAIRS = 2
 
 
-class RunPreparation(msgspec.Struct, frozen=True):
-    """What the worker is asked to build, and what to put in PyTorch's place."""
-
-    build: Preparation
-    gemm: str | None
-    gemm_dtype: GemmDtype
-
-
-class RunWorker:
+class RunWorker(SessionWorker):
     """Holds one session, and one routing where one was asked for."""
 
     def __init__(self) -> None:
-        self._session: Session | None = None
-        self._build: Build | None = None
+        super().__init__()
         self._routing: Routing | None = None
-        self._texts: dict[str, torch.Tensor] = {}
         self._plain_peak_bytes = 0  # before the version laid out weights for itself
 
-    def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Build the session, run it twice as it is, and compile the version that is named."""
-        preparation = msgspec.convert(params, RunPreparation)
-        workload = preparation.build.workload
-        torch.set_num_threads(workload.threads)
-        self._texts = load_file(preparation.build.texts)
-        self._build = make_build(preparation.build)
-        session = build_session(self._build, preparation.build.stack)
-        begin_peak()
-        for _ in range(2):
-            session.generate(self._texts["prompts"][0], min(WARMUP_TOKENS, workload.new_tokens))
-        self._plain_peak_bytes = peak_rss_bytes()
-        if preparation.gemm is not None:
-            choice = parse_choice(preparation.gemm, preparation.gemm_dtype)
-            # A model that only runs does not change: its weights may be laid out once.
-            weights = list(module_of(session).parameters())
-            self._routing = Routing(choice.load(), choice.name, workload.threads, weights)
-        self._session = session
-        return {"weight_bytes": session.weight_bytes}
+    def handlers(self) -> dict[str, Handler]:
+        """Those of every session, and what concerns another product."""
+        return super().handlers() | {"route": self.route, "counts": self.counts}
 
-    def verify(self, params: dict[str, Any]) -> Any:
-        """The routed model against the model as it is, as an exact rung is verified."""
-        assert self._session is not None and self._build is not None
-        assert self._routing is not None
-        workload, session = self._build.workload, self._session
-        windows = self._texts["windows"][: workload.batch_size]
-        reference = make_reference(session, windows, workload.prompt_len, workload.batch_size)
-        tokenizer = load_tokenizer(self._build.source)
-        scored = [tokenizer.decode(row[workload.prompt_len :].tolist()) for row in windows]
-        with self._routing:
-            verification = verify(
-                session,
-                reference,
-                output_class="exact",
-                max_loss=0.0,
-                batch_size=workload.batch_size,
-                text_bytes=sum(len(text.encode()) for text in scored),
-                greedy=True,
-            )
-        return msgspec.to_builtins(verification)
+    def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Build the session and run it twice as it is."""
+        reply = super().prepare(params)
+        self._plain_peak_bytes = reply["warmup_peak_bytes"]
+        return reply
+
+    def route(self, params: dict[str, Any]) -> None:
+        """Compile the version that `gemm` names, to be put in PyTorch's place."""
+        choice = parse_choice(params["gemm"], params["dtype"])
+        # A model that only runs does not change: its weights may be laid out once.
+        weights = list(self.session.module.parameters())
+        threads = self.preparation.workload.threads
+        self._routing = Routing(choice.load(), choice.name, threads, weights)
+
+    def verify(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The routed model against a reference of the model as it is."""
+        with self._routed():
+            return super().verify(params)
 
     def generate(self, params: dict[str, Any]) -> dict[str, Any]:
-        """One timed run over `timed_tokens`, scaled to all; `routed` or as it is.
+        """One timed run; `routed` or as it is.
 
         The peak of memory as it is comes from the warm-up: later the version's copies lie beside.
         """
-        assert self._session is not None and self._build is not None
-        workload, timed_tokens = self._build.workload, params["timed_tokens"]
-        prompts = self._texts["prompts"]
-        routing = self._routing if params["routed"] else None
-        begin_peak()
-        with contextlib.ExitStack() as stack:
-            if routing is not None:
-                routing.reset()
-                stack.enter_context(routing)
-            run = self._session.generate(prompts[params["prompt"] % len(prompts)], timed_tokens)
-        scale = (workload.new_tokens - 1) / (timed_tokens - 1)
-        return {
-            "ttft_s": run.ttft_s,
-            "total_s": run.ttft_s + scale * (run.total_s - run.ttft_s),
-            "new_tokens": workload.new_tokens,
-            "timed_tokens": timed_tokens,
-            "forward_passes": workload.new_tokens - 1,
-            "peak_memory_bytes": peak_rss_bytes() if routing else self._plain_peak_bytes,
-        }
+        if not params["routed"]:
+            return super().generate(params) | {"peak_memory_bytes": self._plain_peak_bytes}
+        self.begin_peak()
+        routing = self._routed()
+        routing.reset()
+        with routing:
+            return super().generate(params)
 
     def counts(self, params: dict[str, Any]) -> Any:
-        """What the latest routed run counted."""
-        assert self._routing is not None
+        """What the latest routed run, of so many `tokens`, counted."""
+        routing = self._routed()
         counts = ProductCounts(
-            new_tokens=params["timed_tokens"],
-            routed=self._routing.routed,
-            passed=dict(self._routing.passed),
-            copied=dict(self._routing.copied),
+            new_tokens=params["tokens"],
+            routed=routing.routed,
+            passed=dict(routing.passed),
+            copied=dict(routing.copied),
         )
         return msgspec.to_builtins(counts)
 
+    def _routed(self) -> Routing:
+        assert self._routing is not None
+        return self._routing
 
-def main() -> None:
-    """Serve until the parent is gone."""
-    worker = RunWorker()
-    handlers = {
-        "prepare": worker.prepare,
-        "verify": worker.verify,
-        "generate": worker.generate,
-        "counts": worker.counts,
-    }
-    serve(handlers, sys.argv[1:])
+
+class FixedPairs(StoppingRule, frozen=True, kw_only=True):
+    """So many pairs, and fewer of them where they take too long."""
+
+    pairs: int
+
+    def enough(self, ratio: PairedRatio, elapsed_s: float) -> bool:
+        """Whether all pairs are run, or those that must be have taken `LONG_S`."""
+        count = len(ratio.pairs)
+        return count >= self.pairs or (count >= LEAST_PAIRS and elapsed_s > LONG_S)
+
+
+class RunProcess(SessionProcess):
+    """A model that runs as it is, or with another product in PyTorch's place.
+
+    Whatever a version does wrong ends its process alone: all methods raise WorkerFailure.
+    """
+
+    def __init__(self, log: Path, threads: int, timed_tokens: int, notify: Notify) -> None:
+        super().__init__(WORKER_MODULE, log, threads, TIMEOUT_S)
+        self._timed_tokens = timed_tokens
+        self._notify = notify
+        self._began = time.monotonic()
+
+    def prepare(self, preparation: msgspec.Struct) -> None:
+        """Load and warm up."""
+        self._notify("load and warm up", 0.0)
+        super().prepare(preparation)
+
+    def route(self, gemm: str, dtype: GemmDtype) -> None:
+        """Compile the version that `gemm` names, to be put in PyTorch's place."""
+        self.call("route", gemm=gemm, dtype=dtype)
+
+    def verify_routed(self, reference: Path, windows: int, text_bytes: int) -> Verification:
+        """The model with the other product in place against itself as it is."""
+        self._notify("verify the output", 0.2)
+        self.make_reference(reference, windows)
+        return self.verify(reference, "exact", 0.0, text_bytes)
+
+    def counts(self) -> ProductCounts:
+        """What the latest routed run counted."""
+        return msgspec.convert(self.call("counts", tokens=self._timed_tokens), ProductCounts)
+
+    def run_alone(self, repeats: int) -> list[RunSample]:
+        """The model as it is, so many times."""
+        return [self._run(number, repeats, routed=False) for number in range(repeats)]
+
+    def run_in_turns(self, repeats: int) -> Duel[RunSample]:
+        """The model as it is (the rival) and with the other product, A B, B A, …"""
+        plain, routed = itertools.count(), itertools.count()
+        return run_in_turns(
+            lambda: self._run(next(plain), repeats, routed=False),
+            lambda: self._run(next(routed), repeats, routed=True),
+            FixedPairs(pairs=repeats),
+        )
+
+    def _run(self, number: int, repeats: int, *, routed: bool) -> RunSample:
+        done = 0.4 + 0.6 * number / repeats
+        self._notify(f"run {number + 1} of {repeats}{', routed' if routed else ''}", done)
+        at_s = time.monotonic() - self._began
+        return self.run(number, self._timed_tokens, at_s, routed=routed)
 
 
 if __name__ == "__main__":
-    main()
+    RunWorker().serve()

@@ -1,0 +1,91 @@
+"""From a request to where measuring begins: the same steps for every verb that generates."""
+
+import msgspec
+
+from topout.generation.build import ModelChoice, Preparation
+from topout.generation.request import Backend, GenerationRequest
+from topout.generation.texts import Texts, cut_texts
+from topout.kernels.cache import writable_cache_folder
+from topout.machine.ceilings import load_or_measure_ceilings
+from topout.machine.describe import describe
+from topout.measure.checks import load_doubts
+from topout.models.source import ModelSource, resolve_model
+from topout.progress import Notify
+from topout.records import Ceilings, Doubt, Machine, ModelSummary, WorkloadSummary
+from topout.run_folder import RunFolder
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """A model, the machine it runs on, and what is run."""
+
+    source: ModelSource
+    machine: Machine
+    workload: WorkloadSummary
+
+
+class Setting(Subject, frozen=True):
+    """A subject with its texts cut and its machine's ceilings known: measuring can begin."""
+
+    texts: Texts
+    ceilings: Ceilings
+    doubts: list[Doubt]
+
+    def preparation(self, backend: Backend, *, draft: ModelSource | None = None) -> Preparation:
+        """What a worker is asked to build."""
+        return Preparation(
+            model=ModelChoice.of(self.source),
+            draft=ModelChoice.of(draft) if draft is not None else None,
+            workload=self.workload,
+            texts=str(self.texts.path.absolute()),
+            quantized_folder=str(writable_cache_folder("quantized")),
+            backend=backend,
+        )
+
+
+def resolve_subject(request: GenerationRequest) -> Subject:
+    """Everything that can be wrong with a checked request shows here; raises a TopoutError."""
+    source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
+    machine = describe()
+    return Subject(source, machine, request.workload(source.config, machine.usable_cpus))
+
+
+def set_up(
+    subject: Subject, text: str | None, scored_tokens: int, folder: RunFolder, notify: Notify
+) -> Setting:
+    """Cut the text into the folder's scratch files, and load or measure the ceilings.
+
+    Raises InputError when the text is too short.
+    """
+    path = folder.scratch / "texts.safetensors"
+    texts = cut_texts(subject.source, subject.workload, text, scored_tokens, path)
+    doubts = load_doubts()
+    notify("measure the machine's ceilings", 0.0)
+    device = subject.workload.device
+    return Setting(
+        source=subject.source,
+        machine=subject.machine,
+        workload=msgspec.structs.replace(subject.workload, prompt_source=texts.description),
+        texts=texts,
+        ceilings=load_or_measure_ceilings(subject.machine, quick=True, device=device),
+        doubts=doubts,
+    )
+
+
+def model_summary(source: ModelSource, draft: ModelSource | None = None) -> ModelSummary:
+    """What a record says of a model, and of the draft beside it."""
+    config = source.config
+    return ModelSummary(
+        name=source.name,
+        architecture=config.architecture,
+        parameters=config.parameters().total,
+        weights=source.origin,
+        weights_dtype=source.weights_dtype,
+        layers=config.layers,
+        width=config.width,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        vocab_size=config.vocab_size,
+        context_len=config.context_len,
+        draft=draft.name if draft is not None else None,
+        fingerprint=source.fingerprint,
+    )
