@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.report.example_climb import example_climb
 from topout.errors import InputError, OutputError, RecordError
-from topout.ladder.climb_folder import ClimbFolder
 from topout.ladder.request import ClimbRequest
+from topout.ladder.state import ClimbFolder
 
 
 @pytest.fixture

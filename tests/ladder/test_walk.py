@@ -11,10 +11,11 @@ from tests.report.example_climb import example_climb
 from topout.errors import InputError, OutputError
 from topout.generation.build import Build
 from topout.ladder.request import ClimbRequest
+from topout.ladder.stack import Stack
+from topout.ladder.walk import reason_to_skip
 from topout.models.load import resolve_model
 from topout.records import RungResult, Status, Verification
 from topout.run_folder import RunFolder
-from topout.rungs.registry import class_of, find_rung, reason_to_skip
 from topout.verbs.climb import UnsavedError, _continued, climb
 
 TEXT = str(Path(__file__).parent.parent.parent / "LICENSE")
@@ -93,7 +94,7 @@ def test_a_rung_is_tried_only_on_sound_ones(
     earlier: list[RungResult], words: str | None, tmp_path: Path
 ) -> None:
     """What stands on a crash or on a wrong output is skipped, and the reason names it."""
-    stack = ["static_cache", "compile", "generate_gemv"]
+    stack = Stack.of(["static_cache", "compile", "generate_gemv"])
     source = resolve_model("gpt2", random_weights=True)
     workload = example_climb().workload
     build = Build(
@@ -103,11 +104,5 @@ def test_a_rung_is_tried_only_on_sound_ones(
         quantized_folder=tmp_path,
         dtype=torch.float32,
     )
-    reason = reason_to_skip(find_rung("generate_gemv"), stack, build, earlier)
+    reason = reason_to_skip(stack, build, earlier)
     assert (reason is None) if words is None else (reason is not None and words in reason)
-
-
-def test_one_inexact_rung_makes_a_stack_inexact() -> None:
-    """The class that the whole stack is verified under."""
-    assert class_of([]) == class_of(["static_cache", "compile"]) == "exact"
-    assert class_of(["static_cache", "bf16", "speculate_lookup"]) == "near"

@@ -13,7 +13,7 @@ from topout.generation.verify import make_reference, verify
 from topout.kernels import build as kernel_build
 from topout.quantization.native_layers import NATIVE_FORMATS, NativeLinear
 from topout.rungs.native_linear import NativeLinearRung
-from topout.rungs.registry import find_rung, rung_names, stack_with
+from topout.rungs.registry import find_rung, rung_names
 
 NAMES = [f"native_linear_{name}" for name in NATIVE_FORMATS]
 # The loss that a format may add on a tiny model, whose weights are few and all matter.
@@ -26,16 +26,6 @@ def test_they_are_on_the_ladder_exact_ones_first() -> None:
     assert order.index("native_linear_fp32") < order.index("bf16")
     assert find_rung("native_linear_fp32").output_class == "exact"
     assert all(find_rung(name).output_class == "near" for name in NAMES[1:])
-
-
-def test_one_type_of_weights_takes_the_place_of_another() -> None:
-    stack = stack_with(["static_cache", "compile", "bf16"], find_rung("native_linear_int8"))
-    assert stack == ["static_cache", "compile", "native_linear_int8"]
-    stack = stack_with(stack, find_rung("native_linear_int4"))
-    assert stack == ["static_cache", "compile", "native_linear_int4"]
-    stack = stack_with(stack, find_rung("quantize_weights_int8"))
-    assert stack == ["static_cache", "compile", "quantize_weights_int8"]
-    assert stack_with([], find_rung("native_linear_fp32"))[0] == "static_cache"
 
 
 @pytest.mark.parametrize("name", NAMES)

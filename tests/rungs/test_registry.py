@@ -6,22 +6,14 @@ from pathlib import Path
 import pytest
 
 from topout.errors import InputError, UnknownNameError
-from topout.rungs.bf16 import Bf16
-from topout.rungs.compile import Compile
-from topout.rungs.generate_gemv import GenerateGemv
-from topout.rungs.quantize_weights_int8 import QuantizeWeightsInt8
 from topout.rungs.registry import (
     BASELINE,
     RUNGS,
     find_rung,
     rung_names,
     select_rungs,
-    stack_with,
 )
 from topout.rungs.rung import Rung
-from topout.rungs.speculate_draft import SpeculateDraft
-from topout.rungs.speculate_lookup import SpeculateLookup
-from topout.rungs.static_cache import StaticCacheRung
 
 HERE = "tests.rungs.test_registry"
 
@@ -32,22 +24,6 @@ class Own(Rung):
     name = "own"
     change = "something"
     requires = ("static_cache",)
-
-
-class OnLookup(Rung):
-    """Stands on a rung that another one excludes."""
-
-    name = "on_lookup"
-    change = "something"
-    requires = ("static_cache", "speculate_lookup")
-
-
-class WithoutCompile(Rung):
-    """Excludes a rung that knows nothing of it."""
-
-    name = "without_compile"
-    change = "something"
-    excludes = ("compile",)
 
 
 # --- the ladder -------------------------------------------------------------------------------
@@ -126,68 +102,3 @@ def test_all_rungs_are_climbed_unless_some_are_named() -> None:
     chosen = select_rungs(["bf16", "compile", "bf16", BASELINE])
     assert [rung.name for rung in chosen] == [BASELINE, "bf16", "compile"]
     assert [rung.name for rung in select_rungs([])] == [BASELINE]
-
-
-# --- stacks -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("champion", "rung", "stack"),
-    [
-        ([], StaticCacheRung(), ["static_cache"]),
-        ([], Bf16(), ["bf16"]),
-        ([], Compile(), ["static_cache", "compile"]),
-        # What is required comes with what that requires, each where it belongs on the ladder.
-        ([], GenerateGemv(), ["static_cache", "compile", "generate_gemv"]),
-        (["static_cache"], GenerateGemv(), ["static_cache", "compile", "generate_gemv"]),
-        (["bf16"], GenerateGemv(), ["static_cache", "compile", "bf16", "generate_gemv"]),
-        (
-            ["static_cache", "compile", "bf16"],
-            QuantizeWeightsInt8(),
-            ["static_cache", "compile", "bf16", "quantize_weights_int8"],
-        ),
-        # What is excluded goes.
-        (
-            ["static_cache", "compile", "speculate_lookup"],
-            SpeculateDraft(),
-            ["static_cache", "compile", "speculate_draft"],
-        ),
-        (
-            ["static_cache", "speculate_draft"],
-            SpeculateLookup(),
-            ["static_cache", "speculate_lookup"],
-        ),
-    ],
-)
-def test_stacks(champion: list[str], rung: Rung, stack: list[str]) -> None:
-    assert stack_with(champion, rung) == stack
-
-
-def test_what_stands_on_something_excluded_goes_too() -> None:
-    champion = ["static_cache", "speculate_lookup", f"{HERE}:OnLookup", "bf16"]
-    assert stack_with(champion, SpeculateDraft()) == ["static_cache", "bf16", "speculate_draft"]
-
-
-def test_what_excludes_a_rung_goes_when_that_is_tried() -> None:
-    champion = ["static_cache", f"{HERE}:WithoutCompile"]
-    assert stack_with(champion, Compile()) == ["static_cache", "compile"]
-    own = find_rung(f"{HERE}:WithoutCompile")
-    assert stack_with(["static_cache", "compile"], own) == ["static_cache", own.name]
-
-
-def test_a_rung_of_ones_own_keeps_its_place() -> None:
-    own = f"{HERE}:Own"
-    assert stack_with([], find_rung(own)) == ["static_cache", own]
-    assert stack_with(["static_cache", own], Compile()) == ["static_cache", own, "compile"]
-    # One that needs nothing was kept before the cache: the cache goes to the bottom.
-    assert stack_with([f"{HERE}:WithoutCompile"], find_rung(own)) == [
-        "static_cache",
-        f"{HERE}:WithoutCompile",
-        own,
-    ]
-
-
-def test_the_champion_itself_is_not_changed() -> None:
-    champion = ["static_cache", "speculate_lookup"]
-    stack_with(champion, SpeculateDraft())
-    assert champion == ["static_cache", "speculate_lookup"]

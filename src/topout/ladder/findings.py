@@ -1,7 +1,7 @@
 """What a climb found, in sentences with the figures behind them."""
 
 from topout import units
-from topout.ladder.candidate import label_of
+from topout.ladder.stack import label_of
 from topout.records import Climb, PhaseResult, RungResult
 
 

@@ -1,13 +1,17 @@
-"""From predictions, runs and verifications to the results that a climb records."""
+"""From what was measured of a rung to the verdict on it, and to the result that a climb records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
-from topout.cost.predict import Context, Expectation, predict
-from topout.generation.build import Build
 from topout.generation.placement import phase_ratios, place_run, tokens_per_pass
-from topout.ladder.candidate import Candidate, label_of
+from topout.ladder.duel import Candidate
+from topout.ladder.predictions import Predictions
+from topout.ladder.stack import Stack, label_of
 from topout.measure.checks import sample_doubts
-from topout.measure.runner import Duel
+from topout.measure.runner import Duel, StoppingRule
 from topout.measure.stats import chained
 from topout.measure.worker import WorkerFailure
 from topout.records import Duel as DuelResult
@@ -20,138 +24,148 @@ from topout.records import (
     Status,
     Verification,
 )
-from topout.rungs.registry import BASELINE, find_rung
 from topout.rungs.rung import Rung
 
+BASELINE_REASON = "What users have today; every other rung is measured against it."
+_FAILED = {"memory": "Ran out of memory: it", "error": "Failed:", "input": "Failed:"}
+_SAME = Estimate(median=1.0, low=1.0, high=1.0)
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to a rung that was tried."""
 
-    status: Status
-    reason: str
+@dataclass
+class Trial:
+    """A rung that is tried, and what is known of it so far."""
+
+    rung: Rung
+    candidate: Candidate
+    prediction: Prediction
+    rival: str | None = None  # the label of the stack that it is timed against
     verification: Verification | None = None
     duel: Duel[RunSample] | None = None
-    samples: list[RunSample] = []  # of the baseline, which has no rival
-    rival: str | None = None
+    samples: list[RunSample] = field(default_factory=list)
+    failure: WorkerFailure | None = None
 
 
-class Results:
-    """Makes the results of one climb; `acceptance` is filled in once the baseline has run."""
+def judge(trial: Trial, rule: StoppingRule) -> tuple[Status, str]:
+    """Whether a rung stays, and why: it has run, its output is right, and it is the faster one."""
+    if trial.failure is not None:
+        start = _FAILED.get(trial.failure.kind, "It")
+        return "failed", f"{start} {trial.failure.message.rstrip('.')}."
+    if trial.rival is None:
+        return "kept", BASELINE_REASON
+    assert trial.verification is not None
+    if trial.duel is None:
+        return "rejected", f"The output is not right: {trial.verification.reason}."
+    ratio = trial.duel.ratio()
+    interval = f"{ratio.median:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]"
+    match rule.verdict(ratio):
+        case "faster":
+            return "kept", f"{interval} as fast as {trial.rival}."
+        case "slower":
+            return "rejected", f"Slower than {trial.rival}: {interval}."
+        case "no difference":
+            return "rejected", f"No difference to {trial.rival} beyond chance: {interval}."
 
-    def __init__(self, build: Build, context: Context) -> None:
-        self.build = build
-        self.context = context
-        self.acceptance: dict[str, float] = {}
 
-    def predict(self, stack: list[str], rival_stack: list[str]) -> Prediction:
-        """What the cost model expects of a stack, before it has run."""
-        config = self.build.source.config
-        rival = predict(config, self.expectation(rival_stack), self.context, None)
-        return predict(config, self.expectation(stack), self.context, rival.total_s)
+def untried(rung: Rung, stack: Stack, status: Status, reason: str) -> RungResult:
+    """A result without figures."""
+    return RungResult(
+        name=rung.name,
+        on=[name for name in stack.names if name != rung.name],
+        status=status,
+        reason=reason,
+        change=rung.change,
+        output_class=rung.output_class,
+    )
 
-    def expectation(self, stack: list[str]) -> Expectation:
-        """What the rungs of a stack tell the cost model."""
-        expectation = Expectation(dtype=self.context.workload.dtype, acceptance=self.acceptance)
-        for name in dict.fromkeys([BASELINE, *stack]):
-            expectation = find_rung(name).expect(expectation, self.build)
-        return expectation
 
-    def plain(self, rung: Rung, stack: list[str], status: Status, reason: str) -> RungResult:
-        """A result without figures: skipped, or to be filled in."""
-        return RungResult(
-            name=rung.name,
-            on=[name for name in stack if name != rung.name],
-            status=status,
-            reason=reason,
-            change=rung.change,
-            output_class=rung.output_class,
-        )
-
-    def failed(
-        self, rung: Rung, stack: list[str], prediction: Prediction, failure: WorkerFailure
-    ) -> RungResult:
-        """A rung whose worker crashed, hung, ran out of memory or raised."""
-        words = {"memory": "Ran out of memory: it", "error": "Failed:", "input": "Failed:"}
-        start = words.get(failure.kind, "It")
-        message = failure.message.rstrip(".")
-        return msgspec.structs.replace(
-            self.plain(rung, stack, "failed", f"{start} {message}."),
-            prediction=prediction,
-            predicted_speedup=prediction.speedup,
-        )
-
-    def tried(
-        self,
-        rung: Rung,
-        candidate: Candidate,
-        prediction: Prediction,
-        outcome: Outcome,
-        earlier: list[RungResult],
-    ) -> RungResult:
-        """A rung that ran; `earlier` results hold the rival's speedup over the baseline."""
-        duel = outcome.duel
-        samples = duel.candidate if duel is not None else outcome.samples
+def tried(
+    trial: Trial,
+    verdict: tuple[Status, str],
+    predictions: Predictions,
+    earlier: Sequence[RungResult],
+) -> RungResult:
+    """The result of a trial; `earlier` ones hold the rival's speedup over the baseline."""
+    candidate, duel = trial.candidate, trial.duel
+    result = msgspec.structs.replace(
+        untried(trial.rung, candidate.stack, *verdict),
+        prediction=trial.prediction,
+        predicted_speedup=trial.prediction.speedup,
+    )
+    if trial.failure is not None:
+        return result
+    result = msgspec.structs.replace(
+        result,
+        verification=trial.verification,
+        weight_bytes=candidate.weight_bytes,
+        prepare_s=candidate.prepare_s,
+    )
+    if duel is not None:
         result = msgspec.structs.replace(
-            self.plain(rung, candidate.stack, outcome.status, outcome.reason),
-            rival=outcome.rival,
-            prediction=prediction,
-            predicted_speedup=prediction.speedup,
-            verification=outcome.verification,
-            weight_bytes=candidate.weight_bytes,
-            prepare_s=candidate.prepare_s,
-            samples=samples,
-            rival_samples=duel.rival if duel is not None else [],
-            doubts=sample_doubts("runs", samples),
-        )
-        if not samples:
-            return result
-        result = self._with_phases(result, candidate.stack, duel)
-        return self._with_speedups(result, duel, earlier)
-
-    def with_more_runs(self, baseline: RungResult, samples: list[RunSample]) -> RungResult:
-        """The baseline's result over more of its runs: those in which it was a rung's rival."""
-        more = msgspec.structs.replace(baseline, samples=[*baseline.samples, *samples])
-        more = msgspec.structs.replace(more, doubts=sample_doubts("runs", more.samples))
-        return self._with_phases(more, [], None)
-
-    def _with_phases(
-        self, result: RungResult, stack: list[str], duel: Duel[RunSample] | None
-    ) -> RungResult:
-        """Prefill and decode placed against the ceilings, and memory."""
-        expectation, context = self.expectation(stack), self.context
-        placed = place_run(
-            result.samples,
-            self.build.source.config,
-            expectation,
-            context.workload,
-            context.ceilings,
-            result.prediction,
-            duel,
-        )
-        per_pass = tokens_per_pass(result.samples) if expectation.proposed_tokens else None
-        return msgspec.structs.replace(
-            result, tokens_per_pass=per_pass, **msgspec.structs.asdict(placed)
-        )
-
-    def _with_speedups(
-        self, result: RungResult, duel: Duel[RunSample] | None, earlier: list[RungResult]
-    ) -> RungResult:
-        """Over the rival, and chained over the rival's own speedup over the baseline."""
-        if duel is None:
-            one = Estimate(median=1.0, low=1.0, high=1.0)
-            return msgspec.structs.replace(
-                result, speedup_over_baseline=one, decode_speedup_over_baseline=one
-            )
-        rival = next((each for each in earlier if label_of(each.stack) == result.rival), None)
-        whole, decode = duel.ratio(), phase_ratios(duel).decode
-        return msgspec.structs.replace(
             result,
-            speedup=whole,
-            speedup_over_baseline=_chain(rival.speedup_over_baseline if rival else None, whole),
-            decode_speedup_over_baseline=_chain(
-                rival.decode_speedup_over_baseline if rival else None, decode
-            ),
+            rival=trial.rival,
+            rival_samples=duel.rival,
+            **_figures(candidate.stack, duel.candidate, predictions, trial.prediction, duel),
+            **_speedups(duel, trial.rival, earlier),
         )
+    elif trial.samples:
+        result = msgspec.structs.replace(
+            result,
+            speedup_over_baseline=_SAME,
+            decode_speedup_over_baseline=_SAME,
+            **_figures(candidate.stack, trial.samples, predictions, trial.prediction),
+        )
+    return result
+
+
+def with_more_runs(
+    baseline: RungResult, samples: Sequence[RunSample], predictions: Predictions
+) -> RungResult:
+    """The baseline's result over more of its runs: those in which it was a rung's rival."""
+    assert baseline.prediction is not None
+    runs = [*baseline.samples, *samples]
+    figures = _figures(Stack(), runs, predictions, baseline.prediction)
+    return msgspec.structs.replace(baseline, **figures)
+
+
+def _figures(
+    stack: Stack,
+    samples: list[RunSample],
+    predictions: Predictions,
+    prediction: Prediction,
+    duel: Duel[RunSample] | None = None,
+) -> dict[str, Any]:
+    """Runs placed against the ceilings, and the doubts that they raise."""
+    expectation, context = predictions.expectation(stack), predictions.context
+    placed = place_run(
+        samples,
+        predictions.config,
+        expectation,
+        context.workload,
+        context.ceilings,
+        prediction,
+        duel,
+    )
+    return {
+        **msgspec.structs.asdict(placed),
+        "samples": samples,
+        "doubts": sample_doubts("runs", samples),
+        "tokens_per_pass": tokens_per_pass(samples) if expectation.proposed_tokens else None,
+    }
+
+
+def _speedups(
+    duel: Duel[RunSample], rival: str | None, earlier: Sequence[RungResult]
+) -> dict[str, Any]:
+    """Over the rival, and chained over the rival's own speedup over the baseline."""
+    found = next((each for each in earlier if label_of(each.stack) == rival), None)
+    whole, decode = duel.ratio(), phase_ratios(duel).decode
+    return {
+        "speedup": whole,
+        "speedup_over_baseline": _chain(found and found.speedup_over_baseline, whole),
+        "decode_speedup_over_baseline": _chain(
+            found and found.decode_speedup_over_baseline, decode
+        ),
+    }
 
 
 def _chain(before: Estimate | None, ratio: PairedRatio) -> Estimate | None:

@@ -1,23 +1,22 @@
 """`topout climb`: from a request to a finished ladder."""
 
-import datetime
-import importlib.metadata
 from pathlib import Path
 
 import msgspec
 
 from topout.cost.predict import Context
 from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
-from topout.generation.subject import Subject, model_summary, resolve_subject, set_up
-from topout.ladder.climb_folder import ClimbFolder
+from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
 from topout.ladder.rates import RatesRequest, load_or_measure_rates
 from topout.ladder.request import ClimbRequest
-from topout.ladder.walk import Ladder, LadderSetup
+from topout.ladder.state import ClimbFolder, ClimbState
+from topout.ladder.walk import Plan, Walk
 from topout.measure.runner import StoppingRule
 from topout.models.known import DRAFTS, bundled_folder
 from topout.models.source import ModelSource, resolve_model
-from topout.progress import Notify
+from topout.progress import Notify, silent
 from topout.records import Climb
+from topout.records.record import stamp
 from topout.rungs.compile import Compile
 from topout.rungs.native_linear import NativeLinearRung
 from topout.rungs.registry import select_rungs
@@ -44,14 +43,13 @@ class UnsavedError(OutputError):
 
 
 def climb(
-    request: ClimbRequest, *, folder: ClimbFolder | None = None, notify: Notify | None = None
+    request: ClimbRequest, *, folder: ClimbFolder | None = None, notify: Notify = silent
 ) -> tuple[Climb, ClimbFolder]:
     """Climb the ladder with a model; returns the record and the folder that it lies in.
 
     `folder` of an earlier climb resumes it. Raises a TopoutError for bad input before anything is
     measured, UnsavedError when the result could not be written, and Interrupted on Ctrl-C.
     """
-    notify = notify or (lambda text, done: None)
     request.check()
     rungs = select_rungs(request.rungs)
     if request.device == "cuda":
@@ -63,25 +61,27 @@ def climb(
     folder = folder or ClimbFolder.create("climb", subject.source.name)
     folder.prepare()
     folder.save_request(request)
-    ladder: Ladder | None = None
+    state: ClimbState | None = None
     try:
-        setup = _set_up(request, subject, draft, rungs, folder, notify)
-        setup.record = _continued(earlier, setup.record)
-        ladder = Ladder(setup)
-        record = ladder.climb()
+        scored_tokens = min(SCORED_TOKENS, request.new_tokens)
+        setting = set_up(subject, request.text, scored_tokens, folder, notify)
+        plan = _plan(request, setting, draft, rungs, folder, notify)
+        fresh = _begun(request, setting, draft)
+        state = ClimbState(_continued(earlier, fresh) if earlier is not None else fresh, folder)
+        Walk(plan, state).climb()
     except TopoutError:
         if not is_resumed:  # a folder that the user named is never removed
             folder.discard_if_empty()
         raise
     except KeyboardInterrupt:
-        raise Interrupted(ladder.record if ladder else earlier, folder) from None
+        raise Interrupted(state.record if state is not None else earlier, folder) from None
     folder.clean()
-    if ladder.write_error is not None:
-        raise UnsavedError(ladder.write_error, record)
-    return record, folder
+    if state.write_error is not None:
+        raise UnsavedError(state.write_error, state.record)
+    return state.record, folder
 
 
-def resume(path: Path, *, notify: Notify | None = None) -> tuple[Climb, ClimbFolder]:
+def resume(path: Path, *, notify: Notify = silent) -> tuple[Climb, ClimbFolder]:
     """Go on with an interrupted climb in its folder; finished rungs are not measured again."""
     folder = ClimbFolder(path)
     return climb(folder.load_request(), folder=folder, notify=notify)
@@ -114,17 +114,15 @@ def _resolve_draft(request: ClimbRequest, source: ModelSource) -> ModelSource | 
     return draft
 
 
-def _set_up(
+def _plan(
     request: ClimbRequest,
-    subject: Subject,
+    setting: Setting,
     draft: ModelSource | None,
     rungs: list[Rung],
     folder: ClimbFolder,
     notify: Notify,
-) -> LadderSetup:
-    """Measure what predictions need, and cut the text."""
-    scored_tokens = min(SCORED_TOKENS, request.new_tokens)
-    setting = set_up(subject, request.text, scored_tokens, folder, notify)
+) -> Plan:
+    """Measure what predictions are made from, and settle how rungs are judged."""
     source, workload, ceilings = setting.source, setting.workload, setting.ceilings
     notify("measure what PyTorch reaches here (once per machine)", 0.0)
     rates = load_or_measure_rates(
@@ -141,29 +139,31 @@ def _set_up(
         folder.logs / "rates.log",
         keep=not setting.doubts,
     )
-    record = Climb(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        finished=False,
-        elapsed_s=0.0,
-        machine=setting.machine,
-        ceilings=ceilings,
-        model=model_summary(source, draft),
-        workload=workload,
-        max_loss=request.max_loss,
-        doubts=setting.doubts,
-    )
-    return LadderSetup(
-        folder=folder,
-        preparation=setting.preparation("transformers", draft=draft),
+    preparation = setting.preparation("transformers", draft=draft)
+    return Plan(
+        preparation=preparation,
+        build=preparation.build(),
         texts=setting.texts,
         context=Context(workload=workload, ceilings=ceilings, rates=rates),
         rungs=rungs,
         max_loss=request.max_loss,
         rule=_stopping_rule(request),
         rung_timeout_s=request.rung_timeout_s,
-        record=record,
         notify=notify,
+    )
+
+
+def _begun(request: ClimbRequest, setting: Setting, draft: ModelSource | None) -> Climb:
+    return Climb(
+        **stamp(),
+        finished=False,
+        elapsed_s=0.0,
+        machine=setting.machine,
+        ceilings=setting.ceilings,
+        model=model_summary(setting.source, draft),
+        workload=setting.workload,
+        max_loss=request.max_loss,
+        doubts=setting.doubts,
     )
 
 
@@ -173,10 +173,8 @@ def _stopping_rule(request: ClimbRequest) -> StoppingRule:
     return StoppingRule(time_budget_s=request.time_per_rung_s)
 
 
-def _continued(earlier: Climb | None, fresh: Climb) -> Climb:
+def _continued(earlier: Climb, fresh: Climb) -> Climb:
     """The earlier record to go on with; raises InputError when it is of something else."""
-    if earlier is None:
-        return fresh
     for what, before, now in (
         ("machine", earlier.machine.host_key, fresh.machine.host_key),
         ("model", earlier.model.fingerprint, fresh.model.fingerprint),

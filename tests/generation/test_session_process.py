@@ -1,17 +1,10 @@
-"""A candidate as the ladder sees it."""
+"""A session in a process of its own, as its parent sees it."""
 
 from pathlib import Path
 
 import pytest
 
 from topout.generation.session_process import worker_environment
-from topout.ladder.candidate import label_of
-
-
-def test_a_stack_is_called_by_its_rungs() -> None:
-    assert label_of([]) == "transformers_eager"
-    assert label_of(["bf16"]) == "bf16"
-    assert label_of(["static_cache", "compile"]) == "static_cache + compile"
 
 
 def test_a_worker_has_its_threads_and_no_network(

@@ -1,0 +1,34 @@
+"""What the cost model expects of a stack before it runs."""
+
+from topout.cost.predict import Context, Expectation, predict
+from topout.generation.build import Build
+from topout.ladder.stack import Stack
+from topout.models.config import ModelConfig
+from topout.records import Prediction
+from topout.rungs.registry import BASELINE, find_rung
+
+
+class Predictions:
+    """Predicts the stacks of one climb; `acceptance` is filled in once the baseline has run."""
+
+    def __init__(self, build: Build, context: Context) -> None:
+        self.build = build
+        self.context = context
+        self.acceptance: dict[str, float] = {}  # rung → tokens per pass on the baseline's text
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's."""
+        return self.build.source.config
+
+    def predict(self, stack: Stack, rival: Stack) -> Prediction:
+        """Times of prefill and decode, and the speedup over a rival's."""
+        rival_s = predict(self.config, self.expectation(rival), self.context, None).total_s
+        return predict(self.config, self.expectation(stack), self.context, rival_s)
+
+    def expectation(self, stack: Stack) -> Expectation:
+        """What the rungs of a stack tell the cost model."""
+        expectation = Expectation(dtype=self.context.workload.dtype, acceptance=self.acceptance)
+        for rung in (find_rung(BASELINE), *stack.rungs):
+            expectation = rung.expect(expectation, self.build)
+        return expectation
