@@ -64,7 +64,7 @@ def rates_of(tmp_path: Path, **changes: Any) -> Any:
 def test_they_are_measured_once(worker: type[FakeWorker], tmp_path: Path) -> None:
     assert rates_of(tmp_path) == rates_of(tmp_path) == RATES
     assert len(worker.calls) == 1
-    assert worker.calls[0]["architecture"] == "gpt2"
+    assert worker.calls[0]["request"]["architecture"] == "gpt2"
     rates_of(tmp_path, refresh=True)
     assert len(worker.calls) == 2
 
@@ -107,10 +107,10 @@ def test_without_a_compiler_nothing_compiled_is_measured(
 ) -> None:
     machine = msgspec.structs.replace(MACHINE, compiler=None)
     rates_of(tmp_path, machine=machine)
-    assert worker.calls[0]["with_compile"] is False
+    assert worker.calls[0]["request"]["with_compile"] is False
     # On a GPU the compiler of the CPU is not asked for.
     rates_of(tmp_path, machine=machine, device="cuda")
-    assert worker.calls[1]["with_compile"] is True
+    assert worker.calls[1]["request"]["with_compile"] is True
 
 
 def test_a_worker_that_fails_is_told_with_its_log(

@@ -1,51 +1,27 @@
-"""What PyTorch reaches on this machine: the constants of a prediction, measured before any rung.
+"""Measure what predictions are made from, in a process of its own (`topout.ladder.calibrate`).
 
-None is measured on the model that is predicted: linear layers over three working sets, attention
-at one shape, and for each execution mode a model so narrow that its time is all overhead.
+Beside the kernels' rates that is the time of a model so narrow that all of it is overhead, for each
+execution mode, and what the verifying loop of a speculation costs.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from topout.generation.build import TORCH_DTYPES, Build, build_session
+from topout.generation.build import Build, build_session
 from topout.generation.session import Session
-from topout.ladder.calibrate_native import native_rates
-from topout.ladder.rate_trials import MatrixSet, rate_of, time_of
+from topout.ladder.kernel_rates import Bench, attention_rate, elementwise_rate, linear_rates
+from topout.ladder.rates import RatesRequest
+from topout.ladder.stack import Stack
 from topout.measure.worker import serve
-from topout.models.config import DTYPE_BYTES, ModelConfig
-from topout.models.load import ModelSource
-from topout.quantization.rounding import quantize_per_channel
-from topout.records import (
-    AttentionRate,
-    Ceilings,
-    Dtype,
-    LinearRate,
-    ModeOverhead,
-    Rates,
-    WorkloadSummary,
-)
-from topout.rungs.generate_gemv import MOST_ROWS, few_rows_product
-from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear
-from topout.rungs.registry import find_rung
+from topout.models.config import ModelConfig
+from topout.models.source import ModelSource
+from topout.records import Ceilings, ModeOverhead, Rates, WorkloadSummary
 
-# In fp32 they are 16, 64 and 270 MB together: within a last-level cache, about its size, and far
-# beyond it. With many rows the weights' place matters little, and one set will do.
-LIBRARY_SETS = (
-    MatrixSet(1024, 256, 16, (1, 5, 256)),
-    MatrixSet(1024, 256, 64, (1,)),
-    MatrixSet(3072, 768, 28, (1, 5, 256)),
-    MatrixSet(3072, 768, 6, (64, 1024)),
-)
-# Each of these is a graph to compile, seconds apiece, so there are as few as will do.
-GENERATED_SETS = (MatrixSet(1024, 256, 16, (1, 5)), MatrixSet(3072, 768, 28, (1,)))
-KERNELS: tuple[Dtype, ...] = ("fp32", "bf16", "int8")
 MODES = {
     "transformers_eager": [],
     "decoder_eager": ["static_cache"],
@@ -57,205 +33,48 @@ TINY_LAYERS = (2, 5)
 TINY_LAYERS_COMPILED = (4,)  # one depth, taken as all per layer: a second one costs 6 s to compile
 TINY_PROMPT_LEN = 8
 TINY_NEW_TOKENS = 48
-_WEIGHT_STD = 30.0  # random weights that are not all zero in int8
 
 
 def measure_rates(
-    *,
-    host_key: str,
-    versions: str,
-    device: str,
-    threads: int,
-    config_json: dict[str, Any],
-    architecture: str,
-    ceilings: dict[str, Any],
-    with_compile: bool,
-    with_native: bool,
+    request: RatesRequest, ceilings: Ceilings, *, host_key: str, versions: str
 ) -> Rates:
-    """Measure all rates on `threads` threads; takes 10 to 60 seconds."""
-    torch.set_num_threads(threads)
+    """Measure all rates on as many threads; takes 10 to 60 seconds."""
+    torch.set_num_threads(request.threads)
     torch.manual_seed(0)
-    where = torch.device(device)
-    found = msgspec.convert(ceilings, Ceilings)
+    bench = Bench(torch.device(request.device), request.threads, ceilings)
     with torch.inference_mode():
-        linear = [
-            rate
-            for matrices in LIBRARY_SETS
-            for kernel in KERNELS
-            for rate in _linear_rates(kernel, matrices, where, found, threads)
-        ]
-        if with_compile:
-            linear += [
-                rate
-                for matrices in GENERATED_SETS
-                for kernel in KERNELS
-                for rate in _gemv_rates(kernel, matrices, where, found, threads)
-            ]
-        if with_native:
-            linear += native_rates(found, threads)
-        attention = [_attention_rate(dtype, where) for dtype in ("fp32", "bf16")]
-        elementwise = _elementwise_rate(where)
+        linear = linear_rates(
+            bench, with_compile=request.with_compile, with_native=request.with_native
+        )
+        attention = [attention_rate(dtype, bench.device) for dtype in ("fp32", "bf16")]
+        elementwise = elementwise_rate(bench.device)
     modes, reasons = [], {}
-    for mode, stack in MODES.items():
-        if "compile" in stack and not with_compile:
+    for mode, rungs in MODES.items():
+        if "compile" in rungs and not request.with_compile:
             reasons[mode] = "torch.compile is not available here"
-            continue
-        if mode.startswith("native") and not with_native:
+        elif mode.startswith("native") and not request.with_native:
             reasons[mode] = "the native kernels are not available here"
-            continue
-        modes.append(_mode_overhead(mode, stack, config_json, architecture, device, threads))
+        else:
+            modes.append(mode_overhead(mode, Stack.of(rungs), request))
     return Rates(
         host_key=host_key,
         versions=versions,
-        device=device,
-        threads=threads,
-        architecture=architecture,
+        device=request.device,
+        threads=request.threads,
+        architecture=request.architecture,
         linear=linear,
         attention=attention,
         elementwise_bytes_per_s=elementwise,
         modes=modes,
-        speculation_pass_s=_speculation_pass_time(config_json, architecture, device, threads),
+        speculation_pass_s=speculation_pass_time(request),
         reasons=reasons,
     )
 
 
-def _linear_rates(
-    kernel: Dtype,
-    matrices: MatrixSet,
-    device: torch.device,
-    ceilings: Ceilings,
-    threads: int,
-) -> list[LinearRate]:
-    """Efficiency of one kernel on one set of matrices, for each number of rows."""
-    n, k, count, _ = matrices
-    layers = [_linear(kernel, n, k, device) for _ in range(count)]
-    tiny = _linear(kernel, 64, 64, device)
-    dtype = torch.float32 if kernel == "fp32" else torch.bfloat16
-    rates = []
-    for rows in matrices.rows:
-        x, small = (torch.randn(rows, width, device=device).to(dtype) for width in (k, 64))
-
-        def run_all(x: Tensor = x) -> None:
-            for layer in layers:
-                layer(x)
-
-        # The call itself is part of the mode's overhead, and is not counted twice.
-        calls = count * time_of(lambda small=small: tiny(small), device)  # type: ignore[misc]
-        took = max(time_of(run_all, device) - calls, 1e-9)
-        rates.append(
-            rate_of(
-                f"linear_{kernel}",
-                (rows, n, k),
-                count,
-                DTYPE_BYTES[kernel],
-                took,
-                ceilings,
-                threads,
-            )
-        )
-    return rates
-
-
-def _gemv_rates(
-    kernel: Dtype,
-    matrices: MatrixSet,
-    device: torch.device,
-    ceilings: Ceilings,
-    threads: int,
-) -> list[LinearRate]:
-    """The same of kernels that inductor generates for few rows, in one graph without calls.
-
-    Each product feeds the next, up and down as in an MLP: products of one x would be fused.
-    """
-    n, k, count, _ = matrices
-    stored = torch.int8 if kernel == "int8" else TORCH_DTYPES[kernel]
-    shapes = [(n, k), (k, n)] * (count // 2)
-    weights = [torch.randn(shape).mul(_WEIGHT_STD).to(device, stored) for shape in shapes]
-    dtype = torch.bfloat16 if kernel == "bf16" else torch.float32
-    rates = []
-    for rows in matrices.rows:
-        if rows > MOST_ROWS[kernel]:
-            continue
-        x = torch.randn(rows, k, device=device).to(dtype)
-        torch.compiler.reset()  # each shape is a graph of its own, and their number is limited
-        # One graph over all matrices, as in a compiled model: no call from Python per matrix.
-        run_all = torch.compile(_chain, fullgraph=True, dynamic=False)
-        took = time_of(lambda x=x, run_all=run_all: run_all(x, weights), device)  # type: ignore[misc]
-        rates.append(
-            rate_of(
-                f"gemv_{kernel}", (rows, n, k), count, DTYPE_BYTES[kernel], took, ceilings, threads
-            )
-        )
-    return rates
-
-
-def _chain(x: Tensor, weights: list[Tensor]) -> Tensor:
-    for weight in weights:
-        scale = 1 / (_WEIGHT_STD * weight.shape[1] ** 0.5)  # keeps the size of x
-        x = (few_rows_product(x, weight) * scale).to(x.dtype)
-    return x
-
-
-def _linear(kernel: Dtype, n: int, k: int, device: torch.device) -> Callable[[Tensor], Tensor]:
-    weight = torch.randn(n, k)
-    bias = torch.zeros(n)
-    if kernel == "int8":
-        quantized, scales = quantize_per_channel(weight)
-        return WeightOnlyInt8Linear(quantized, scales, bias.bfloat16()).to(device)
-    weight = weight.to(device, TORCH_DTYPES[kernel])
-    bias = bias.to(device, TORCH_DTYPES[kernel])
-    return lambda x: F.linear(x, weight, bias)
-
-
-def _attention_rate(dtype: Dtype, device: torch.device) -> AttentionRate:
-    """Causal prefill of 512 tokens, and one query over 12 layers of 512 keys; 12 heads of 64."""
-    heads, length, size, layers = 12, 512, 64, 12
-    kind = TORCH_DTYPES[dtype]
-
-    def tensor(rows: int) -> Tensor:
-        return torch.randn(1, heads, rows, size, device=device).to(kind)
-
-    q, k, v = tensor(length), tensor(length), tensor(length)
-    attend = F.scaled_dot_product_attention
-    prefill_s = time_of(lambda: attend(q, k, v, is_causal=True), device)
-    flops = 4.0 * heads * size * length * (length + 1) / 2
-    caches = [(tensor(length), tensor(length)) for _ in range(layers)]
-    query, one = tensor(1), tensor(1)
-
-    def decode() -> None:
-        for keys, values in caches:
-            attend(query, keys, values)
-
-    calls = layers * time_of(lambda: attend(query, one, one), device)
-    decode_s = max(time_of(decode, device) - calls, 1e-9)
-    moved = 2.0 * layers * heads * length * size * DTYPE_BYTES[dtype]
-    return AttentionRate(
-        dtype=dtype,
-        prefill_flops_per_s=flops / prefill_s,
-        decode_bytes_per_s=moved / decode_s,
-    )
-
-
-def _elementwise_rate(device: torch.device) -> float:
-    """Bytes read and written per second by an elementwise op over 512 × 3072 activations."""
-    x = torch.randn(512, 3072, device=device)
-    other = torch.randn(512, 3072, device=device)
-    return 3.0 * x.nbytes / time_of(lambda: x + other, device)
-
-
-def _mode_overhead(
-    mode: str,
-    stack: list[str],
-    config_json: dict[str, Any],
-    architecture: str,
-    device: str,
-    threads: int,
-) -> ModeOverhead:
+def mode_overhead(mode: str, stack: Stack, request: RatesRequest) -> ModeOverhead:
     """Overhead per call and per layer, from the times of models of different depth."""
-    depths = TINY_LAYERS_COMPILED if "compile" in stack else TINY_LAYERS
-    times = [
-        _tiny_times(stack, config_json, architecture, device, threads, layers) for layers in depths
-    ]
+    depths = TINY_LAYERS_COMPILED if "compile" in stack.names else TINY_LAYERS
+    times = [tiny_times(stack, request, layers) for layers in depths]
     prefill_fixed, prefill_per_layer = fixed_and_per_layer(depths, [each[0] for each in times])
     decode_fixed, decode_per_layer = fixed_and_per_layer(depths, [each[1] for each in times])
     return ModeOverhead(
@@ -275,16 +94,16 @@ def fixed_and_per_layer(depths: Sequence[int], times_s: Sequence[float]) -> tupl
     return max(0.0, times_s[0] - depths[0] * per_layer), per_layer
 
 
-def _tiny_times(
-    stack: list[str],
-    config_json: dict[str, Any],
-    architecture: str,
-    device: str,
-    threads: int,
-    layers: int,
-) -> tuple[float, float]:
-    """(TTFT, time per token) of a narrow model in one mode, medians of a few runs."""
-    session = _tiny_session(stack, config_json, architecture, device, threads, layers)
+def speculation_pass_time(request: RatesRequest) -> float:
+    """Seconds that the verifying loop costs per pass beside the model's own step."""
+    _, step = tiny_times(Stack.of(["static_cache"]), request, 1)
+    _, verified = tiny_times(Stack.of(["static_cache", "speculate_lookup"]), request, 1)
+    return max(0.0, verified - step)
+
+
+def tiny_times(stack: Stack, request: RatesRequest, layers: int) -> tuple[float, float]:
+    """(TTFT, time per token) of a narrow model under a stack, medians of a few runs."""
+    session = tiny_session(stack, request, layers)
     prompt = torch.arange(TINY_PROMPT_LEN)[None]
     for _ in range(2):
         session.generate(prompt, TINY_NEW_TOKENS)
@@ -294,27 +113,10 @@ def _tiny_times(
     return prefill[len(runs) // 2], decode[len(runs) // 2]
 
 
-def _speculation_pass_time(
-    config_json: dict[str, Any], architecture: str, device: str, threads: int
-) -> float:
-    """What the verifying loop costs per pass beside the model's own step."""
-    plain = MODES["decoder_eager"]
-    _, step = _tiny_times(plain, config_json, architecture, device, threads, 1)
-    stack = [*plain, "speculate_lookup"]
-    _, verified = _tiny_times(stack, config_json, architecture, device, threads, 1)
-    return max(0.0, verified - step)
-
-
-def _tiny_session(
-    stack: list[str],
-    config_json: dict[str, Any],
-    architecture: str,
-    device: str,
-    threads: int,
-    layers: int,
-) -> Session:
-    fields = tiny_config(config_json, layers)
-    config = ModelConfig.from_hugging_face(fields, f"tiny-{architecture}-{layers}")
+def tiny_session(stack: Stack, request: RatesRequest, layers: int) -> Session:
+    """A narrow model of the wanted architecture under a stack."""
+    fields = tiny_config(request.config_json, layers)
+    config = ModelConfig.from_hugging_face(fields, f"tiny-{request.architecture}-{layers}")
     source = ModelSource(
         name=config.name,
         folder=None,
@@ -332,8 +134,8 @@ def _tiny_session(
         prompt_len=TINY_PROMPT_LEN,
         new_tokens=TINY_NEW_TOKENS,
         batch_size=1,
-        threads=threads,
-        device=device,
+        threads=request.threads,
+        device=request.device,
         dtype="fp32",
         temperature=0.0,
     )
@@ -344,7 +146,7 @@ def _tiny_session(
         quantized_folder=Path(),
         dtype=torch.float32,
     )
-    return build_session(build, [find_rung(name) for name in stack])
+    return build_session(build, stack.rungs)
 
 
 def tiny_config(config_json: dict[str, Any], layers: int) -> dict[str, Any]:
@@ -364,5 +166,14 @@ def tiny_config(config_json: dict[str, Any], layers: int) -> dict[str, Any]:
     return {**kept, **{k: v for k, v in sizes.items() if v is not None}, "vocab_size": 256}
 
 
+def _calibrate(params: dict[str, Any]) -> Any:
+    request = msgspec.convert(params["request"], RatesRequest)
+    ceilings = msgspec.convert(params["ceilings"], Ceilings)
+    rates = measure_rates(
+        request, ceilings, host_key=params["host_key"], versions=params["versions"]
+    )
+    return msgspec.to_builtins(rates)
+
+
 if __name__ == "__main__":
-    serve({"calibrate": lambda params: msgspec.to_builtins(measure_rates(**params))}, sys.argv[1:])
+    serve({"calibrate": _calibrate}, sys.argv[1:])

@@ -83,13 +83,8 @@ def load_or_measure_rates(
                 _TIMEOUT_S,
                 host_key=machine.host_key,
                 versions=_versions(),
-                device=request.device,
-                threads=request.threads,
-                config_json=request.config_json,
-                architecture=request.architecture,
+                request=msgspec.to_builtins(request),
                 ceilings=msgspec.to_builtins(ceilings),
-                with_compile=request.with_compile,
-                with_native=request.with_native,
             )
         except WorkerFailure as failure:
             raise UnsupportedError(
@@ -122,8 +117,7 @@ def _measured_sources() -> list[Path]:
     """The files whose change makes the rates those of other code."""
     names = (
         "ladder/calibrate.py",
-        "ladder/calibrate_native.py",
-        "ladder/rate_trials.py",
+        "ladder/kernel_rates.py",
         "quantization/native_layers.py",
         "rungs/generate_gemv.py",
         "rungs/quantize_weights_int8.py",

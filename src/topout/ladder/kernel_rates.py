@@ -1,0 +1,265 @@
+"""What kernels reach on this machine, PyTorch's and our own: one rate a kernel, size and rows.
+
+None is measured on the model that is predicted: linear layers over some working sets, attention at
+one shape, and an elementwise op.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from topout.cost.measured_times import roofline_time
+from topout.cost.ops import ELEMENT_BYTES
+from topout.generation.build import TORCH_DTYPES
+from topout.generation.session import wait_for
+from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
+from topout.models.config import DTYPE_BYTES
+from topout.quantization.native_layers import NATIVE_FORMATS, NativeFormat, NativeLinear
+from topout.quantization.rounding import quantize_per_channel
+from topout.records import AttentionRate, Ceilings, Dtype, LinearRate
+from topout.rungs.generate_gemv import MOST_ROWS, few_rows_product
+from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear
+
+
+class MatrixSet(NamedTuple):
+    """`number` different matrices [N, K] that are run in turn, with so many rows of x."""
+
+    n: int
+    k: int
+    number: int
+    rows: tuple[int, ...]
+
+
+class Bench(NamedTuple):
+    """Where kernels run, and the ceilings that their efficiencies are relative to."""
+
+    device: torch.device
+    threads: int
+    ceilings: Ceilings
+
+
+# In fp32 they are 16, 64 and 270 MB together: within a last-level cache, about its size, and far
+# beyond it. With many rows the weights' place matters little, and one set will do.
+LIBRARY_SETS = (
+    MatrixSet(1024, 256, 16, (1, 5, 256)),
+    MatrixSet(1024, 256, 64, (1,)),
+    MatrixSet(3072, 768, 28, (1, 5, 256)),
+    MatrixSet(3072, 768, 6, (64, 1024)),
+)
+# Each of these is a graph to compile, seconds apiece, so there are as few as will do.
+GENERATED_SETS = (MatrixSet(1024, 256, 16, (1, 5)), MatrixSet(3072, 768, 28, (1,)))
+NATIVE_SETS = (
+    MatrixSet(1024, 256, 16, (1,)),
+    MatrixSet(3072, 768, 28, (1, 5, 16)),
+    MatrixSet(3072, 768, 6, (64, 512)),
+)
+KERNELS: tuple[Dtype, ...] = ("fp32", "bf16", "int8")
+_WEIGHT_STD = 30.0  # random weights that are not all zero in int8
+_GROUP = 64
+_LEAST_TRIAL_S = 0.06
+
+
+def linear_rates(bench: Bench, *, with_compile: bool, with_native: bool) -> list[LinearRate]:
+    """The rates of the library's kernels, of those that inductor generates, and of our own."""
+    kinds = [(LIBRARY_SETS, library_rates)]
+    if with_compile:
+        kinds.append((GENERATED_SETS, generated_rates))
+    rates = [
+        rate
+        for sets, measure in kinds
+        for matrices in sets
+        for kernel in KERNELS
+        for rate in measure(kernel, matrices, bench)
+    ]
+    if with_native:
+        for form in NATIVE_FORMATS.values():
+            rates += native_rates(form, bench)
+    return rates
+
+
+def library_rates(kernel: Dtype, matrices: MatrixSet, bench: Bench) -> list[LinearRate]:
+    """Efficiency of one kernel on one set of matrices, for each number of rows."""
+    n, k, count, _ = matrices
+    layers = [_library_layer(kernel, n, k, bench.device) for _ in range(count)]
+    tiny = _library_layer(kernel, 64, 64, bench.device)
+    dtype = torch.float32 if kernel == "fp32" else torch.bfloat16
+    rates = []
+    for rows in matrices.rows:
+        x, small = (torch.randn(rows, width, device=bench.device).to(dtype) for width in (k, 64))
+        call_s = time_of(lambda small=small: tiny(small), bench.device)  # type: ignore[misc]
+        took_s = _time_beyond_calls(layers, x, call_s, bench.device)
+        size = DTYPE_BYTES[kernel]
+        rates.append(rate_of(f"linear_{kernel}", (rows, n, k), count, size, took_s, bench))
+    return rates
+
+
+def generated_rates(kernel: Dtype, matrices: MatrixSet, bench: Bench) -> list[LinearRate]:
+    """The same of kernels that inductor generates for few rows, in one graph without calls.
+
+    Each product feeds the next, up and down as in an MLP: products of one x would be fused.
+    """
+    n, k, count, _ = matrices
+    stored = torch.int8 if kernel == "int8" else TORCH_DTYPES[kernel]
+    shapes = [(n, k), (k, n)] * (count // 2)
+    weights = [torch.randn(shape).mul(_WEIGHT_STD).to(bench.device, stored) for shape in shapes]
+    dtype = torch.bfloat16 if kernel == "bf16" else torch.float32
+    rates = []
+    for rows in matrices.rows:
+        if rows > MOST_ROWS[kernel]:
+            continue
+        x = torch.randn(rows, k, device=bench.device).to(dtype)
+        torch.compiler.reset()  # each shape is a graph of its own, and their number is limited
+        # One graph over all matrices, as in a compiled model: no call from Python per matrix.
+        run_all = torch.compile(_chain, fullgraph=True, dynamic=False)
+        took_s = time_of(lambda x=x, run_all=run_all: run_all(x, weights), bench.device)  # type: ignore[misc]
+        size = DTYPE_BYTES[kernel]
+        rates.append(rate_of(f"gemv_{kernel}", (rows, n, k), count, size, took_s, bench))
+    return rates
+
+
+def _chain(x: Tensor, weights: list[Tensor]) -> Tensor:
+    for weight in weights:
+        scale = 1 / (_WEIGHT_STD * weight.shape[1] ** 0.5)  # keeps the size of x
+        x = (few_rows_product(x, weight) * scale).to(x.dtype)
+    return x
+
+
+def native_rates(form: NativeFormat, bench: Bench) -> list[LinearRate]:
+    """The same of our own kernels in one format, over all of its sets."""
+    tiny, small = _native_layer(form, 64, 64), torch.randn(1, 64)
+    call_s = time_of(lambda: tiny(small), bench.device)
+    rates = []
+    for matrices in NATIVE_SETS:
+        n, k, count, _ = matrices
+        layers = [_native_layer(form, n, k) for _ in range(count)]
+        size = ELEMENT_BYTES[form.weight_dtype]
+        for rows in matrices.rows:
+            took_s = _time_beyond_calls(layers, torch.randn(rows, k), call_s, bench.device)
+            rates.append(rate_of(f"native_{form.name}", (rows, n, k), count, size, took_s, bench))
+    return rates
+
+
+def _time_beyond_calls(
+    layers: Sequence[Callable[[Tensor], object]], x: Tensor, call_s: float, device: torch.device
+) -> float:
+    """Seconds that layers take, but for their calls: those are part of a mode's overhead."""
+
+    def run_all() -> None:
+        for layer in layers:
+            layer(x)
+
+    return max(time_of(run_all, device) - len(layers) * call_s, 1e-9)
+
+
+def _library_layer(
+    kernel: Dtype, n: int, k: int, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    weight = torch.randn(n, k)
+    bias = torch.zeros(n)
+    if kernel == "int8":
+        quantized, scales = quantize_per_channel(weight)
+        return WeightOnlyInt8Linear(quantized, scales, bias.bfloat16()).to(device)
+    weight = weight.to(device, TORCH_DTYPES[kernel])
+    bias = bias.to(device, TORCH_DTYPES[kernel])
+    return lambda x: F.linear(x, weight, bias)
+
+
+def _native_layer(form: NativeFormat, n: int, k: int) -> NativeLinear:
+    """A layer of random weights in the format, without the work of quantizing any."""
+    bias = torch.zeros(n)
+    if form.scheme is None:
+        packed = pack_float(torch.randn(n, k), "bf16" if form.name == "bf16" else "fp32", bias)
+    elif form.name == "int4":
+        values = torch.randint(0, 256, (n, k // 2), dtype=torch.uint8)
+        scales = torch.full((n, k // _GROUP), 0.01, dtype=torch.bfloat16)
+        packed = pack_int4(Int4Weight(values, scales, -8 * scales), bias)
+    else:
+        values = torch.randint(-127, 128, (n, k), dtype=torch.int8)
+        packed = pack_int8(Int8Weight(values, torch.full((n,), 0.001)), bias)
+    return NativeLinear(packed, dynamic=form.dynamic)
+
+
+def attention_rate(dtype: Dtype, device: torch.device) -> AttentionRate:
+    """Causal prefill of 512 tokens, and one query over 12 layers of 512 keys; 12 heads of 64."""
+    heads, length, size, layers = 12, 512, 64, 12
+    kind = TORCH_DTYPES[dtype]
+
+    def tensor(rows: int) -> Tensor:
+        return torch.randn(1, heads, rows, size, device=device).to(kind)
+
+    q, k, v = tensor(length), tensor(length), tensor(length)
+    attend = F.scaled_dot_product_attention
+    prefill_s = time_of(lambda: attend(q, k, v, is_causal=True), device)
+    flops = 4.0 * heads * size * length * (length + 1) / 2
+    caches = [(tensor(length), tensor(length)) for _ in range(layers)]
+    query, one = tensor(1), tensor(1)
+
+    def decode() -> None:
+        for keys, values in caches:
+            attend(query, keys, values)
+
+    calls = layers * time_of(lambda: attend(query, one, one), device)
+    decode_s = max(time_of(decode, device) - calls, 1e-9)
+    moved = 2.0 * layers * heads * length * size * DTYPE_BYTES[dtype]
+    return AttentionRate(
+        dtype=dtype,
+        prefill_flops_per_s=flops / prefill_s,
+        decode_bytes_per_s=moved / decode_s,
+    )
+
+
+def elementwise_rate(device: torch.device) -> float:
+    """Bytes read and written per second by an elementwise op over 512 × 3072 activations."""
+    x = torch.randn(512, 3072, device=device)
+    other = torch.randn(512, 3072, device=device)
+    return 3.0 * x.nbytes / time_of(lambda: x + other, device)
+
+
+def time_of(action: Callable[[], object], device: torch.device, trials: int = 3) -> float:
+    """Seconds that one `action` takes: the median of some trials of many repetitions each."""
+    action()
+    wait_for(device)
+    began = time.perf_counter()
+    action()
+    wait_for(device)
+    once = time.perf_counter() - began
+    repetitions = max(1, min(10_000, round(_LEAST_TRIAL_S / max(once, 1e-7))))
+    times = []
+    for _ in range(trials if once < 0.2 else 2):
+        began = time.perf_counter()
+        for _ in range(repetitions):
+            action()
+        wait_for(device)
+        times.append((time.perf_counter() - began) / repetitions)
+    return sorted(times)[len(times) // 2]
+
+
+def rate_of(
+    kernel: str,
+    shape: tuple[int, int, int],
+    count: int,
+    element_bytes: float,
+    took_s: float,
+    bench: Bench,
+) -> LinearRate:
+    """The efficiency of `count` products of one shape (M, N, K) that took `took_s` together."""
+    m, n, k = shape
+    weight_bytes = round(n * k * count * element_bytes)
+    flops = 2.0 * m * n * k * count
+    compute, memory = roofline_time(
+        flops, weight_bytes, kernel, weight_bytes, bench.ceilings, bench.threads
+    )
+    return LinearRate(
+        kernel=kernel,
+        rows=m,
+        matrix_elements=n * k,
+        working_set_bytes=weight_bytes,
+        # A trial that was disturbed while the calls taken off it were timed can seem faster than
+        # the roofline; no kernel is.
+        efficiency=min(1.0, max(compute, memory) / took_s),
+        flops_per_s=flops / took_s,
+    )
