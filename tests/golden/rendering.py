@@ -13,8 +13,7 @@ from rich.console import Console
 
 from topout import records
 from topout.errors import InputError
-from topout.generation.hardware import hardware_of_run
-from topout.profiling.hardware import hardware_of_profile
+from topout.machine.catalog.measured import roofs_for
 from topout.records import (
     Climb,
     CostReport,
@@ -106,11 +105,11 @@ def page_html(record: Record) -> str | None:
 def _options(record: Record) -> dict[str, Any]:
     """What a report is told beyond its record: the roofs of a roofline, the folder of a run."""
     if isinstance(record, RunReport):
-        return {"hardware": hardware_of_run(record)}
+        return {"hardware": roofs_for(record.machine, record.ceilings, record.workload.threads)}
     if isinstance(record, TrainReport):
         return {"folder": "topout-runs/a-run"}
     if isinstance(record, ProfileReport):
-        return {"hardware": hardware_of_profile(record)}
+        return {"hardware": roofs_for(record.machine, record.ceilings, record.threads)}
     return {}
 
 

@@ -87,10 +87,11 @@ def _show(record: Any, json: str | None) -> None:
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
-    from topout.profiling.hardware import hardware_of_profile
+    from topout.machine.catalog.measured import roofs_for
     from topout.report import describe
     from topout.report.to_html import to_html
 
-    page = to_html(describe(record, hardware=hardware_of_profile(record)))
+    roofs = roofs_for(record.machine, record.ceilings, record.threads)
+    page = to_html(describe(record, hardware=roofs))
     trace = record.exports[0] if record.exports else "none"
     save_page(page, folder, report, Trace=trace)

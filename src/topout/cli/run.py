@@ -81,9 +81,10 @@ def _show(record: Any, json: str | None) -> None:
 
 
 def _write_pages(record: Any, folder: Any, report: Path | None) -> None:
-    from topout.generation.hardware import hardware_of_run
+    from topout.machine.catalog.measured import roofs_for
     from topout.report import describe
     from topout.report.to_html import to_html
 
-    page = to_html(describe(record, hardware=hardware_of_run(record)))
+    roofs = roofs_for(record.machine, record.ceilings, record.workload.threads)
+    page = to_html(describe(record, hardware=roofs))
     save_page(page, folder, report)

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from topout.errors import InputError
+from topout.machine.catalog.measured import roofs_for
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.profiling.findings import profile_doubts, profile_findings
-from topout.profiling.hardware import roofs_for
 from topout.profiling.report import (
     TRACE_FILE,
     Captured,

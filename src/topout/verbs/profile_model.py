@@ -7,9 +7,9 @@ import msgspec
 
 from topout.errors import InputError
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
+from topout.machine.catalog.measured import roofs_for
 from topout.measure.worker import WorkerFailure
 from topout.profiling.findings import profile_doubts, profile_findings
-from topout.profiling.hardware import roofs_for
 from topout.profiling.report import (
     TRACE_FILE,
     Captured,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from topout.profiling.hardware import hardware_of_profile
+from topout.machine.catalog.measured import roofs_for
 from topout.records import ProfileReport
 from topout.report import describe
 from topout.report.to_html import to_html
@@ -16,7 +16,8 @@ from .example_profile import MARKUP, example_phase, example_profile
 
 
 def page_of(report: ProfileReport) -> str:
-    return to_html(describe(report, hardware=hardware_of_profile(report)))
+    roofs = roofs_for(report.machine, report.ceilings, report.threads)
+    return to_html(describe(report, hardware=roofs))
 
 
 def text_of(report: ProfileReport) -> str:

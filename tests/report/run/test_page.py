@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from topout.generation.hardware import hardware_of_run
+from topout.machine.catalog.measured import roofs_for
 from topout.records.climb import RunReport
 from topout.report import describe
 from topout.report.to_html import to_html
@@ -15,7 +15,8 @@ from .example_run import MARKUP, example_run, failed_run, swapped_run
 
 
 def page_of(report: RunReport) -> str:
-    return to_html(describe(report, hardware=hardware_of_run(report)))
+    roofs = roofs_for(report.machine, report.ceilings, report.workload.threads)
+    return to_html(describe(report, hardware=roofs))
 
 
 def text_of(report: RunReport) -> str:

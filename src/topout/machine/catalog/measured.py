@@ -9,6 +9,7 @@ from topout.errors import InputError
 from topout.machine.catalog.find import same_device
 from topout.machine.working_sets import cache_capacities
 from topout.records import (
+    BandwidthCeiling,
     Ceilings,
     ComputeCeiling,
     ComputePeak,
@@ -42,6 +43,28 @@ def hardware_of(
         )
     described = _gpu(machine, ceilings) if ceilings.device == "cuda" else _cpu(machine, ceilings)
     return msgspec.structs.replace(described, name=name, ceilings=ceilings, rates=list(rates))
+
+
+def roofs_for(machine: Machine, ceilings: Ceilings | None, threads: int) -> Hardware | None:
+    """The machine with the ceilings of as many threads; None where they are not known.
+
+    Those of more threads are left out, unless there are no others.
+    """
+
+    def of_few(each: ComputeCeiling | BandwidthCeiling) -> bool:
+        return each.threads <= threads
+
+    if ceilings is None:
+        return None
+    reached = msgspec.structs.replace(
+        ceilings,
+        compute=list(filter(of_few, ceilings.compute)) or ceilings.compute,
+        bandwidth=list(filter(of_few, ceilings.bandwidth)) or ceilings.bandwidth,
+    )
+    try:
+        return hardware_of(machine, reached)
+    except InputError:
+        return None
 
 
 def _cpu(machine: Machine, ceilings: Ceilings) -> Hardware:
