@@ -16,8 +16,10 @@ from topout.ladder.walk import reason_to_skip
 from topout.models.load import resolve_model
 from topout.records import RungResult, Status, Verification
 from topout.run_folder import RunFolder
+from topout.rungs.rung import Rung
 from topout.verbs.climb import UnsavedError, _continued, climb
 
+HERE = "tests.ladder.test_walk"
 TEXT = str(Path(__file__).parent.parent.parent / "LICENSE")
 
 
@@ -106,3 +108,21 @@ def test_a_rung_is_tried_only_on_sound_ones(
     )
     reason = reason_to_skip(stack, build, earlier)
     assert (reason is None) if words is None else (reason is not None and words in reason)
+
+
+class OnTwoRivals(Rung):
+    """Requires what cannot be together."""
+
+    name = "on_two_rivals"
+    change = "something"
+    requires = ("static_cache", "speculate_lookup", "speculate_draft")
+
+
+def test_a_rung_that_cannot_stand_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
+    request = ClimbRequest(model="pycode-1m", rungs=[f"{HERE}:OnTwoRivals"])
+    with pytest.raises(InputError, match="speculate_draft cannot be beside speculate_lookup"):
+        climb(request)
+    assert not (tmp_path / "runs").exists()

@@ -102,3 +102,36 @@ def test_all_rungs_are_climbed_unless_some_are_named() -> None:
     chosen = select_rungs(["bf16", "compile", "bf16", BASELINE])
     assert [rung.name for rung in chosen] == [BASELINE, "bf16", "compile"]
     assert [rung.name for rung in select_rungs([])] == [BASELINE]
+
+
+def test_what_a_rung_requires_is_climbed_before_it() -> None:
+    """Else it would be tried in a stack that it is in already."""
+    chosen = select_rungs(["bf16", "generate_gemv", "static_cache", "compile"])
+    assert [rung.name for rung in chosen] == [
+        BASELINE,
+        "bf16",
+        "static_cache",
+        "compile",
+        "generate_gemv",
+    ]
+    # Not what was not chosen, but what stands below that.
+    chosen = select_rungs(["generate_gemv", "static_cache"])
+    assert [rung.name for rung in chosen] == [BASELINE, "static_cache", "generate_gemv"]
+
+
+class OnTypo(Rung):
+    """Requires what there is not."""
+
+    name = "on_typo"
+    change = "something"
+    requires = ("static_cash",)
+
+
+def test_an_unknown_requirement_is_named_before_the_climb() -> None:
+    with pytest.raises(UnknownNameError, match="'static_cash'"):
+        select_rungs([f"{HERE}:OnTypo"])
+
+
+def test_a_rung_is_the_same_object_each_time() -> None:
+    assert find_rung("compile") is find_rung("compile")
+    assert find_rung(f"{HERE}:Own") is find_rung(f"{HERE}:Own")

@@ -78,7 +78,21 @@ def _import_rung(path: str) -> Rung:
 
 
 def select_rungs(names: Sequence[str] | None) -> list[Rung]:
-    """The rungs to climb, baseline first; all of the ladder where `names` is None."""
-    chosen = list(names) if names is not None else rung_names()
-    chosen = [name for name in dict.fromkeys(chosen) if name != BASELINE]
-    return [find_rung(name) for name in [BASELINE, *chosen]]
+    """The rungs to climb, baseline first; all of the ladder where `names` is None.
+
+    They keep their order, but for one that an earlier one requires: it is climbed before that.
+    Raises UnknownNameError or InputError, also for what a rung requires.
+    """
+    wanted = [BASELINE, *(rung_names() if names is None else names)]
+    ordered: dict[str, Rung] = {}
+
+    def add(name: str) -> None:
+        rung = find_rung(name)
+        for below in rung.requires:
+            add(below)
+        if name in wanted:
+            ordered.setdefault(name, rung)
+
+    for name in wanted:
+        add(name)
+    return list(ordered.values())

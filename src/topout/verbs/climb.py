@@ -9,6 +9,7 @@ from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
 from topout.ladder.rates import RatesRequest, load_or_measure_rates
 from topout.ladder.request import ClimbRequest
+from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbFolder, ClimbState
 from topout.ladder.walk import Plan, Walk
 from topout.measure.runner import StoppingRule
@@ -52,6 +53,8 @@ def climb(
     """
     request.check()
     rungs = select_rungs(request.rungs)
+    for rung in rungs[1:]:
+        Stack().plus(rung)  # what cannot stand is refused before anything is measured
     if request.device == "cuda":
         _require_cuda()
     subject = resolve_subject(request)
