@@ -1,10 +1,13 @@
 """How a stack is put together from the rungs' requirements."""
 
+import importlib
+import pkgutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from topout import rungs
 from topout.errors import InputError, UnknownNameError
 from topout.rungs.registry import (
     BASELINE,
@@ -55,6 +58,16 @@ def test_an_unknown_name_offers_the_nearest() -> None:
         find_rung("compil")
     with pytest.raises(UnknownNameError, match=r"Rungs are: transformers_eager, static_cache,"):
         find_rung("zzz")
+
+
+def test_a_rung_with_a_file_has_its_line() -> None:
+    named = [
+        value
+        for module in pkgutil.iter_modules(rungs.__path__, "topout.rungs.")
+        for value in vars(importlib.import_module(module.name)).values()
+        if isinstance(value, type) and issubclass(value, Rung) and hasattr(value, "name")
+    ]
+    assert set(named) == set(RUNGS)
 
 
 # --- rungs of one's own -----------------------------------------------------------------------

@@ -3,43 +3,39 @@
 import functools
 import importlib
 from collections.abc import Sequence
+from typing import Any
 
 from topout.errors import InputError, UnknownNameError
-from topout.rungs.bf16 import Bf16
-from topout.rungs.compile import Compile
-from topout.rungs.generate_gemv import GenerateGemv
-from topout.rungs.native_linear import (
-    NativeLinearBf16,
-    NativeLinearFp32,
-    NativeLinearInt4,
-    NativeLinearInt8,
-    NativeLinearInt8Dynamic,
-)
-from topout.rungs.quantize_weights_int8 import QuantizeWeightsInt8
 from topout.rungs.rung import Rung
-from topout.rungs.speculate_draft import SpeculateDraft
-from topout.rungs.speculate_lookup import SpeculateLookup
-from topout.rungs.static_cache import StaticCacheRung
-from topout.rungs.transformers_eager import TransformersEager
 
-BASELINE = TransformersEager.name
 
-# Exact rungs first: so the best exact stack is a prefix of the ladder, and measured as such.
-RUNGS: tuple[type[Rung], ...] = (
-    TransformersEager,
-    StaticCacheRung,
-    Compile,
-    GenerateGemv,
-    NativeLinearFp32,
-    SpeculateLookup,
-    SpeculateDraft,
-    Bf16,
-    QuantizeWeightsInt8,
-    NativeLinearBf16,
-    NativeLinearInt8,
-    NativeLinearInt8Dynamic,
-    NativeLinearInt4,
+def _found_at(path: str) -> Any:
+    """What `module:name` names; raises whatever the module does when it is imported."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+# A line a rung, in the order they are climbed. Exact rungs first: so the best exact stack is a
+# prefix of the ladder, and measured as such.
+RUNGS: tuple[type[Rung], ...] = tuple(
+    _found_at(f"topout.rungs.{path}")
+    for path in (
+        "transformers_eager:TransformersEager",
+        "static_cache:StaticCacheRung",
+        "compile:Compile",
+        "generate_gemv:GenerateGemv",
+        "native_linear:NativeLinearFp32",
+        "speculate_lookup:SpeculateLookup",
+        "speculate_draft:SpeculateDraft",
+        "bf16:Bf16",
+        "quantize_weights_int8:QuantizeWeightsInt8",
+        "native_linear:NativeLinearBf16",
+        "native_linear:NativeLinearInt8",
+        "native_linear:NativeLinearInt8Dynamic",
+        "native_linear:NativeLinearInt4",
+    )
 )
+BASELINE = RUNGS[0].name
 
 
 def rung_names() -> list[str]:
@@ -54,17 +50,17 @@ def find_rung(name: str) -> Rung:
     The same object each time. Raises UnknownNameError or InputError.
     """
     if ":" in name:
-        return _import_rung(name)
+        return _own_rung(name)
     for rung in RUNGS:
         if rung.name == name:
             return rung()
     raise UnknownNameError("rung", name, rung_names(), f"Rungs are: {', '.join(rung_names())}.")
 
 
-def _import_rung(path: str) -> Rung:
-    module_name, _, class_name = path.partition(":")
+def _own_rung(path: str) -> Rung:
+    """A user's rung, called by its path, so that a worker can import it too."""
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        found = _found_at(path)
     except Exception as error:  # whatever the user's own module raises
         raise InputError(
             f"cannot import the rung {path!r} ({error}).",
@@ -72,7 +68,6 @@ def _import_rung(path: str) -> Rung:
         ) from None
     if not (isinstance(found, type) and issubclass(found, Rung)):
         raise InputError(f"{path!r} is not a rung.", "Derive it from topout.rungs.rung.Rung.")
-    # Known by its path, so that a worker can import it too.
     renamed: type[Rung] = type(found.__name__, (found,), {"name": path})
     return renamed()
 

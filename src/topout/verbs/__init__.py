@@ -1,1 +1,1 @@
-"""What stands behind the verbs that join several parts: from a request to a record."""
+"""What stands behind a verb: a function from a request to a record, which joins the rooms below."""
