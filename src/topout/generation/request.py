@@ -35,7 +35,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         at_least("--prompt-len", self.prompt_len, 1)
         at_least("--threads", self.threads, 1)
         if not 0 <= self.seed < 2**63:
-            raise InputError(f"--seed {self.seed} is no seed.", "Give 0 to 2⁶³ − 1.")
+            raise InputError(f"--seed {self.seed} is out of range.", "Give 0 to 2⁶³ − 1.")
         if self.dtype is not None:
             one_of("dtype", self.dtype, DTYPES)
 

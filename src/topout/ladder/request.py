@@ -30,20 +30,18 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
         at_least("--top-k", self.top_k, 1)
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
             raise InputError(
-                f"--temperature {self.temperature:g} is no temperature.",
+                f"--temperature {self.temperature:g} is out of range.",
                 "Give 0 for greedy, or more.",
             )
         if not (self.max_loss >= 0 and math.isfinite(self.max_loss)):
-            raise InputError(f"--max-loss {self.max_loss:g} is no share.", "Give 0.01 for 1 %.")
+            raise InputError(f"--max-loss {self.max_loss:g} is out of range.", "Give 0.01 for 1 %.")
         check_device(self.device)
         for option, span_s in (
             ("--time-per-rung", self.time_per_rung_s),
             ("--rung-timeout", self.rung_timeout_s),
         ):
             if not (span_s > 0 and math.isfinite(span_s)):
-                raise InputError(
-                    f"{option} {span_s:g} is no span of time.", "Give seconds above 0."
-                )
+                raise InputError(f"{option} {span_s:g} is out of range.", "Give seconds above 0.")
 
     def workload(self, config: ModelConfig, usable_cpus: int) -> WorkloadSummary:
         """What every rung runs; raises InputError where the prompt or the threads do not fit."""
