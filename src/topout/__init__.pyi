@@ -11,7 +11,7 @@ from .models.load import (
 )
 from .models.trainable import load_trainable as load_trainable
 from .profiling.request import ProfileRequest as ProfileRequest
-from .quantization.swap_linears import swap_linears as swap_linears
+from .quantization.native_layers import swap_linears as swap_linears
 from .records import (
     Ceilings as Ceilings,
     Climb as Climb,

@@ -19,9 +19,9 @@ from topout.quantization.native_layers import (
     NativeLinear,
     NativeMlp,
     swap_decoder_layers,
+    swap_linears,
 )
 from topout.quantization.rounding import linear_layers
-from topout.quantization.swap_linears import swap_linears
 
 # The root mean square error over the spread of the logits, of models so small that it is large.
 NEAR = {"fp32": 1e-5, "bf16": 0.02, "int8": 0.04, "int8_dynamic": 0.06, "int4": 0.35}
