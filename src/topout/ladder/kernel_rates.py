@@ -65,19 +65,15 @@ _LEAST_TRIAL_S = 0.06
 
 def linear_rates(bench: Bench, *, with_compile: bool, with_native: bool) -> list[LinearRate]:
     """The rates of the library's kernels, of those that inductor generates, and of our own."""
-    kinds = [(LIBRARY_SETS, library_rates)]
-    if with_compile:
-        kinds.append((GENERATED_SETS, generated_rates))
-    rates = [
-        rate
-        for sets, measure in kinds
-        for matrices in sets
-        for kernel in KERNELS
-        for rate in measure(kernel, matrices, bench)
-    ]
-    if with_native:
-        for form in NATIVE_FORMATS.values():
-            rates += native_rates(form, bench)
+    rates: list[LinearRate] = []
+    for matrices in LIBRARY_SETS:
+        for kernel in KERNELS:
+            rates += library_rates(kernel, matrices, bench)
+    for matrices in GENERATED_SETS if with_compile else ():
+        for kernel in KERNELS:
+            rates += generated_rates(kernel, matrices, bench)
+    for form in NATIVE_FORMATS.values() if with_native else ():
+        rates += native_rates(form, bench)
     return rates
 
 

@@ -17,7 +17,6 @@ from topout.measure.worker import WorkerFailure
 from topout.records import Duel as DuelResult
 from topout.records import (
     Estimate,
-    PairedRatio,
     Prediction,
     RungResult,
     RunSample,
@@ -157,19 +156,15 @@ def _speedups(
     duel: Duel[RunSample], rival: str | None, earlier: Sequence[RungResult]
 ) -> dict[str, Any]:
     """Over the rival, and chained over the rival's own speedup over the baseline."""
-    found = next((each for each in earlier if label_of(each.stack) == rival), None)
     whole, decode = duel.ratio(), phase_ratios(duel).decode
+    before = next((each for each in earlier if label_of(each.stack) == rival), None)
+    speedup = before.speedup_over_baseline if before is not None else None
+    of_decode = before.decode_speedup_over_baseline if before is not None else None
     return {
         "speedup": whole,
-        "speedup_over_baseline": _chain(found and found.speedup_over_baseline, whole),
-        "decode_speedup_over_baseline": _chain(
-            found and found.decode_speedup_over_baseline, decode
-        ),
+        "speedup_over_baseline": chained(speedup, whole) if speedup else None,
+        "decode_speedup_over_baseline": chained(of_decode, decode) if of_decode else None,
     }
-
-
-def _chain(before: Estimate | None, ratio: PairedRatio) -> Estimate | None:
-    return chained(before, ratio) if before is not None else None
 
 
 def duel_result(champion: str, duel: Duel[RunSample]) -> DuelResult:
