@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.generation.tiny_builds import MODELS, session_of, source_of
+from tests.models.tiny import make_tokens
 from topout.generation.sampling import Sampling
 from topout.generation.session import DecoderSession, GeneratedRun
 from topout.generation.steps import DecoderSteps
@@ -214,6 +215,21 @@ def test_without_noise_the_last_places_of_fp32_are_allowed() -> None:
     assert reference.tolerance == pytest.approx(16 * 1e-6 * 100)
     assert judged(reference, logits=logits + 1e-3).passed
     assert not judged(reference, logits=logits + 2e-3).passed
+
+
+def test_in_bf16_half_a_unit_in_the_last_place_is_noise(
+    source: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the two evaluations agree to the last bit."""
+    model = load_decoder(source, dtype=torch.bfloat16)
+    session = DecoderSession(DecoderSteps(model, 1, 64), Sampling(), CPU)
+    monkeypatch.setattr(session, "score_at_once", session.score)
+    texts = make_tokens(source.config.vocab_size, 1, 20)
+    reference = make_reference(session, texts, 12, 1)
+    largest = float(reference.logits.abs().max())
+    assert reference.noise == pytest.approx(largest / 512)
+    # Of 8 significant bits the last one counts 1/128 to 1/256 of a value.
+    assert reference.tolerance == pytest.approx(16 * largest / 512)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -21,6 +21,7 @@ from topout.records import OutputClass, Verification
 # hundreds of layers' sums the largest of many thousand errors scatters by such a factor.
 NOISE_MARGIN = 16.0
 LEAST_RELATIVE_NOISE = 1e-6  # of the largest logit: a few units in the last place of fp32
+LEAST_RELATIVE_NOISE_BF16 = 2**-9  # half a unit in the last place of bf16
 LEAST_P_VALUE = 1e-4
 SAMPLED_DRAWS = 400
 _LEAST_EXPECTED_DRAWS = 5.0
@@ -77,6 +78,9 @@ def make_reference(session: Session, texts: Tensor, prompt_len: int, batch_size:
     margins = _margins(_score(session, continued, prompt_len, batch_size))
     once = session.score_at_once(texts[:batch_size], prompt_len)
     noise = float((once - logits[:batch_size]).abs().max())
+    if next(session.module.parameters()).dtype == torch.bfloat16:
+        # So coarsely rounded, two evaluations may agree to the last bit by chance.
+        noise = max(noise, LEAST_RELATIVE_NOISE_BF16 * float(logits.abs().max()))
     return Reference(
         texts=texts,
         prompt_len=prompt_len,
