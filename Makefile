@@ -4,17 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Whole climbs, whose verdicts come from times: they run alone, the others two files at once.
-TIMED := tests/verbs/test_climb.py
-
-.PHONY: climb test mutants kernels-test kernels-bench check lint install clean figures
+.PHONY: climb test test-busy tests mutants kernels-test kernels-bench check lint install clean figures
 
 climb: install
 	$(BIN)/topout climb
 
-test: install lint
-	$(BIN)/python -m pytest $(TIMED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TIMED:%=--ignore=%)
+test: install
+	@$(MAKE) --no-print-directory -j 2 lint tests
+
+# A file is run by one of the workers, so that what its tests share is made once. Long files first;
+# otherwise the order is another in every run (`pytest --randomly-seed=N` repeats one).
+tests: install
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+	  --durations 20
+
+# The same beside a program that keeps every CPU and most of the memory busy.
+test-busy: install
+	$(BIN)/python tools/busy_neighbour.py make test
 
 # Changes one expression of the core modules at a time and asks whether a test notices. About two
 # hours on two cores; it can be stopped, and goes on where it was.

@@ -53,6 +53,7 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """One cache for all processes of a run, and none of the user's: each kernel is built once."""
+    config.option.randomly_reset_seed = False  # the order is random, what is tested is not
     if hasattr(config, "workerinput"):
         return  # a worker of pytest-xdist inherits the environment
     folder = tempfile.mkdtemp(prefix="topout-tests-")
@@ -64,6 +65,16 @@ def pytest_configure(config: pytest.Config) -> None:
         "HF_HUB_OFFLINE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the CPU to the other tests
     }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long begin first, so that no worker is left with one of them at the end."""
+
+    def seconds(item: pytest.Item) -> float:
+        mark = item.get_closest_marker("seconds")
+        return float(mark.args[0]) if mark else 0.0
+
+    items.sort(key=seconds, reverse=True)
 
 
 @pytest.fixture
