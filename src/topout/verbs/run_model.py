@@ -167,10 +167,8 @@ def _sample_doubts(about: str, samples: list[RunSample]) -> list[Doubt]:
     """Those of the samples; where they are few, that is the doubt."""
     if len(samples) >= FEW_SAMPLES:
         return sample_doubts(about, samples)
-    count = f"{len(samples)} run{'' if len(samples) == 1 else 's'}"
-    return [
-        Doubt(about=about, sentence=f"Only {count} stand behind it.", remedy="Give --repeats 5.")
-    ]
+    sentence = f"Only {units.counted(len(samples), 'run')} stand behind it."
+    return [Doubt(about=about, sentence=sentence, remedy="Give --repeats 5.")]
 
 
 def run_findings(report: RunReport) -> list[str]:
