@@ -238,9 +238,7 @@ def test_an_unknown_option_shows_usage_and_exits_2(
     assert status == 2 and "no-such-option" in err
 
 
-def test_the_readme_commands_parse(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_readme_commands_parse() -> None:
     """Every `topout …` line of the README and the docs is a command with options that exist."""
     pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
     lines = {
@@ -251,14 +249,8 @@ def test_the_readme_commands_parse(
         if line.startswith("topout ")
     }
     assert len(lines) >= 5
-    monkeypatch.setenv("COLUMNS", "200")
     for line in lines:
         _, verb, *arguments = line.split()
-        if verb in ("run", "profile", "climb"):  # whose requests do not declare their options yet
-            _, shown, _ = run([verb, "--help"], monkeypatch, capsys)
-            flags = [each.partition("=")[0] for each in arguments if each.startswith("--")]
-            assert all(flag in shown for flag in flags), line
-            continue
         command, rest = find_command(commands_of(verb), arguments)
         assert command.parse(rest) is not None, line
 

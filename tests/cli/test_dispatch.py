@@ -15,9 +15,10 @@ from topout.options import Option
 from topout.trace.request import TraceRequest
 from topout.verbs.cost_request import CostRequest
 
-VERBS = [name for name in COMMANDS if " " not in name and name not in ("run", "profile", "climb")]
+VERBS = [name for name in COMMANDS if " " not in name]
 
 NEEDED = {
+    "climb resume": ["folder"],
     "machine show": ["h200"],
     "machine save": ["mine"],
     "cost example": ["axpy"],
@@ -114,6 +115,9 @@ def test_arguments_become_values_of_the_fields_types() -> None:
         ("machine --device cuda --save lent-gpu", "machine save", "--device cuda lent-gpu"),
         ("machine --save list", "machine save", "list"),
         ("gemm --init my.cpp", "gemm init", "my.cpp"),
+        ("climb --resume runs/a --json -", "climb resume", "runs/a --json -"),
+        ("climb --resume=runs/a", "climb resume", "runs/a"),
+        ("climb ./resume", "climb", "./resume"),
         ("trace diff a b", "trace diff", "a b"),
         ("trace --top 3 diff a b", "trace diff", "--top 3 a b"),
         ("trace --groups=fine runs a b", "trace runs", "--groups=fine a b"),
@@ -142,9 +146,7 @@ def test_a_folder_that_is_named_like_a_sub_command_is_reached_by_its_path(
     assert "list has no config.json" in line
 
 
-@pytest.mark.parametrize(
-    "name", [each for each in COMMANDS if each not in ("run", "profile", "climb")]
-)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_tells_every_option_within_80_columns(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,9 +197,7 @@ def test_wrong_arguments_are_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    "name", [each for each in COMMANDS if each not in ("run", "profile", "climb")]
-)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_value_that_cannot_be_is_refused_whatever_the_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +225,8 @@ def test_a_value_that_cannot_be_is_refused_whatever_the_option(
         ("cost example fft", "'fft' is not known. Choose axpy, stencil or matmul."),
         ("cost layers gpt2 --graph x.png", "--graph x.png does not end in .svg"),
         ("gemm init", "takes FILE.cpp, and 0 are named"),
+        ("climb --resume runs/a --new-tokens 5", "unknown option '--new-tokens'"),
+        ("climb gpt2 --resume runs/a", "takes FOLDER, and 2 are named: gpt2 runs/a"),
         ("train --ranks 1,0", "--ranks 0 is out of range. It must be 1 to 1024."),
         ("train --seed -1", "--seed -1 is out of range. It must be 0 to 2⁶³ − 1."),
         ("trace --quick", "unknown option '--quick'"),

@@ -189,7 +189,10 @@ def test_an_interruption_ends_with_130_and_shows_what_there_is(
     path.mkdir()
 
     def interrupt(request: GemmRequest, notify: Any = None) -> None:
-        raise Interrupted(report, RunFolder(path))
+        with RunFolder(path) as folder:
+            if report is not None:
+                folder.save(report)
+            raise Interrupted(report, folder)
 
     monkeypatch.setattr(topout.verbs.compare_gemms, "compare_gemms", interrupt)
     status, out, err = run([], monkeypatch, capsys)

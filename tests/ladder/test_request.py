@@ -29,9 +29,8 @@ from topout.models.known import known_config
     ],
 )
 def test_a_bad_option_is_named_with_a_remedy(option: str, value: Any, message: str) -> None:
-    request = ClimbRequest(model="gpt2", **{option: value})
     with pytest.raises(InputError) as caught:
-        request.check()
+        ClimbRequest(model="gpt2", **{option: value})
     assert message in caught.value.message
     assert caught.value.remedy
 

@@ -168,6 +168,16 @@ def test_an_interruption_keeps_what_was_finished(monkeypatch: pytest.MonkeyPatch
     assert read(interrupted.value.folder.path / "run.json", GemmReport).shapes == report.shapes
 
 
+def test_an_interruption_before_anything_is_finished_leaves_no_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interrupt = lambda case: KeyboardInterrupt()  # noqa: E731
+    monkeypatch.setattr(QuickLaboratory, "refusal", staticmethod(interrupt))
+    with pytest.raises(Interrupted) as interrupted:
+        compare_gemms(GemmRequest(shapes=["8x8x8"]))
+    assert interrupted.value.record is None and not interrupted.value.folder.path.exists()
+
+
 def test_an_interrupted_explanation_loses_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     def explain(*_: Any, **__: Any) -> GemmExplanation:
         raise KeyboardInterrupt

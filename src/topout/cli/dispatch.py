@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "How fast is it now? And with another matrix product in PyTorch's place?",
     "profile": "Where does the time go, and how far is each part from the roof?",
     "climb": "What makes it faster, by how much, and is the output still right?",
+    "climb resume": "Go on with an interrupted climb; `climb --resume FOLDER` is the same.",
     "gemm": "Why is one matrix product 100 × as fast as another? The laboratory, with your own.",
     "gemm init": "Write a starting point for a version of your own.",
     "trace": "Where does the time go in a trace recorded elsewhere?\n\n"
@@ -49,6 +50,7 @@ FORMER_FLAGS: Mapping[str, Mapping[str, str]] = {
         "--check": "check",
         "--example": "example",
     },
+    "climb": {"--resume": "resume"},
     "gemm": {"--init": "init"},
 }
 """Flags that have become sub-commands, and mean them still."""
@@ -80,10 +82,6 @@ def _main(arguments: list[str]) -> int:
     verb, *rest = arguments
     if verb not in verbs:
         raise UnknownNameError("verb", verb, verbs, "See `topout --help`.")
-    if verb in ("run", "profile", "climb"):
-        from topout.cli import unmoved
-
-        unmoved.main(arguments)
     command, rest = find_command(commands_of(verb), rest)
     asked = command.parse(rest)
     return 0 if asked is None else _run(command, *asked)
@@ -159,7 +157,6 @@ def _run(command: Command, request: Request, outputs: Outputs) -> int:
     except Interrupted as interrupted:
         say(f"topout: interrupted. {interrupted.remedy}".rstrip())
         if interrupted.record is None:
-            interrupted.folder.discard_if_empty()
             return 130
         result = Result(interrupted.record, interrupted.folder, status=130)
     outputs.show(result)

@@ -19,6 +19,7 @@ class Result(NamedTuple):
     record: Any = None  # of `topout.records`; None: there is nothing to show or to write
     folder: RunFolder | None = None  # where the verb keeps it
     status: int = 0  # 1: a check that was asked for failed
+    page_view: Mapping[str, Any] = MappingProxyType({})  # and on a page alone
     note: str = ""  # what else is said on standard error
     places: Mapping[str, object] = MappingProxyType({})  # what else was written, and where
     error: TopoutError | None = None  # raised when all is shown and written
@@ -121,7 +122,7 @@ def page_of(result: Result) -> str:
     from topout.report import describe
     from topout.report.to_html import to_html
 
-    return to_html(describe(record, **view))
+    return to_html(describe(record, **view, **result.page_view))
 
 
 def print_table(table: Any) -> None:

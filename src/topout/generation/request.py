@@ -1,43 +1,46 @@
 """What a user asks of a verb that generates, checked before anything is measured."""
 
-from typing import Literal
-
-import msgspec
+from typing import Annotated, Literal
 
 from topout.errors import InputError
 from topout.models.config import ModelConfig
-from topout.records import Dtype, WorkloadSummary
+from topout.models.known import DEFAULT_MODEL
+from topout.options import MOST_SEED, Option, Request
+from topout.records import WorkloadSummary
 
 Backend = Literal["decoder", "transformers"]
-BACKENDS: tuple[Backend, ...] = ("decoder", "transformers")
-DTYPES: tuple[Dtype, ...] = ("fp32", "bf16")
+GenerationDtype = Literal["fp32", "bf16"]
 PUBLISHED_PROMPT_LEN = 835  # of the course that the reference figures for GPT-2 come from
 DEFAULT_NEW_TOKENS = 128
 
+BackendOption = Annotated[
+    Backend, Option("The model as this program builds it, or as transformers does.")
+]
 
-class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
+
+class GenerationRequest(Request, frozen=True, kw_only=True):
     """The options of every verb that generates; None stands for a default of the model's."""
 
-    model: str
-    random_weights: bool = False
-    prompt_len: int | None = None
-    new_tokens: int = DEFAULT_NEW_TOKENS
-    batch_size: int = 1
-    threads: int | None = None
-    dtype: Dtype | None = None
-    seed: int = 0
-    text: str | None = None
+    model: Annotated[str, Option("A name, a folder or a hub id.", positional=True)] = DEFAULT_MODEL
+    random_weights: Annotated[bool, Option("Make the weights of a known model from --seed.")] = (
+        False
+    )
+    prompt_len: Annotated[
+        int | None, Option("Tokens of the prompt; default: 835, or as many as fit.", least=1)
+    ] = None
+    new_tokens: Annotated[int, Option("Tokens to generate.", least=2)] = DEFAULT_NEW_TOKENS
+    batch_size: Annotated[int, Option("Sequences at a time.", least=1)] = 1
+    threads: Annotated[int | None, Option("CPU threads; default: all.", least=1)] = None
+    dtype: Annotated[
+        GenerationDtype | None, Option("Of weights and activations; default: fp32.")
+    ] = None
+    seed: Annotated[int, Option("Of random weights and of sampling.", least=0, most=MOST_SEED)] = 0
+    text: Annotated[
+        str | None, Option("A text file to prompt with, and to verify with.", metavar="FILE")
+    ] = None
 
     def check(self) -> None:
-        """Raise InputError that names the first option that cannot be meant."""
-        at_least("--new-tokens", self.new_tokens, 2)
-        at_least("--batch-size", self.batch_size, 1)
-        at_least("--prompt-len", self.prompt_len, 1)
-        at_least("--threads", self.threads, 1)
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"--seed {self.seed} is out of range.", "Give 0 to 2⁶³ − 1.")
-        if self.dtype is not None:
-            one_of("dtype", self.dtype, DTYPES)
+        """Raise InputError or OutputError for options that do not go together."""
 
     def prompt_len_for(self, config: ModelConfig) -> int:
         """The prompt's length; raises InputError when it does not fit the context."""
@@ -80,15 +83,3 @@ def default_prompt_len(config: ModelConfig, new_tokens: int) -> int:
     if PUBLISHED_PROMPT_LEN + new_tokens + 16 <= config.context_len:
         return PUBLISHED_PROMPT_LEN
     return max(1, min(config.context_len // 2, config.context_len - new_tokens - 16))
-
-
-def at_least(option: str, value: int | None, least: int) -> None:
-    """Raise InputError where an option that was given is below its least value."""
-    if value is not None and value < least:
-        raise InputError(f"{option} {value} is too small.", f"Give at least {least}.")
-
-
-def one_of(what: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise InputError where a value is none of its choices."""
-    if value not in choices:
-        raise InputError(f"unknown {what} {value!r}.", f"Give {' or '.join(choices)}.")

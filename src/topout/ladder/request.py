@@ -1,47 +1,42 @@
 """What a user asks of `topout climb`, checked before anything is measured."""
 
-import math
+from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
-from topout.errors import InputError
-from topout.generation.request import GenerationRequest, at_least
-from topout.machine.ceilings import check_device
+from topout.generation.request import GenerationDtype, GenerationRequest
 from topout.models.config import ModelConfig
+from topout.options import Device, Option, Request
 from topout.records import WorkloadSummary
 
 
 class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
     """The options of `topout climb`; None stands for a default that depends on the model."""
 
-    draft: str | None = None
-    device: str = "cpu"
-    temperature: float = 0.0
-    top_k: int | None = None
-    rungs: list[str] | None = None
-    max_loss: float = 0.01
-    time_per_rung_s: float = 20.0
-    rung_timeout_s: float = 600.0
-    quick: bool = False
-
-    def check(self) -> None:
-        """Raise InputError that names the first option that cannot be meant."""
-        super().check()
-        at_least("--top-k", self.top_k, 1)
-        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
-            raise InputError(
-                f"--temperature {self.temperature:g} is out of range.",
-                "Give 0 for greedy, or more.",
-            )
-        if not (self.max_loss >= 0 and math.isfinite(self.max_loss)):
-            raise InputError(f"--max-loss {self.max_loss:g} is out of range.", "Give 0.01 for 1 %.")
-        check_device(self.device)
-        for option, span_s in (
-            ("--time-per-rung", self.time_per_rung_s),
-            ("--rung-timeout", self.rung_timeout_s),
-        ):
-            if not (span_s > 0 and math.isfinite(span_s)):
-                raise InputError(f"{option} {span_s:g} is out of range.", "Give seconds above 0.")
+    draft: Annotated[str | None, Option("A smaller model to speculate with.", metavar="MODEL")] = (
+        None
+    )
+    device: Annotated[Device, Option("Where it runs.")] = "cpu"
+    dtype: Annotated[
+        GenerationDtype | None, Option("Of the baseline; default: fp32, on a GPU bf16.")
+    ] = None
+    temperature: Annotated[float, Option("Of sampling; 0 is greedy.", least=0)] = 0.0
+    top_k: Annotated[int | None, Option("Sample among the k likeliest.", least=1)] = None
+    rungs: Annotated[
+        list[str] | None,
+        Option("Names with commas between; MODULE:CLASS for your own.", metavar="NAME,…"),
+    ] = None
+    max_loss: Annotated[
+        float, Option("What a near rung may cost in perplexity: 0.01 is 1 %.", least=0)
+    ] = 0.01
+    time_per_rung_s: Annotated[
+        float, Option("Seconds to time a rung for.", flag="--time-per-rung", above=0)
+    ] = 20.0
+    rung_timeout_s: Annotated[
+        float, Option("Seconds until a rung counts as hung.", flag="--rung-timeout", above=0)
+    ] = 600.0
+    quick: Annotated[bool, Option("Fewer pairs per rung.")] = False
 
     def workload(self, config: ModelConfig, usable_cpus: int) -> WorkloadSummary:
         """What every rung runs; raises InputError where the prompt or the threads do not fit."""
@@ -52,3 +47,9 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
             temperature=self.temperature,
             top_k=self.top_k,
         )
+
+
+class ResumeRequest(Request, frozen=True, kw_only=True):
+    """The options of `topout climb resume`; those of the climb lie in its folder."""
+
+    folder: Annotated[Path, Option("That of the interrupted climb.", positional=True)]

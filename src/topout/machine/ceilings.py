@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from topout.errors import CompilerError, InputError, OutputError, RecordError
+from topout.errors import CompilerError, OutputError, RecordError
 from topout.kernels.build import SOURCE_FOLDER, included_files
 from topout.kernels.cache import cache_folder, writable_cache_folder
 from topout.machine.describe import pinning_order
@@ -34,15 +34,8 @@ __all__ = [
     "read_bandwidth_now",
 ]
 
-DEVICES = ("cpu", "cuda")
 _WIDE_SPREAD = 0.1
 _LEAST_SCALING = 0.6  # of n threads over n times one
-
-
-def check_device(device: str) -> None:
-    """Raise InputError for a device that topout does not know."""
-    if device not in DEVICES:
-        raise InputError(f"unknown device {device!r}.", f"Give {' or '.join(DEVICES)}.")
 
 
 def default_threads(usable_cpus: int) -> list[int]:

@@ -18,21 +18,13 @@ from topout.models.source import ModelSource, resolve_model
 from topout.progress import Notify, silent
 from topout.records import Climb
 from topout.records.record import stamp
+from topout.run_folder import Interrupted
 from topout.rungs.compile import Compile
 from topout.rungs.native_linear import NativeLinearRung
 from topout.rungs.registry import select_rungs
 from topout.rungs.rung import Rung
 
 SCORED_TOKENS = 64  # of a window, at most: each is a pass of the model
-
-
-class Interrupted(KeyboardInterrupt):
-    """A climb was interrupted; what was finished is in `climb` and `folder`."""
-
-    def __init__(self, climb: Climb | None, folder: ClimbFolder) -> None:
-        self.climb = climb
-        self.folder = folder
-        super().__init__()
 
 
 class UnsavedError(OutputError):
@@ -77,7 +69,12 @@ def climb(
             folder.discard_if_empty()
         raise
     except KeyboardInterrupt:
-        raise Interrupted(state.record if state is not None else earlier, folder) from None
+        finished = state.record if state is not None else earlier
+        raise Interrupted(
+            finished if finished is not None and finished.rungs else None,
+            folder,
+            f"Go on with: topout climb --resume {folder.path}",
+        ) from None
     folder.clean()
     if state.write_error is not None:
         raise UnsavedError(state.write_error, state.record)

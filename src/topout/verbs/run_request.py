@@ -1,11 +1,14 @@
 """What a user asks of `topout run`, checked before anything is measured."""
 
+from typing import Annotated
+
 import msgspec
 
 from topout.errors import InputError
 from topout.gemm.sources import GemmChoice, parse_choice
-from topout.generation.request import BACKENDS, Backend, GenerationRequest, at_least, one_of
+from topout.generation.request import BackendOption, GenerationRequest
 from topout.models.config import ModelConfig
+from topout.options import Option
 from topout.records import WorkloadSummary
 
 DEFAULT_REPEATS, QUICK_REPEATS = 5, 2
@@ -14,16 +17,18 @@ DEFAULT_REPEATS, QUICK_REPEATS = 5, 2
 class RunRequest(GenerationRequest, frozen=True, kw_only=True):
     """The options of `topout run`; None stands for a default that depends on the others."""
 
-    gemm: str | None = None  # a version, or a C++ file
-    backend: Backend = "decoder"
-    repeats: int | None = None
-    quick: bool = False
+    gemm: Annotated[
+        str | None,
+        Option("A matrix product to put in PyTorch's place.", metavar="VERSION|FILE.cpp"),
+    ] = None
+    backend: BackendOption = "decoder"
+    repeats: Annotated[
+        int | None, Option("Runs, or pairs of runs with --gemm; default: 5, quick: 2.", least=1)
+    ] = None
+    quick: Annotated[bool, Option("Two runs of a few tokens.")] = False
 
     def check(self) -> None:
-        """Raise InputError that names the first option that cannot be meant."""
-        super().check()
-        at_least("--repeats", self.repeats, 1)
-        one_of("backend", self.backend, BACKENDS)
+        """Raise InputError or UnknownNameError for a product that cannot be put there."""
         choice = self.choice()
         if choice is not None and self.dtype not in (None, choice.dtype):
             raise InputError(
