@@ -1,6 +1,8 @@
 """Commands: what their options are derived from, sub-commands, earlier spellings, help, errors."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -160,6 +162,23 @@ def test_help_tells_every_option_within_80_columns(
         assert spelled in out and field.option.help, field
     for word, _ in command.subcommands:
         assert f"\n  {word}  " in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """In a fresh process; what is imported is looked at, since time is not steady."""
+    code = (
+        "import sys\n"
+        "from topout.cli import main\n"
+        "from topout.cli.dispatch import COMMANDS\n"
+        "for name in COMMANDS:\n"
+        "    sys.argv = ['topout', *name.split(), '--help']\n"
+        "    try: main()\n"
+        "    except SystemExit as ended: assert ended.code == 0, name\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'polars', 'altair', 'jinja2', 'rich'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_overview_names_every_verb(
