@@ -41,16 +41,16 @@ from .verbs.cost_request import CostRequest as CostRequest
 from .verbs.list_layers import list_layers as list_layers
 from .verbs.profile_callable import profile as profile
 from .verbs.profile_model import profile_model as profile_model
-from .verbs.read_traces import (
-    diff_traces as diff_traces,
-    report_trace as report_trace,
-)
 from .verbs.report_cost import report_cost as report_cost
 from .verbs.report_machine import (
     report_machine as report_machine,
     save_machine as save_machine,
 )
 from .verbs.run_model import run_model as run_model
-from .verbs.trace_runs import compare_runs as compare_runs
+from .verbs.trace import (
+    compare_runs as compare_runs,
+    diff_traces as diff_traces,
+    report_trace as report_trace,
+)
 from .verbs.train_model import train_model as train_model
 from .verbs.work_example import work_example as work_example

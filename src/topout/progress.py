@@ -12,6 +12,11 @@ def silent(what: str, done: float) -> None:
     """A `Notify` that shows nothing."""
 
 
+def part_of(notify: Notify, begin: float, end: float) -> Notify:
+    """A `Notify` for one part of the work, whose 0 to 1 are `begin` to `end` of the whole."""
+    return lambda what, done: notify(what, begin + (end - begin) * min(1.0, max(0.0, done)))
+
+
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Notify]:
     """A bar with the time that has passed and what happens now; silent without a terminal."""

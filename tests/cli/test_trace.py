@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-import topout.verbs.read_traces
-import topout.verbs.trace_runs
+import topout.verbs.trace
 from tests.trace.analysis import example_trace_report as example
 from topout.cli import main
 from topout.errors import InputError
@@ -51,9 +50,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
         named = [(path, example.gpus_report(n)) for n, path in enumerate(request.paths, 1)]
         return runs_side_by_side(named), RunFolder(tmp_path)
 
-    monkeypatch.setattr(topout.verbs.read_traces, "report_trace", report)
-    monkeypatch.setattr(topout.verbs.read_traces, "diff_traces", diff)
-    monkeypatch.setattr(topout.verbs.trace_runs, "compare_runs", runs)
+    monkeypatch.setattr(topout.verbs.trace, "report_trace", report)
+    monkeypatch.setattr(topout.verbs.trace, "diff_traces", diff)
+    monkeypatch.setattr(topout.verbs.trace, "compare_runs", runs)
     return calls
 
 
@@ -191,7 +190,7 @@ def test_an_interruption_and_a_fault_end_without_a_table(
     def fail(*paths: Any, **options: Any) -> None:
         raise fault
 
-    monkeypatch.setattr(topout.verbs.read_traces, "report_trace", fail)
+    monkeypatch.setattr(topout.verbs.trace, "report_trace", fail)
     ended, out, err = run(["a.json"], monkeypatch, capsys)
     assert (ended, out) == (status, "") and err.count("\n") <= 1
 

@@ -9,7 +9,7 @@ from tests.trace.readers.nvprof_files import GROUPS, published_ns, write_publish
 from topout.errors import InputError
 from topout.records import TraceRuns, read
 
-from .test_read_traces import write_trace
+from .test_trace import write_trace
 
 
 @pytest.fixture(autouse=True)

@@ -15,21 +15,21 @@ class TraceOutputs(PageOutputs, frozen=True, kw_only=True):
 
 
 def _report(request: TraceRequest, outputs: TraceOutputs, notify: Notify) -> Result:
-    from topout.verbs.read_traces import report_trace
+    from topout.verbs.trace import report_trace
 
     record, folder = report_trace(request, notify=notify)
     return Result(record, folder, view={"top": outputs.top})
 
 
 def _diff(request: DiffRequest, outputs: TraceOutputs, notify: Notify) -> Result:
-    from topout.verbs.read_traces import diff_traces
+    from topout.verbs.trace import diff_traces
 
     record, folder = diff_traces(request, notify=notify)
     return Result(record, folder, view={"top": outputs.top})
 
 
 def _runs(request: RunsRequest, outputs: PageOutputs, notify: Notify) -> Result:
-    from topout.verbs.trace_runs import compare_runs
+    from topout.verbs.trace import compare_runs
 
     record, folder = compare_runs(request, notify=notify)
     return Result(record, folder)

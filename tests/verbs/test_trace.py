@@ -3,15 +3,16 @@
 import gzip
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import topout
-import topout.verbs.read_traces as verb
+import topout.verbs.trace as verb
 from topout.errors import InputError
 from topout.records import TraceDiff, TraceReport, read
 from topout.trace.analysis.groups import load_rules, shipped_rules
+from topout.trace.request import GroupDetail, RulesRequest
 
 GEMM = "ampere_sgemm_128x64_tn"
 
@@ -101,10 +102,12 @@ def test_coarse_groups_and_own_rules(tmp_path: Path) -> None:
 def test_rules_that_replace_the_shipped_ones_do_so_in_either_detail(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('extends = false\n[[rule]]\ngroup = "mine"\nnames = ["sgemm"]\n')
-    for groups in verb.GROUP_DETAILS:
-        assert [rule.group for rule in verb.chosen_rules(own, groups).rules] == ["mine"]
-    assert verb.chosen_rules(None, "fine") == load_rules()
-    assert verb.chosen_rules(None, "coarse").rules == shipped_rules("coarse_groups").rules
+    for groups in get_args(GroupDetail):
+        chosen = verb.chosen_rules(RulesRequest(rules=own, groups=groups))
+        assert [rule.group for rule in chosen.rules] == ["mine"]
+    assert verb.chosen_rules(RulesRequest()) == load_rules()
+    coarse = verb.chosen_rules(RulesRequest(groups="coarse"))
+    assert coarse.rules == shipped_rules("coarse_groups").rules
 
 
 def test_two_traces_are_compared(tmp_path: Path) -> None:
@@ -182,7 +185,7 @@ def test_an_interruption_leaves_no_folder(
     ],
 )
 def test_a_run_is_named_after_its_trace(name: str, subject: str) -> None:
-    assert verb.subject_of([Path(name)]) == subject
+    assert verb.subject_of(Path(name)) == subject
 
 
 def test_names_with_markup_reach_the_page_as_text(tmp_path: Path) -> None:
