@@ -56,6 +56,7 @@ def test_files_that_do_not_say_their_rank() -> None:
     [
         ({"backend": "gloo"}, "the backend is gloo in one file and nccl"),
         ({"format": "nsys_sqlite"}, "the format is kineto in one file and nsys_sqlite"),
+        ({"world_size": 4}, "the world size is 2 in one file and 4"),
         ({"origin_ns": 2 * _DAY}, "recorded before others began"),
     ],
 )
@@ -68,6 +69,22 @@ def test_signs_of_several_jobs(changes: dict[str, object], sign: str) -> None:
 def test_a_rank_that_occurs_twice_is_a_sign_of_several_jobs() -> None:
     twice = [rank(0, collective(0, 10)), rank(0, collective(0, 10))]
     assert "rank 0 occurs more than once" in _sentences(*twice)
+
+
+def test_a_rank_beyond_the_job_is_a_sign_of_several_jobs() -> None:
+    found = _sentences(rank(0, collective(0, 10)), rank(5, collective(0, 10)))
+    assert "there is rank 5 in a job of 2" in found
+
+
+@pytest.mark.parametrize(("later_ns", "is_said"), [(99, False), (101, True)])
+def test_old_traces_without_a_base_time_count_from_1970(later_ns: int, is_said: bool) -> None:
+    now = 1_790_857_026_000_000_000
+    first, second = (rank(number, kernel(now, 100)) for number in (0, 1))
+    later = rank(1, kernel(now + later_ns, 100))
+    assert "recorded before others began" not in _sentences(first, second)
+    assert ("recorded before others began" in _sentences(first, later)) == is_said
+    unknown = rank(1, kernel(later_ns, 100))  # from a moment that is not known
+    assert "recorded before others began" not in _sentences(first, unknown)
 
 
 def test_clocks_that_differ_are_told_with_how_much() -> None:

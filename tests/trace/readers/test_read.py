@@ -88,12 +88,6 @@ def test_a_file_is_read_once_however_it_is_named(tmp_path: Path) -> None:
     assert len(read_traces([folder, folder / "worker0.json.gz", link])) == 2
 
 
-def test_missing_ranks_are_noticed(tmp_path: Path) -> None:
-    traces = read_traces([ranks(tmp_path / "run", [0, 1, 3], 4)])
-    (doubt,) = traces[0].doubts
-    assert doubt.startswith("1 of 4 ranks are missing: 2.")
-
-
 def test_progress_counts_the_bytes_of_all_files(tmp_path: Path) -> None:
     told: list[float] = []
     read_traces([ranks(tmp_path / "run", range(3), 3)], lambda what, done: told.append(done))

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from topout import units
 from topout.records.record import Doubt
 from topout.trace.analysis.alignment import Alignment
+from topout.trace.analysis.intervals import bounds_of
 from topout.trace.table import Trace
 
 # Clocks of hosts that keep time over the network agree to some tens of microseconds.
 _CLOCKS_AGREE_NS = 50_000
+_UNIX_YEAR_2001_NS = 10**18  # a smaller time counts from an unknown moment
 
 
 def doubts_of(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:
@@ -67,6 +69,9 @@ def _jobs(traces: Sequence[Trace]) -> list[Doubt]:
     twice = sorted(rank for rank, files in counted.items() if files > 1)
     if twice:
         signs.append(f"rank {_some([str(rank) for rank in twice])} occurs more than once")
+    sizes = [trace.world_size for trace in traces if trace.world_size]
+    if beyond := sorted(rank for rank in counted if sizes and rank >= max(sizes)):
+        signs.append(f"there is rank {_some(list(map(str, beyond)))} in a job of {max(sizes)}")
     for what in ("world_size", "backend", "format"):
         values = sorted({str(getattr(trace, what)) for trace in traces if getattr(trace, what)})
         if len(values) > 1:
@@ -86,14 +91,18 @@ def _jobs(traces: Sequence[Trace]) -> list[Doubt]:
 
 def _apart(traces: Sequence[Trace]) -> bool:
     """Whether the time of one trace lies wholly before that of another; False where unknown."""
-    if not all(trace.origin_ns and trace.events.height for trace in traces):
-        return False
-    begins = [trace.origin_ns + int(trace.events["start_ns"][0]) for trace in traces]
-    ends = [
-        trace.origin_ns + int((trace.events["start_ns"] + trace.events["duration_ns"]).max())  # type: ignore[arg-type]
-        for trace in traces
-    ]
-    return max(begins) > min(ends)
+    spans = [span for trace in traces if (span := _span_of(trace))]
+    return len(spans) > 1 and max(begin for begin, _ in spans) > min(end for _, end in spans)
+
+
+def _span_of(trace: Trace) -> tuple[int, int] | None:
+    """Unix time of the first and last event; None where it counts from an unknown moment."""
+    if trace.events.is_empty():
+        return None
+    starts, ends = bounds_of(trace.events)
+    if not trace.origin_ns and starts[0] < _UNIX_YEAR_2001_NS:
+        return None
+    return trace.origin_ns + int(starts[0]), trace.origin_ns + int(ends.max())
 
 
 def _clocks(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:

@@ -15,7 +15,6 @@ from topout.trace.readers.detect_format import format_of
 from topout.trace.readers.kineto import read_kineto
 from topout.trace.readers.nsys_sqlite import read_nsys_sqlite
 from topout.trace.readers.profiler_csv import read_nsys_csv, read_nvprof
-from topout.trace.readers.read_job import doubts_of_job
 from topout.trace.table import Trace, TraceFormat
 
 _READERS: dict[TraceFormat, Callable[[Path, Notify | None], Trace]] = {
@@ -63,10 +62,9 @@ def read_traces(paths: Sequence[Path], notify: Notify | None = None) -> list[Tra
             "Give the folder that the profiler wrote its traces to.",
         )
     traces.sort(key=lambda trace: (trace.rank is None, trace.rank or 0))
-    doubts = doubts_of_job(traces)
     if skipped:
-        doubts.append(f"Not traces, left out: {_listed([str(path) for path in skipped])}.")
-    traces[0] = replace(traces[0], doubts=(*traces[0].doubts, *doubts))
+        doubt = f"Not traces, left out: {_listed([str(path) for path in skipped])}."
+        traces[0] = replace(traces[0], doubts=(*traces[0].doubts, doubt))
     return traces
 
 
