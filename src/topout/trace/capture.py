@@ -22,6 +22,7 @@ from torch.nn.modules.module import (
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from topout.errors import writing
+from topout.module_names import ModuleNames
 
 MODULE_PREFIX, PHASE_PREFIX = "module: ", "phase: "
 
@@ -101,13 +102,12 @@ class ModuleRegions:
         on_forward: Callable[[nn.Module], None] = lambda module: None,
     ) -> None:
         self._on_forward = on_forward
-        self._names: dict[int, str] = {}
-        self._known: list[nn.Module] = []  # kept alive, so that no other takes its identity
+        self._names = ModuleNames(self._note)
         self._open = threading.local()  # a forward may run again on a thread of the backward
         self._handles: list[Any] = []
         self.types: dict[str, str] = {}  # class by name
         for name, root in roots.items():
-            self._name_all(root, name)
+            self._names.add(root, name, nameless=type(root).__name__)
 
     def __enter__(self) -> "ModuleRegions":
         self._handles = [
@@ -132,7 +132,7 @@ class ModuleRegions:
         if torch.compiler.is_compiling():
             return  # a compiled module is one region: what is inside has become one function
         self._on_forward(module)
-        region = record_function(MODULE_PREFIX + self._name(module))
+        region = record_function(MODULE_PREFIX + self._names.of(module))
         region.__enter__()  # type: ignore[no-untyped-call]
         self._stack.append(region)
 
@@ -140,22 +140,8 @@ class ModuleRegions:
         if self._stack and not torch.compiler.is_compiling():
             self._stack.pop().__exit__(None, None, None)
 
-    def _name(self, module: nn.Module) -> str:
-        if id(module) not in self._names:
-            taken = {name.partition(".")[0] for name in self._names.values()}
-            kind = type(module).__name__
-            numbered = (f"{kind}#{number}" for number in range(2, len(taken) + 3))
-            self._name_all(module, next(n for n in (kind, *numbered) if n not in taken))
-        return self._names[id(module)]
-
-    def _name_all(self, root: nn.Module, prefix: str) -> None:
-        for name, module in root.named_modules(prefix=prefix):
-            if id(module) in self._names:
-                continue
-            shown = name or type(module).__name__
-            self._names[id(module)] = shown
-            self.types[shown] = type(module).__name__
-            self._known.append(module)
+    def _note(self, name: str, module: nn.Module) -> None:
+        self.types[name] = type(module).__name__
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from torch.nn.modules.module import (
 from torch.utils._pytree import tree_leaves
 
 from topout.cost.graph.formula import stored_bytes
+from topout.module_names import ModuleNames
 from topout.records.count import CountPhase
 
 Path = tuple[str, ...]  # qualified names, from the target ("") inwards
@@ -158,9 +159,8 @@ class Places:
         self.failed: tuple[BaseException, str] | None = None  # and the innermost module
         self._target = target
         self._traffic = traffic
-        self._names: dict[int, str] = {}
+        self._names = ModuleNames(self._note)
         self._owners: dict[int, str] = {}  # of parameters
-        self._known: list[nn.Module] = []  # kept alive, so that no other takes its identity
         self._here = Place(("",), None)
         self._outer: list[Place] = []
         self._inside_backward = 0  # modules that entered during a backward and still run
@@ -169,7 +169,7 @@ class Places:
         self._thread = threading.get_ident()
         self._handles: list[Any] = []
         if target is not None:
-            self._name_all(target, "")
+            self._names.add(target, "")
 
     def __enter__(self) -> "Places":
         self._mark()
@@ -225,7 +225,7 @@ class Places:
         return found
 
     def _enter(self, module: nn.Module, _: Any) -> None:
-        name = self._name(module)
+        name = self._names.of(module)
         self.types[name] = type(module).__name__
         self.calls[name] = self.calls.get(name, 0) + 1
         self._outer.append(self._here)
@@ -248,7 +248,7 @@ class Places:
         if self._inside_backward:
             self._inside_backward -= 1
         else:
-            self._traffic.leave(self._name(module), result, finished=error is None)
+            self._traffic.leave(self._names.of(module), result, finished=error is None)
         self._mark()
 
     def _mark(self) -> None:
@@ -268,23 +268,10 @@ class Places:
         around = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
         return ("", *(each for each in around if each in self.calls))
 
-    def _name(self, module: nn.Module) -> str:
-        if id(module) not in self._names:
-            taken = {name.partition(".")[0] for name in self._names.values()}
-            base = type(module).__name__
-            numbered = (f"{base}#{number}" for number in range(2, len(taken) + 3))
-            self._name_all(module, next(n for n in (base, *numbered) if n not in taken))
-        return self._names[id(module)]
-
-    def _name_all(self, root: nn.Module, prefix: str) -> None:
-        for name, module in root.named_modules(prefix=prefix):
-            if id(module) in self._names:
-                continue
-            self._names[id(module)] = name
-            self._known.append(module)
-            self.types.setdefault(name, type(module).__name__)
-            for parameter in module.parameters(recurse=False):
-                self._owners.setdefault(id(parameter), name)
+    def _note(self, name: str, module: nn.Module) -> None:
+        self.types.setdefault(name, type(module).__name__)
+        for parameter in module.parameters(recurse=False):
+            self._owners.setdefault(id(parameter), name)
 
 
 def _is_inside(name: str, outer: str) -> bool:
