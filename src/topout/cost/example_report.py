@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Sequence
 
 from topout import units
-from topout.cost.ceiling_lookup import bandwidth_at
 from topout.cost.examples import DOUBLE_BYTES, crossover, example, unit_of
 from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.roofs import ROOF_TOLERANCE, BandwidthRoof, ComputeRoof, Roofs, roofs_of
@@ -21,7 +20,7 @@ from topout.records import (
     MeasuredExample,
     Traffic,
 )
-from topout.roofline import Placement, attainable_flops_per_s, place, ridge_point
+from topout.roofline import Placement, attainable_flops_per_s, bandwidth_at, place, ridge_point
 
 _PEAK_BYTES = {**ELEMENT_BYTES, "fp64": 8.0, "int4": 0.5}
 _CHANGED = 0.15  # of a ceiling, from when it was measured to the run

@@ -3,9 +3,9 @@
 import itertools
 import math
 
-from topout.cost.ceiling_lookup import bandwidth_at, compute_at
 from topout.cost.ops import Load, Op, OpTime, Pace, moved_bytes
 from topout.records import AttentionRate, Ceilings, Dtype, LinearRate, ModeOverhead, Rates
+from topout.roofline import bandwidth_at, compute_at
 
 # A handful of queries is a stream over the keys; from there on it is matrix multiplication.
 _FEW_QUERIES = 16

@@ -7,7 +7,6 @@ datasheet promises stand side by side and never take each other's name.
 from collections.abc import Iterable
 from typing import Literal
 
-from topout.cost.ceiling_lookup import level_bandwidth
 from topout.errors import InputError
 from topout.records import (
     Basis,
@@ -18,7 +17,7 @@ from topout.records import (
     PeakDtype,
     Record,
 )
-from topout.roofline import Placement, place
+from topout.roofline import Placement, level_bandwidth, place
 
 # Ceilings and runs are both measurements: a point this little above a roof is on it.
 ROOF_TOLERANCE = 0.05

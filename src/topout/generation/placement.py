@@ -5,7 +5,6 @@ from statistics import fmean
 
 import msgspec
 
-from topout.cost.ceiling_lookup import bandwidth_at, compute_at
 from topout.cost.ops import ELEMENT_BYTES, product_flops
 from topout.cost.passes import kv_elements, pass_ops
 from topout.cost.predict import Expectation
@@ -24,6 +23,7 @@ from topout.records import (
     RunSample,
     WorkloadSummary,
 )
+from topout.roofline import bandwidth_at, compute_at
 
 
 class Work(msgspec.Struct, frozen=True):

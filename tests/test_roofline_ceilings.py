@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.cost.ceiling_lookup import bandwidth_at, compute_at, level_bandwidth
 from topout.errors import InputError
 from topout.records import BandwidthCeiling, Ceilings, ComputeCeiling, Dtype
+from topout.roofline import bandwidth_at, compute_at, level_bandwidth
 
 
 def bandwidth(
