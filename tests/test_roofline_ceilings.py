@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from topout.errors import InputError
 from topout.records import BandwidthCeiling, Ceilings, ComputeCeiling, Dtype
-from topout.roofline import bandwidth_at, compute_at, level_bandwidth
+from topout.roofline import (
+    bandwidth_at,
+    ceilings_at,
+    compute_at,
+    level_ceiling,
+    level_holding,
+    stand_in_doubts,
+)
 
 
 def bandwidth(
@@ -83,15 +90,80 @@ def test_compute() -> None:
     assert compute_at(CEILINGS, "fp32", 2) == 100.0
     assert compute_at(CEILINGS, "fp32", 8) == 350.0
     assert compute_at(CEILINGS, "bf16", 4) == 900.0
-    assert compute_at(CEILINGS, "bf16", 1) == 900.0  # the lowest that was measured
+    assert compute_at(CEILINGS, "bf16", 8) == 900.0
+    assert compute_at(CEILINGS, "bf16", 3) is None  # 4 threads reach more than 3 can
     assert compute_at(CEILINGS, "int8", 1) is None
 
 
+def rate_of(level: str, threads: int | None = None) -> float | None:
+    found = level_ceiling(CEILINGS, level, threads)
+    return None if found is None else found.bytes_per_s
+
+
 def test_levels() -> None:
-    assert level_bandwidth(CEILINGS, "L2", 4) == 400.0
-    assert level_bandwidth(CEILINGS, "DRAM", 4) == 40.0  # of the largest set, not the best
-    assert level_bandwidth(CEILINGS, "L3", 4) is None
-    assert level_bandwidth(CEILINGS, "DRAM", 2) is None
+    assert rate_of("L2", 4) == 400.0
+    assert rate_of("DRAM", 4) == 40.0  # of the largest set, not the best
+    assert rate_of("L3", 4) is None
+    assert rate_of("L2", 3) is None  # the curve of 1 thread has no L2
+    assert rate_of("DRAM", 3) == 10.0  # of 1 thread, the better page size
+    assert rate_of("DRAM") == 40.0  # of the most threads that were measured
+
+
+def counts(found: Ceilings) -> tuple[set[tuple[str, int]], set[int]]:
+    return {(c.dtype, c.threads) for c in found.compute}, {b.threads for b in found.bandwidth}
+
+
+def test_ceilings_of_a_thread_count_are_its_own_or_of_the_largest_below() -> None:
+    assert counts(ceilings_at(CEILINGS, 4)) == ({("fp32", 4), ("bf16", 4)}, {4})
+    assert counts(ceilings_at(CEILINGS, 64)) == ({("fp32", 4), ("bf16", 4)}, {4})
+    assert counts(ceilings_at(CEILINGS, 3)) == ({("fp32", 1)}, {1})  # bf16 has none below
+    assert counts(ceilings_at(CEILINGS)) == ({("fp32", 4), ("bf16", 4)}, {4})
+
+
+def test_ceilings_of_more_threads_never_stand_in() -> None:
+    import msgspec
+
+    of_four = msgspec.structs.replace(
+        CEILINGS,
+        compute=[each for each in CEILINGS.compute if each.threads == 4],
+        bandwidth=[each for each in CEILINGS.bandwidth if each.threads == 4],
+    )
+    assert counts(ceilings_at(of_four, 3)) == (set(), set())
+    assert compute_at(of_four, "fp32", 3) is None
+    assert level_ceiling(of_four, "DRAM", 3) is None
+    with pytest.raises(InputError, match="no bandwidth of 3 threads or fewer"):
+        bandwidth_at(of_four, 10**8, 3)
+    assert [doubt.sentence for doubt in stand_in_doubts(of_four, 3)] == [
+        "No ceiling of 3 threads or fewer was measured."
+    ]
+
+
+def test_what_stands_in_is_told() -> None:
+    assert stand_in_doubts(CEILINGS, 1) == stand_in_doubts(CEILINGS, 4) == []
+    sentences = [stand_in_doubts(CEILINGS, threads)[0].sentence for threads in (2, 6)]
+    assert sentences == [
+        "The ceilings are those of 1 thread: 2 were not measured.",
+        "The ceilings are those of 4 threads: 6 were not measured.",
+    ]
+
+
+def test_a_gpu_has_no_threads_that_others_could_stand_in_for() -> None:
+    import msgspec
+
+    assert stand_in_doubts(msgspec.structs.replace(CEILINGS, device="cuda"), 6) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "within_an_op", "across_ops"),
+    [(1, "L1", "L2"), (100, "L1", "L2"), (101, "L2", "L2"), (1000, "L2", "L2"), (1001, None, None)],
+)
+def test_the_nearest_level_that_holds_a_working_set(
+    size: int, within_an_op: str | None, across_ops: str | None
+) -> None:
+    levels = [("L1", 100), ("victim", None), ("L2", 1000)]
+    assert level_holding(levels, size, across_ops=False) == within_an_op
+    # The next op hands its parts to other cores, so that no first-level cache holds them.
+    assert level_holding(levels, size, across_ops=True) == across_ops
 
 
 def test_nothing_measured_is_an_error() -> None:

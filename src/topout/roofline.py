@@ -9,10 +9,12 @@ point where they meet.
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
+
+import msgspec
 
 from topout.errors import InputError
-from topout.records import BandwidthCeiling, Ceilings, Dtype, Record
+from topout.records import BandwidthCeiling, Ceilings, ComputeCeiling, Doubt, Dtype, Record
 
 Region = Literal[
     "memory-bound",
@@ -22,8 +24,40 @@ Region = Literal[
     "above the compute roof",
 ]
 RoofBound = Literal["memory", "compute"]
+_Measured = TypeVar("_Measured", ComputeCeiling, BandwidthCeiling)
+
+MAIN_MEMORY = ("DRAM", "HBM")  # as ceilings name it
 # Under this share of the attainable rate neither roof explains the time.
 POOR_BELOW = 0.5
+
+
+def ceilings_at(ceilings: Ceilings, threads: int | None = None) -> Ceilings:
+    """The ceilings that hold for `threads` threads; None: for the most that were measured.
+
+    Those of a count that was not measured are those of the largest one below it, for each data type
+    and for bandwidth. None stands in from above: more threads reach what fewer cannot.
+    """
+    peaks: list[ComputeCeiling] = []
+    for dtype in dict.fromkeys(each.dtype for each in ceilings.compute):
+        peaks += _at([each for each in ceilings.compute if each.dtype == dtype], threads)
+    return msgspec.structs.replace(
+        ceilings, compute=peaks, bandwidth=_at(ceilings.bandwidth, threads)
+    )
+
+
+def stand_in_doubts(ceilings: Ceilings, threads: int) -> list[Doubt]:
+    """A doubt where ceilings of fewer threads stand in for those of `threads`; a GPU has none."""
+    measured = {each.threads for each in ceilings.compute}
+    measured |= {each.threads for each in ceilings.bandwidth}
+    if ceilings.device != "cpu" or threads in measured:
+        return []
+    fewer = max((count for count in measured if count < threads), default=None)
+    sentence = f"No ceiling of {threads} threads or fewer was measured."
+    if fewer is not None:
+        plural = "" if fewer == 1 else "s"
+        sentence = f"The ceilings are those of {fewer} thread{plural}: {threads} were not measured."
+    remedy = "Run on a power of two of threads, or on all of them: their ceilings are measured."
+    return [Doubt(about="ceilings", sentence=sentence, remedy=remedy)]
 
 
 def bandwidth_at(ceilings: Ceilings, working_set_bytes: float, threads: int) -> float:
@@ -31,46 +65,62 @@ def bandwidth_at(ceilings: Ceilings, working_set_bytes: float, threads: int) -> 
 
     Between measured sizes it is interpolated on log-log axes along the best measured curve (the
     better page size where several were measured); below the smallest and above the largest size
-    the nearest holds. For a thread count that was not measured the next lower one stands in, else
-    the lowest. Raises InputError when no bandwidth was measured.
+    the nearest holds. Raises InputError when no bandwidth was measured of so many threads or fewer.
     """
-    measured = _nearest_threads((each.threads for each in ceilings.bandwidth), threads)
-    if measured is None:
+    measured = _at(ceilings.bandwidth, threads)
+    if not measured:
         raise InputError(
-            "these ceilings hold no bandwidth.", "Measure them again: `topout machine --refresh`."
+            f"these ceilings hold no bandwidth of {threads} threads or fewer.",
+            "Measure them again: `topout machine --refresh`.",
         )
-    points = _best_curve([each for each in ceilings.bandwidth if each.threads == measured])
-    return _interpolate(points, max(1.0, working_set_bytes))
+    return _interpolate(_best_curve(measured), max(1.0, working_set_bytes))
 
 
-def compute_at(ceilings: Ceilings, dtype: Dtype, threads: int) -> float | None:
-    """The best FLOP/s (int8: OP/s) of `dtype` at `threads` threads.
+def compute_at(ceilings: Ceilings, dtype: Dtype, threads: int | None = None) -> float | None:
+    """The best FLOP/s (int8: OP/s) of `dtype` at `threads` threads, as `ceilings_at` has it.
 
-    For a thread count that was not measured the next lower one stands in, else the lowest; None
-    when the data type was not measured at all.
+    None when the data type was not measured at so many threads or fewer.
     """
-    rates = [each for each in ceilings.compute if each.dtype == dtype]
-    measured = _nearest_threads((each.threads for each in rates), threads)
-    return max((each.flops_per_s for each in rates if each.threads == measured), default=None)
+    rates = _at([each for each in ceilings.compute if each.dtype == dtype], threads)
+    return max((each.flops_per_s for each in rates), default=None)
 
 
-def level_bandwidth(ceilings: Ceilings, level: str, threads: int) -> float | None:
+def level_ceiling(
+    ceilings: Ceilings, level: str, threads: int | None = None
+) -> BandwidthCeiling | None:
     """The bandwidth that stands for a level: caches the best, memory that of the largest set.
 
-    Sets little larger than the last cache are served by it in part. None when it was not measured
-    at exactly this thread count.
+    Sets little larger than the last cache are served by it in part. None when none of its sets
+    was read at the count of threads that `ceilings_at` takes.
     """
-    found = [each for each in ceilings.bandwidth if each.level == level and each.threads == threads]
-    if level in ("DRAM", "HBM") and found:
+    found = [each for each in _at(ceilings.bandwidth, threads) if each.level == level]
+    if level in MAIN_MEMORY and found:
         largest = max(each.working_set_bytes for each in found)
         found = [each for each in found if each.working_set_bytes == largest]
-    return max((each.bytes_per_s for each in found), default=None)
+    return max(found, key=lambda each: each.bytes_per_s, default=None)
 
 
-def _nearest_threads(measured: Iterable[int], threads: int) -> int | None:
-    """The largest measured count that is not above `threads`, else the smallest."""
-    counts = set(measured)
-    return max((n for n in counts if n <= threads), default=min(counts, default=None))
+def level_holding(
+    capacities: Iterable[tuple[str, int | None]], working_set_bytes: float, *, across_ops: bool
+) -> str | None:
+    """The nearest memory level that holds a working set, by the levels' names and bytes.
+
+    `capacities` go from the nearest level on; those that are not known (None) hold nothing. Data
+    that stay from op to op (`across_ops`) are looked for beyond the first-level caches: the next op
+    hands its parts to other cores. None: beyond the last, so main memory.
+    """
+    for level, capacity_bytes in capacities:
+        if across_ops and level.startswith("L1"):
+            continue
+        if capacity_bytes is not None and working_set_bytes <= capacity_bytes:
+            return level
+    return None
+
+
+def _at(measured: Sequence[_Measured], threads: int | None) -> list[_Measured]:
+    """Those of the largest thread count that is not above `threads`; of the most without one."""
+    counts = {each.threads for each in measured if threads is None or each.threads <= threads}
+    return [each for each in measured if counts and each.threads == max(counts)]
 
 
 def _best_curve(bandwidths: Sequence[BandwidthCeiling]) -> list[tuple[float, float]]:

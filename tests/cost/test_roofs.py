@@ -90,16 +90,22 @@ def test_ceilings_and_datasheet_of_one_machine_meet_in_one_roof() -> None:
 def test_a_working_set_is_served_by_the_nearest_level_that_holds_it(
     size: float, level: str
 ) -> None:
-    found = roofs_of(cpu()).level_holding(size)
+    found = roofs_of(cpu()).level_holding(size, across_ops=False)
     assert found is not None
     assert found.level == level
+
+
+def test_data_that_stay_from_op_to_op_are_beyond_the_first_level() -> None:
+    found = roofs_of(cpu()).level_holding(1, across_ops=True)
+    assert found is not None
+    assert found.level == "L2"
 
 
 def test_a_machine_without_figures_has_no_roofs() -> None:
     roofs = roofs_of(empty())
     assert (roofs.bandwidth, roofs.compute) == ([], [])
     assert roofs.level() is None
-    assert roofs.level_holding(1.0) is None
+    assert roofs.level_holding(1.0, across_ops=False) is None
     assert default_dtype(roofs) is None
     assert place_point(point(1.0, 1.0), roofs) is None
 

@@ -5,8 +5,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.machine.working_sets import cache_capacities, level_of, working_sets
+from topout.machine.working_sets import cache_capacities, working_sets
 from topout.records import Cache
+from topout.roofline import level_holding
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 ZEN = [
@@ -24,10 +25,10 @@ def test_capacities_grow_with_threads_up_to_the_instances() -> None:
 
 def test_levels() -> None:
     capacities = cache_capacities(ZEN, 1)
-    assert level_of(16 * KIB, capacities) == "L1"
-    assert level_of(33 * KIB, capacities) == "L2"
-    assert level_of(32 * MIB, capacities) == "L3"
-    assert level_of(32 * MIB + 1, capacities) == "DRAM"
+    assert level_holding(capacities, 16 * KIB, across_ops=False) == "L1"
+    assert level_holding(capacities, 33 * KIB, across_ops=False) == "L2"
+    assert level_holding(capacities, 32 * MIB, across_ops=False) == "L3"
+    assert level_holding(capacities, 32 * MIB + 1, across_ops=False) is None
 
 
 def test_few_points_are_the_levels_themselves() -> None:

@@ -68,7 +68,7 @@ def example_on(counted: Example, hardware: Hardware) -> ExampleMachine:
     """
     roofs = roofs_of(hardware)
     peak = roofs.peak("fp64", unit_of(counted.name)) or roofs.peak("fp64")
-    holding = roofs.level_holding(counted.working_set_bytes)
+    holding = roofs.level_holding(counted.working_set_bytes, across_ops=False)
     reasons = {}
     if peak is None:
         reasons["flops_per_s"] = _NO_FP64

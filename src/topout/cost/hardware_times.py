@@ -13,6 +13,7 @@ import msgspec
 from topout.cost.ops import Load, Op, OpTime, Pace, moved_bytes
 from topout.cost.parallel import collective_s
 from topout.records import ComputePeak, Hardware, Link, MemoryLevel
+from topout.roofline import level_holding
 
 MODES = ("compiled", "eager")
 
@@ -165,18 +166,12 @@ def level_rate(level: MemoryLevel) -> float | None:
 
 
 def memory_bandwidth(hardware: Hardware, working_set_bytes: float) -> float | None:
-    """Bytes per second from the nearest level that holds the working set; main memory at last.
-
-    First-level caches are passed over: they are emptied between two ops.
-    """
+    """Bytes per second from the nearest level of known rate that holds data from op to op."""
     *caches, memory = hardware.levels or [MemoryLevel(name="none")]
-    for level in caches:
-        rate = level_rate(level)
-        if level.name == "L1" or level.capacity_bytes is None or rate is None:
-            continue
-        if working_set_bytes <= level.capacity_bytes:
-            return rate
-    return level_rate(memory)
+    rates = {level.name: rate for level in caches if (rate := level_rate(level)) is not None}
+    capacities = ((level.name, level.capacity_bytes) for level in caches if level.name in rates)
+    holding = level_holding(capacities, working_set_bytes, across_ops=True)
+    return level_rate(memory) if holding is None else rates[holding]
 
 
 def link_of(hardware: Hardware, devices: int) -> Link | None:

@@ -17,11 +17,10 @@ from topout.records import (
     PeakDtype,
     Record,
 )
-from topout.roofline import Placement, level_bandwidth, place
+from topout.roofline import MAIN_MEMORY, Placement, ceilings_at, level_ceiling, level_holding, place
 
 # Ceilings and runs are both measurements: a point this little above a roof is on it.
 ROOF_TOLERANCE = 0.05
-_MAIN_MEMORY = ("DRAM", "HBM")
 
 
 class BandwidthRoof(Record, frozen=True, kw_only=True):
@@ -76,12 +75,10 @@ class Roofs(Record, frozen=True, kw_only=True):
             return self.bandwidth[-1] if self.bandwidth else None
         return next((roof for roof in self.bandwidth if roof.level == name), None)
 
-    def level_holding(self, working_set_bytes: float) -> BandwidthRoof | None:
-        """The nearest level with room for so many bytes, else main memory."""
-        for roof in self.bandwidth:
-            if roof.capacity_bytes is not None and working_set_bytes <= roof.capacity_bytes:
-                return roof
-        return self.level()
+    def level_holding(self, working_set_bytes: float, *, across_ops: bool) -> BandwidthRoof | None:
+        """The nearest level with room for so many bytes, as `roofline.level_holding` has it."""
+        capacities = ((roof.level, roof.capacity_bytes) for roof in self.bandwidth)
+        return self.level(level_holding(capacities, working_set_bytes, across_ops=across_ops))
 
     def peak(
         self, dtype: PeakDtype, unit: Literal["vector", "matrix"] | None = None
@@ -165,11 +162,11 @@ def _all_levels(hardware: Hardware) -> list[MemoryLevel]:
     largest: dict[str, int] = {}
     for each in sorted(hardware.ceilings.bandwidth, key=lambda each: each.working_set_bytes):
         largest[each.level] = each.working_set_bytes
-    names = sorted(largest, key=lambda name: (name in _MAIN_MEMORY, largest[name]))
+    names = sorted(largest, key=lambda name: (name in MAIN_MEMORY, largest[name]))
     return [
         MemoryLevel(
             name=name,
-            capacity_bytes=hardware.memory_bytes if name in _MAIN_MEMORY else largest[name],
+            capacity_bytes=hardware.memory_bytes if name in MAIN_MEMORY else largest[name],
         )
         for name in names
     ]
@@ -178,7 +175,7 @@ def _all_levels(hardware: Hardware) -> list[MemoryLevel]:
 def _level_roof(level: MemoryLevel, hardware: Hardware, ceilings: Ceilings | None) -> BandwidthRoof:
     names = {level.name, level.name.removesuffix("d")}
     if hardware.levels and level is hardware.levels[-1]:
-        names.update(_MAIN_MEMORY)  # whatever it is called there, it is main memory
+        names.update(MAIN_MEMORY)  # whatever it is called there, it is main memory
     measured = [rate for name in names if (rate := _measured_bandwidth(ceilings, name))]
     return BandwidthRoof(
         level=level.name,
@@ -190,16 +187,8 @@ def _level_roof(level: MemoryLevel, hardware: Hardware, ceilings: Ceilings | Non
 
 
 def _measured_bandwidth(ceilings: Ceilings | None, level: str) -> float | None:
-    if ceilings is None:
-        return None
-    threads = most_threads(ceilings)
-    return level_bandwidth(ceilings, level, threads)
-
-
-def most_threads(ceilings: Ceilings) -> int:
-    """The largest thread count that was measured."""
-    compute = max((each.threads for each in ceilings.compute), default=1)
-    return max((each.threads for each in ceilings.bandwidth), default=compute)
+    found = level_ceiling(ceilings, level) if ceilings is not None else None
+    return found.bytes_per_s if found is not None else None
 
 
 def _compute_roofs(hardware: Hardware, ceilings: Ceilings | None) -> list[ComputeRoof]:
@@ -231,12 +220,8 @@ def _compute_roofs(hardware: Hardware, ceilings: Ceilings | None) -> list[Comput
 
 def _measured_compute(ceilings: Ceilings | None) -> dict[PeakDtype, float]:
     best: dict[PeakDtype, float] = {}
-    if ceilings is None:
-        return best
-    threads = most_threads(ceilings)
-    for each in ceilings.compute:
-        if each.threads == threads:
-            best[each.dtype] = max(best.get(each.dtype, 0.0), each.flops_per_s)
+    for each in ceilings_at(ceilings).compute if ceilings is not None else []:
+        best[each.dtype] = max(best.get(each.dtype, 0.0), each.flops_per_s)
     return best
 
 

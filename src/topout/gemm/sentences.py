@@ -15,6 +15,7 @@ from topout.gemm.instruction_mix import (
 )
 from topout.gemm.loop_nest import Blocking, ModelledTraffic
 from topout.records.machine import Ceilings
+from topout.roofline import compute_at, level_ceiling
 from topout.units import counted, flops_per_s, percent, seconds, si, significant
 
 _TELLING = 0.5  # a share of one array that is worth a word
@@ -44,19 +45,15 @@ def time_limits(
     Ceilings of as many threads as the case has, or else of the most that were measured below.
     """
     found: list[TimeLimit] = []
-    peak = _best(
-        [(c.threads, c.flops_per_s) for c in ceilings.compute if c.dtype == case.dtype],
-        case.threads,
-    )
-    if peak:
+    if peak := compute_at(ceilings, case.dtype, case.threads):
         found.append(TimeLimit("arithmetic", case.flops / peak, peak))
     for each in traffic:
         level = _READ_FROM.get(each.level, "")
         # Bandwidth of the first cache is that of vectors; loads of single values do not meet it.
         if level == "L1" and (loop is None or loop.mix.vector_bits <= _SCALAR_BITS):
             continue
-        rates = [(b.threads, b.bytes_per_s) for b in ceilings.bandwidth if b.level == level]
-        if rate := _best(rates, case.threads):
+        if ceiling := level_ceiling(ceilings, level, case.threads):
+            rate = ceiling.bytes_per_s
             found.append(TimeLimit(level, each.bytes / rate, rate))
     if loop is not None and ceilings.clock_hz:
         pace = loop_pace(loop)
@@ -65,14 +62,6 @@ def time_limits(
             time_s = turns * pace.cycles[pace.limit] / ceilings.clock_hz
             found.append(TimeLimit("loop", time_s, case.flops / time_s))
     return sorted(found, key=lambda limit: limit.time_s, reverse=True)
-
-
-def _best(rates: Sequence[tuple[int, float]], threads: int) -> float | None:
-    """The best rate at so many threads, or at the nearest lower count; None without any."""
-    counts = [count for count, _ in rates if count <= threads]
-    if not counts:
-        return None
-    return max(rate for count, rate in rates if count == max(counts))
 
 
 def _size(count: float) -> str:

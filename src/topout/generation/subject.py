@@ -9,9 +9,12 @@ from topout.kernels.cache import writable_cache_folder
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.measure.checks import load_doubts
+from topout.models.architecture import total_parameters
+from topout.models.architectures.decoder import architecture_of
 from topout.models.source import ModelSource, resolve_model
 from topout.progress import Notify
 from topout.records import Ceilings, Doubt, Machine, ModelSummary, WorkloadSummary
+from topout.roofline import stand_in_doubts
 from topout.run_folder import RunFolder
 
 
@@ -60,14 +63,15 @@ def set_up(
     texts = cut_texts(subject.source, subject.workload, text, scored_tokens, path)
     doubts = load_doubts()
     notify("measure the machine's ceilings", 0.0)
-    device = subject.workload.device
+    workload = subject.workload
+    ceilings = load_or_measure_ceilings(subject.machine, quick=True, device=workload.device)
     return Setting(
         source=subject.source,
         machine=subject.machine,
-        workload=msgspec.structs.replace(subject.workload, prompt_source=texts.description),
+        workload=msgspec.structs.replace(workload, prompt_source=texts.description),
         texts=texts,
-        ceilings=load_or_measure_ceilings(subject.machine, quick=True, device=device),
-        doubts=doubts,
+        ceilings=ceilings,
+        doubts=[*doubts, *stand_in_doubts(ceilings, workload.threads)],
     )
 
 
@@ -77,7 +81,7 @@ def model_summary(source: ModelSource, draft: ModelSource | None = None) -> Mode
     return ModelSummary(
         name=source.name,
         architecture=config.architecture,
-        parameters=config.parameters().total,
+        parameters=total_parameters(architecture_of(config)),
         weights=source.origin,
         weights_dtype=source.weights_dtype,
         layers=config.layers,

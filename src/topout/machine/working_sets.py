@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from topout.records import Cache
+from topout.roofline import level_holding
 
 _SMALLEST_BYTES = 16 << 10  # of one thread
 _LARGEST_BYTES = 1 << 30
@@ -41,14 +42,6 @@ def cache_capacities(caches: list[Cache], threads: int) -> list[tuple[str, int]]
     )
 
 
-def level_of(total_bytes: int, capacities: list[tuple[str, int]]) -> str:
-    """The first level that holds so much; "DRAM" beyond the last."""
-    for level, capacity in capacities:
-        if total_bytes <= capacity:
-            return level
-    return "DRAM"
-
-
 def working_sets(
     caches: list[Cache], memory_bytes: int, threads: int, points: int
 ) -> list[WorkingSet]:
@@ -72,4 +65,7 @@ def working_sets(
             sizes.append(size)
     grain = _GRAIN_BYTES * threads
     whole = sorted({max(grain, size // grain * grain) for size in sizes})
-    return [WorkingSet(level_of(size, capacities), size) for size in whole]
+    return [
+        WorkingSet(level_holding(capacities, size, across_ops=False) or "DRAM", size)
+        for size in whole
+    ]

@@ -117,7 +117,7 @@ def operator_rates(
     """
     roofs = roofs_of(hardware) if hardware is not None else None
     moved = float(units.calls["bytes_moved"].sum())
-    level = roofs.level_holding(moved / max(passes, 1)) if roofs is not None else None
+    level = roofs.level_holding(moved / max(passes, 1), across_ops=True) if roofs else None
     peak = roofs.peak(dtype) if roofs is not None else None
     sums = units.calls.group_by("part", "name", maintain_order=True).agg(
         pl.col("family").first(),

@@ -137,7 +137,7 @@ def _plan(
             with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
         ),
         folder.logs / "rates.log",
-        keep=not setting.doubts,
+        keep=all(doubt.about != "machine" for doubt in setting.doubts),
     )
     preparation = setting.preparation("transformers", draft=draft)
     return Plan(

@@ -8,6 +8,7 @@ import msgspec
 
 from topout.cost.estimate import count_phase, kv_cache_saving, time_phase, with_utilization
 from topout.cost.findings import findings_of
+from topout.cost.measured_times import MeasuredTimes
 from topout.cost.memory import cost_memory
 from topout.cost.ops import CONVENTIONS
 from topout.cost.phases import Phase, Plan, phases
@@ -27,6 +28,7 @@ from topout.records import (
     PhaseCost,
     TrainingMemory,
 )
+from topout.roofline import stand_in_doubts
 from topout.verbs.cost_fit import fit_of, training_rows, weights_by_part
 from topout.verbs.cost_machines import Candidate, candidates
 from topout.verbs.cost_request import CostRequest
@@ -168,6 +170,9 @@ def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
         )
     else:
         sentences.append(f"{candidate.hardware.name}: ceilings and PyTorch's rates measured there.")
+        if isinstance(candidate.timer, MeasuredTimes):
+            doubts = stand_in_doubts(candidate.hardware.ceilings, candidate.timer.threads)
+            sentences += [doubt.sentence for doubt in doubts]
     if workload.weight_dtype != workload.dtype:
         sentences.append(
             f"Linear layers read {workload.weight_dtype} weights and compute in {workload.dtype}."

@@ -13,6 +13,7 @@ from topout.machine.ceilings import cached_ceilings
 from topout.measure.checks import load_doubts
 from topout.progress import Notify, silent
 from topout.records import Communication, TrainCase, TrainReport
+from topout.roofline import compute_at
 from topout.run_folder import Interrupted, RunFolder
 from topout.train.data import save_samples
 from topout.train.findings import case_doubts, train_findings
@@ -172,16 +173,12 @@ def _placed(case: TrainCase, subject: TrainSubject) -> TrainCase:
         return case
     request = subject.request
     ceilings = cached_ceilings(subject.machine, request.device)
-    rates = [
-        ceiling.flops_per_s
-        for ceiling in (ceilings.compute if ceilings is not None else [])
-        if ceiling.dtype == request.dtype
-    ]
-    if not rates:
+    rate = compute_at(ceilings, request.dtype) if ceilings is not None else None
+    if rate is None:
         reason = "this machine's ceilings were not measured; `topout machine` does"
         return msgspec.structs.replace(case, reasons={**case.reasons, "mfu_of_ceiling": reason})
     # CPU ranks share one machine, whose ceiling is that of all its threads; each GPU has its own.
-    whole = max(rates) * (case.ranks if request.device == "cuda" else 1)
+    whole = rate * (case.ranks if request.device == "cuda" else 1)
     return msgspec.structs.replace(case, mfu_of_ceiling=case.flops_per_s / whole)
 
 

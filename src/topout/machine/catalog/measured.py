@@ -9,7 +9,6 @@ from topout.errors import InputError
 from topout.machine.catalog.find import same_device
 from topout.machine.working_sets import cache_capacities
 from topout.records import (
-    BandwidthCeiling,
     Ceilings,
     ComputeCeiling,
     ComputePeak,
@@ -18,10 +17,10 @@ from topout.records import (
     MemoryLevel,
     Rates,
 )
+from topout.roofline import MAIN_MEMORY, ceilings_at, level_ceiling
 
 _Rated = TypeVar("_Rated", ComputePeak, MemoryLevel)
 
-_MEMORY_LEVELS = ("DRAM", "HBM")
 _FIRST_TENSOR_CORES = 7  # major compute capability
 _NO_SPEC = (
     "a CPU does not tell how many arithmetic units it has, nor its clock when all of them work"
@@ -46,23 +45,11 @@ def hardware_of(
 
 
 def roofs_for(machine: Machine, ceilings: Ceilings | None, threads: int) -> Hardware | None:
-    """The machine with the ceilings of as many threads; None where they are not known.
-
-    Those of more threads are left out, unless there are no others.
-    """
-
-    def of_few(each: ComputeCeiling | BandwidthCeiling) -> bool:
-        return each.threads <= threads
-
+    """The machine with the ceilings of so many threads; None where they are not known."""
     if ceilings is None:
         return None
-    reached = msgspec.structs.replace(
-        ceilings,
-        compute=list(filter(of_few, ceilings.compute)) or ceilings.compute,
-        bandwidth=list(filter(of_few, ceilings.bandwidth)) or ceilings.bandwidth,
-    )
     try:
-        return hardware_of(machine, reached)
+        return hardware_of(machine, ceilings_at(ceilings, threads))
     except InputError:
         return None
 
@@ -110,7 +97,7 @@ def _gpu(machine: Machine, ceilings: Ceilings) -> Hardware:
     caches = [
         _level(ceilings, each.level, 2 * each.working_set_bytes)
         for each in ceilings.bandwidth
-        if each.level not in _MEMORY_LEVELS
+        if each.level not in MAIN_MEMORY
     ]
     memory = _level(ceilings, "HBM", gpu.memory_bytes)
     if known is not None and known.levels[-1].name != "HBM":
@@ -153,11 +140,10 @@ def _same_cpu(machine: Machine) -> Hardware | None:
 
 def _measured_peaks(ceilings: Ceilings, machine: Machine) -> list[ComputePeak]:
     """The best rate of each data type and unit at the most threads that were measured."""
-    most = max((each.threads for each in ceilings.compute), default=0)
     best: dict[tuple[str, str], ComputeCeiling] = {}
-    for each in ceilings.compute:
+    for each in ceilings_at(ceilings).compute:
         key = (each.dtype, _unit(each, ceilings.device, machine))
-        if each.threads == most and each.flops_per_s > getattr(best.get(key), "flops_per_s", 0.0):
+        if each.flops_per_s > getattr(best.get(key), "flops_per_s", 0.0):
             best[key] = each
     return [
         ComputePeak(
@@ -182,21 +168,15 @@ def _unit(ceiling: ComputeCeiling, device: str, machine: Machine) -> Literal["ve
 
 
 def _level(ceilings: Ceilings, name: str, capacity_bytes: int) -> MemoryLevel:
-    """A level with the best bandwidth at the most threads; of memory that of the largest set."""
-    most = max((each.threads for each in ceilings.bandwidth), default=0)
-    found = [each for each in ceilings.bandwidth if (each.level, each.threads) == (name, most)]
-    if name in _MEMORY_LEVELS and found:
-        # Sets little larger than the last cache are served by it in part.
-        largest = max(each.working_set_bytes for each in found)
-        found = [each for each in found if each.working_set_bytes == largest]
-    if not found:
+    """A level with its bandwidth at the most threads that were measured."""
+    best = level_ceiling(ceilings, name)
+    if best is None:
         return MemoryLevel(name=name, capacity_bytes=capacity_bytes)
-    best = max(found, key=lambda each: each.bytes_per_s)
     return MemoryLevel(
         name=name,
         capacity_bytes=capacity_bytes,
         achievable_bytes_per_s=best.bytes_per_s,
-        achievable_source=_measured_with(ceilings, most, f"reads, {best.page} pages"),
+        achievable_source=_measured_with(ceilings, best.threads, f"reads, {best.page} pages"),
     )
 
 

@@ -20,6 +20,7 @@ from topout.report.roofline.frame import (
     compute_ends,
     roof_layers,
 )
+from topout.roofline import ceilings_at, level_ceiling
 
 
 def roofline_chart(climb: Climb) -> Spec:
@@ -40,10 +41,10 @@ class _Roofs:
     """The ceilings that belong on the chart: those of the threads that the climb ran on."""
 
     def __init__(self, climb: Climb) -> None:
-        ceilings = climb.ceilings
         threads = climb.workload.threads
-        self.compute = _compute(ceilings, threads) if ceilings else []
-        self.bandwidth = _bandwidth(ceilings, threads) if ceilings else []
+        ceilings = ceilings_at(climb.ceilings, threads) if climb.ceilings else None
+        self.compute = _compute(ceilings) if ceilings else []
+        self.bandwidth = _bandwidth(ceilings) if ceilings else []
 
     def lines(self, frame: Frame) -> list[RoofLine]:
         """Two ends per roof in chart units (FLOP/byte and GFLOP/s), with its label."""
@@ -70,36 +71,16 @@ class _Roofs:
         return rising + flat
 
 
-def _compute(ceilings: Ceilings, threads: int) -> list[ComputeCeiling]:
-    best: dict[str, ComputeCeiling] = {}
-    for ceiling in ceilings.compute:
-        known = best.get(ceiling.dtype)
-        if known is None or _nearer(ceiling, known, threads):
-            best[ceiling.dtype] = ceiling
-    return sorted(best.values(), key=lambda c: c.flops_per_s)
+def _compute(ceilings: Ceilings) -> list[ComputeCeiling]:
+    ascending = sorted(ceilings.compute, key=lambda ceiling: ceiling.flops_per_s)
+    best = {ceiling.dtype: ceiling for ceiling in ascending}
+    return sorted(best.values(), key=lambda ceiling: ceiling.flops_per_s)
 
 
-def _bandwidth(ceilings: Ceilings, threads: int) -> list[BandwidthCeiling]:
-    best: dict[str, BandwidthCeiling] = {}
-    for ceiling in ceilings.bandwidth:
-        known = best.get(ceiling.level)
-        if known is None or _nearer(ceiling, known, threads):
-            best[ceiling.level] = ceiling
-    return sorted(best.values(), key=lambda b: b.bytes_per_s)
-
-
-def _nearer(
-    ceiling: ComputeCeiling | BandwidthCeiling,
-    known: ComputeCeiling | BandwidthCeiling,
-    threads: int,
-) -> bool:
-    """Whether `ceiling` fits the thread count better than `known`, or as well and is higher."""
-    return _fit(ceiling, threads) > _fit(known, threads)
-
-
-def _fit(ceiling: ComputeCeiling | BandwidthCeiling, threads: int) -> tuple[int, float]:
-    rate = ceiling.flops_per_s if isinstance(ceiling, ComputeCeiling) else ceiling.bytes_per_s
-    return -abs(ceiling.threads - threads), rate
+def _bandwidth(ceilings: Ceilings) -> list[BandwidthCeiling]:
+    levels = {ceiling.level for ceiling in ceilings.bandwidth}
+    found = [ceiling for level in levels if (ceiling := level_ceiling(ceilings, level))]
+    return sorted(found, key=lambda ceiling: ceiling.bytes_per_s)
 
 
 def _points(climb: Climb) -> list[Row]:

@@ -1,13 +1,12 @@
 """Products on the machine's roofline: what each version reached under the measured ceilings."""
 
-import msgspec
-
 from topout import units
 from topout.cost.roofs import RooflinePoint
-from topout.records import Ceilings, GemmReport, GemmResult, GemmShape, Hardware
+from topout.records import GemmReport, GemmResult, GemmShape, Hardware
 from topout.records.gemm import GemmDtype
 from topout.report.charts.theme import Spec
 from topout.report.roofline.hierarchical import hierarchical_roofline
+from topout.roofline import ceilings_at
 
 _MOST_IN_FULL = 1  # products of which every version is drawn; of more the best alone
 
@@ -18,9 +17,9 @@ def gemm_roofline(report: GemmReport, dtype: GemmDtype) -> Spec | None:
         each for each in report.shapes if each.dtype == dtype and each.threads == report.threads
     ]
     points = _points(shapes)
-    ceilings = _ceilings(report)
-    if ceilings is None or not points:
+    if report.ceilings is None or not points:
         return None
+    ceilings = ceilings_at(report.ceilings, report.threads)
     if not any(each.dtype == dtype for each in ceilings.compute) or not ceilings.bandwidth:
         return None
     hardware = Hardware(
@@ -32,22 +31,6 @@ def gemm_roofline(report: GemmReport, dtype: GemmDtype) -> Spec | None:
         ceilings=ceilings,
     )
     return hierarchical_roofline(hardware, points, dtype=dtype)
-
-
-def _ceilings(report: GemmReport) -> Ceilings | None:
-    """Those of the thread count of the points, or the nearest one below it."""
-    ceilings = report.ceilings
-    if ceilings is None:
-        return None
-    counts = {each.threads for each in ceilings.compute}
-    fitting = max((count for count in counts if count <= report.threads), default=None)
-    if fitting is None:
-        return ceilings
-    return msgspec.structs.replace(
-        ceilings,
-        compute=[each for each in ceilings.compute if each.threads == fitting],
-        bandwidth=[each for each in ceilings.bandwidth if each.threads == fitting],
-    )
 
 
 def _points(shapes: list[GemmShape]) -> list[RooflinePoint]:

@@ -49,7 +49,7 @@ def run_roofline(report: RunReport, hardware: Hardware) -> Spec | None:
 
 
 def _point(result: RunResult, name: str, phase: PhaseResult, hardware: Hardware) -> RooflinePoint:
-    level = roofs_of(hardware).level_holding(phase.bytes)
+    level = roofs_of(hardware).level_holding(phase.bytes, across_ops=True)
     return RooflinePoint(
         name=f"{name}, {result.name}",
         group=result.name,
