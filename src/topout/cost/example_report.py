@@ -1,7 +1,5 @@
 """A worked example on each machine: what its roofs allow, and where the measured run stands."""
 
-import datetime
-import importlib.metadata
 import statistics
 from collections.abc import Sequence
 
@@ -20,6 +18,7 @@ from topout.records import (
     MeasuredExample,
     Traffic,
 )
+from topout.records.record import stamp
 from topout.roofline import Placement, attainable_flops_per_s, bandwidth_at, place, ridge_point
 
 _PEAK_BYTES = {**ELEMENT_BYTES, "fp64": 8.0, "int4": 0.5}
@@ -47,8 +46,7 @@ def report_example(
     if measured and not placements:
         reasons["placements"] = "the ceilings of the machine that it ran on are not known"
     return ExampleReport(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         example=counted,
         machines=machines,
         measured=measured,

@@ -1,6 +1,5 @@
 """What this machine was measured to reach, measured now or taken from the cache of its host key."""
 
-import datetime
 import functools
 import hashlib
 import statistics
@@ -23,6 +22,7 @@ from topout.machine.native_ceilings import (
 )
 from topout.machine.torch_ceilings import measure_matmuls, measure_torch_op, measure_with_torch
 from topout.records import SCHEMA_VERSION, Ceilings, Doubt, Machine, read, write
+from topout.records.record import utc_now
 
 __all__ = [
     "BandwidthProbe",
@@ -79,7 +79,7 @@ def measure_ceilings(
     return Ceilings(
         host_key=machine.host_key,
         device="cpu",
-        measured_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        measured_at=utc_now(),
         elapsed_s=time.monotonic() - begun,
         quick=quick,
         clock_hz=statistics.median(found.clocks_hz) if found.clocks_hz else None,

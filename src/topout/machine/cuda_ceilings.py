@@ -1,6 +1,5 @@
 """Ceilings of an NVIDIA GPU, by large matmuls, by sums and copies, and by empty kernels."""
 
-import datetime
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from topout.records import (
     Machine,
     OverheadCeiling,
 )
+from topout.records.record import utc_now
 
 _DTYPES: tuple[Dtype, ...] = ("fp32", "bf16", "fp16", "int8")
 _MATMUL_SIZE = 8192
@@ -53,7 +53,7 @@ def measure_cuda_ceilings(
     return Ceilings(
         host_key=machine.host_key,
         device="cuda",
-        measured_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        measured_at=utc_now(),
         elapsed_s=time.monotonic() - begun,
         quick=quick,
         compute=compute,

@@ -28,11 +28,16 @@ class Stamp(TypedDict):
 
 def stamp() -> Stamp:
     """This version and this moment (UTC), for a record that is begun."""
-    import datetime
     import importlib.metadata
 
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"topout_version": importlib.metadata.version("topout"), "created_at": now}
+    return {"topout_version": importlib.metadata.version("topout"), "created_at": utc_now()}
+
+
+def utc_now() -> str:
+    """This moment as ISO 8601 in UTC, to the second."""
+    import datetime
+
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,5 @@
 """`topout cost layers`: a named model layer by layer, its tree and its graph, without weights."""
 
-import datetime
-import importlib.metadata
 from typing import Any
 
 from torch import nn
@@ -14,6 +12,7 @@ from topout.models.structure.recorder import record_forward
 from topout.models.structure.recording import Recording
 from topout.options import takes
 from topout.records import GraphPort, LayersReport
+from topout.records.record import stamp
 from topout.verbs.cost_request import LayersRequest
 
 
@@ -38,8 +37,7 @@ def report_layers(
     recording = _first_that_runs(module, batch_size, length)
     failure = recording.failure
     return LayersReport(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         model=name,
         class_name=type(module).__name__,
         dtype=dtype,

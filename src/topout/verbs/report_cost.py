@@ -1,7 +1,5 @@
 """`topout cost`: what a model needs, and how long it should take on each machine."""
 
-import datetime
-import importlib.metadata
 from collections.abc import Callable
 
 import msgspec
@@ -28,6 +26,7 @@ from topout.records import (
     PhaseCost,
     TrainingMemory,
 )
+from topout.records.record import stamp
 from topout.roofline import stand_in_doubts
 from topout.verbs.cost_fit import fit_of, training_rows, weights_by_part
 from topout.verbs.cost_machines import Candidate, candidates
@@ -61,8 +60,7 @@ def report_cost(
     if not costs:
         costs = [_counted_only(plan, found)]
     report = CostReport(
-        topout_version=importlib.metadata.version("topout"),
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         model=costed_model(architecture),
         workload=plan.workload,
         machines=costs,
