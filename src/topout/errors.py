@@ -62,5 +62,6 @@ def writing(path: Path, what: str = "output") -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"cannot write {path}: {error.strerror}.", f"Choose another place for the {what}."
+            f"cannot write {path}: {error.strerror or error}.",
+            f"Choose another place for the {what}.",
         ) from None

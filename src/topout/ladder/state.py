@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from topout.errors import InputError, OutputError, RecordError
+from topout.errors import InputError, OutputError, RecordError, writing
 from topout.generation.placement import prediction_error
 from topout.ladder.findings import climb_findings
 from topout.ladder.request import ClimbRequest
 from topout.measure.checks import drift_doubt
 from topout.measure.stats import estimate
 from topout.records import Climb, Doubt, RungResult, read
-from topout.run_folder import HOME_VARIABLE, RUN_FILE, RunFolder
+from topout.run_folder import RUN_FILE, RunFolder
 
 REQUEST_FILE = "request.json"
 
@@ -24,13 +24,9 @@ class ClimbFolder(RunFolder):
     def save_request(self, request: ClimbRequest) -> None:
         """Remember the request, so that the climb can be resumed."""
         text = msgspec.json.format(msgspec.json.encode(request), indent=1) + b"\n"
-        try:
-            (self.path / REQUEST_FILE).write_bytes(text)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self.path / REQUEST_FILE}: {error.strerror}.",
-                f"Set {HOME_VARIABLE} to a folder with room.",
-            ) from None
+        path = self.path / REQUEST_FILE
+        with writing(path):
+            path.write_bytes(text)
 
     def load_request(self) -> ClimbRequest:
         """The request of an earlier climb; raises InputError or RecordError."""
