@@ -12,7 +12,7 @@ from topout.kernels.build import SOURCE_FOLDER, included_files
 from topout.kernels.cache import cache_folder, writable_cache_folder
 from topout.machine.describe import pinning_order
 from topout.machine.disturbance import doubts_between, standing_doubts, take_snapshot
-from topout.machine.effort import FULL, QUICK, CeilingParts, Effort, Meter, Progress, join_parts
+from topout.machine.effort import FULL, QUICK, CeilingParts, Effort, Meter, join_parts
 from topout.machine.native_ceilings import (
     BandwidthProbe,
     fma_rate_now,
@@ -21,6 +21,7 @@ from topout.machine.native_ceilings import (
     steps_of,
 )
 from topout.machine.torch_ceilings import measure_matmuls, measure_torch_op, measure_with_torch
+from topout.progress import Notify
 from topout.records import SCHEMA_VERSION, Ceilings, Doubt, Machine, read, write
 from topout.records.record import utc_now
 
@@ -48,7 +49,7 @@ def measure_ceilings(
     machine: Machine,
     threads: list[int] | None = None,
     quick: bool = False,
-    progress: Progress | None = None,
+    progress: Notify | None = None,
 ) -> Ceilings:
     """Measure the CPU at each thread count: about 30 s on two cores, `quick` about 5 s.
 
@@ -95,7 +96,7 @@ def load_or_measure_ceilings(
     machine: Machine,
     refresh: bool = False,
     quick: bool = False,
-    progress: Progress | None = None,
+    progress: Notify | None = None,
     device: str = "cpu",
 ) -> Ceilings:
     """The cached ceilings of this machine, or fresh ones, which are then cached.

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from topout.errors import UnsupportedError
-from topout.machine.effort import Meter, Progress
+from topout.machine.effort import Meter
 from topout.machine.torch_ceilings import matmul_of
+from topout.progress import Notify
 from topout.records import (
     BandwidthCeiling,
     Ceilings,
@@ -28,7 +29,7 @@ _WIDE_SPREAD = 0.1
 
 
 def measure_cuda_ceilings(
-    machine: Machine, quick: bool = False, progress: Progress | None = None
+    machine: Machine, quick: bool = False, progress: Notify | None = None
 ) -> Ceilings:
     """Measure the first CUDA device; its ceilings stand under one thread.
 

@@ -1,11 +1,9 @@
 """How long ceilings are measured, how far that has got, and what came of it."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
+from topout.progress import Notify
 from topout.records import BandwidthCeiling, ComputeCeiling, Doubt, OverheadCeiling
-
-Progress = Callable[[str, float], None]  # what is being measured, share done (0 to 1)
 
 
 class Effort(NamedTuple):
@@ -50,7 +48,7 @@ QUICK = Effort(
 class Meter:
     """Tells a listener how much of a number of equal steps is done."""
 
-    def __init__(self, steps: int, listener: Progress | None) -> None:
+    def __init__(self, steps: int, listener: Notify | None) -> None:
         self._steps = max(1, steps)
         self._done = 0
         self._listener = listener

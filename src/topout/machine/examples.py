@@ -11,11 +11,12 @@ from topout.errors import InputError, UnsupportedError
 from topout.kernels import ops
 from topout.kernels.ops import Doubles, ThreadTeam
 from topout.machine.describe import pinning_order
-from topout.machine.effort import Meter, Progress
+from topout.machine.effort import Meter
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.machine.torch_ceilings import torch_threads
 from topout.measure.checks import WIDE_SPREAD
 from topout.measure.stats import estimate, inverse, relative_spread
+from topout.progress import Notify
 from topout.records import Doubt, Example, Machine, MeasuredExample
 
 _A = 0.75
@@ -50,7 +51,7 @@ def measure_example(
     example: Example,
     machine: Machine,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Notify | None = None,
     quick: bool = False,
 ) -> MeasuredExample:
     """Time passes of an example on `threads` threads, by default all that are usable.

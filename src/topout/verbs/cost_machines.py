@@ -1,7 +1,7 @@
 """The machines that a cost is predicted for, each with what tells an op's time on it."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from topout.machine.catalog.measured import hardware_of
 from topout.machine.ceilings import cached_ceilings, load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.models.architecture import Architecture
+from topout.progress import Notify
 from topout.records import Ceilings, Hardware, Machine, Rates
 
 HERE = "here"
@@ -23,8 +24,6 @@ HERE = "here"
 _LIKE_GPT2 = "gpt2"
 _LIKE_LLAMA = "llama-2-7b"
 _MEASURED_MODES = {"compiled": "decoder_compiled", "eager": "transformers_eager"}
-
-Progress = Callable[[str, float], None]
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -39,7 +38,7 @@ def candidates(
     architecture: Architecture,
     mode: str,
     threads: int | None,
-    progress: Progress | None = None,
+    progress: Notify | None = None,
 ) -> list[Candidate]:
     """The machines of these names; without any, this one if it was measured before.
 
@@ -85,7 +84,7 @@ def measured_here(
     device: str = "cpu",
     refresh: bool = False,
     quick: bool = False,
-    progress: Progress | None = None,
+    progress: Notify | None = None,
     name: str = HERE,
 ) -> Hardware:
     """This machine with its ceilings and PyTorch's rates, measured now unless they are cached.
@@ -104,7 +103,7 @@ def measured_here(
 
 
 def _measure_rates(
-    machine: Machine, ceilings: Ceilings, request: RatesRequest, progress: Progress | None
+    machine: Machine, ceilings: Ceilings, request: RatesRequest, progress: Notify | None
 ) -> Rates:
     if progress is not None:
         progress("what PyTorch reaches here", 0.0)

@@ -1,7 +1,5 @@
 """`topout cost`: what a model needs, and how long it should take on each machine."""
 
-from collections.abc import Callable
-
 import msgspec
 
 from topout.cost.estimate import count_phase, kv_cache_saving, time_phase, with_utilization
@@ -17,6 +15,7 @@ from topout.models.architecture import (
     total_parameters,
 )
 from topout.models.architectures.read import find_architecture
+from topout.progress import Notify
 from topout.records import (
     CostedModel,
     CostReport,
@@ -38,9 +37,7 @@ NO_MACHINE = (
 )
 
 
-def report_cost(
-    request: CostRequest, progress: Callable[[str, float], None] | None = None
-) -> CostReport:
+def report_cost(request: CostRequest, progress: Notify | None = None) -> CostReport:
     """The cost of a model, op by op, with times on the machines that were asked for.
 
     Raises UnknownNameError for a model or machine, InputError for sizes that cannot be,

@@ -1,6 +1,5 @@
 """`topout machine`: this machine described, measured, and kept for predictions elsewhere."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from topout.machine.catalog.find import check_name, save_hardware
@@ -9,14 +8,13 @@ from topout.machine.describe import describe
 from topout.machine.request import MachineRequest, SaveMachineRequest
 from topout.models.architectures.read import find_architecture
 from topout.options import takes
+from topout.progress import Notify
 from topout.records import Hardware, MachineReport
 from topout.verbs.cost_machines import measured_here
 
 
 @takes(MachineRequest)
-def report_machine(
-    request: MachineRequest, *, progress: Callable[[str, float], None] | None = None
-) -> MachineReport:
+def report_machine(request: MachineRequest, *, progress: Notify | None = None) -> MachineReport:
     """Describe this machine and measure its ceilings, or take those that are cached.
 
     Raises UnsupportedError for a device that is not there.
@@ -33,7 +31,7 @@ def report_machine(
 
 @takes(SaveMachineRequest)
 def save_machine(
-    request: SaveMachineRequest, *, progress: Callable[[str, float], None] | None = None
+    request: SaveMachineRequest, *, progress: Notify | None = None
 ) -> tuple[Hardware, Path]:
     """Measure this machine, unless it was before, and keep it with what was measured.
 

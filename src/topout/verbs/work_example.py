@@ -1,7 +1,5 @@
 """`topout cost example`: a worked example on the roofline, and measured on this machine."""
 
-from collections.abc import Callable
-
 from topout.cost.example_report import report_example
 from topout.cost.examples import example
 from topout.errors import InputError, TopoutError
@@ -11,15 +9,14 @@ from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.machine.examples import measure_example
 from topout.options import takes
+from topout.progress import Notify
 from topout.records import ExampleReport, Hardware
 from topout.verbs.cost_machines import HERE, check_names
 from topout.verbs.cost_request import ExampleRequest
 
-Progress = Callable[[str, float], None]
-
 
 @takes(ExampleRequest)
-def work_example(request: ExampleRequest, progress: Progress | None = None) -> ExampleReport:
+def work_example(request: ExampleRequest, progress: Notify | None = None) -> ExampleReport:
     """The example's counts, what each machine allows it, and what this machine reached.
 
     It is measured where "here" is among the machines, or none is named. Raises InputError for a
