@@ -60,7 +60,7 @@ def measure(model: str, dtype: str) -> None:
     import torch
 
     from topout.generation.build import TORCH_DTYPES
-    from topout.machine.ceilings import read_bandwidth_now
+    from topout.machine.native_ceilings import BandwidthProbe
     from topout.models.load import load_decoder, resolve_model
 
     source = resolve_model(model, random_weights=True)
@@ -75,7 +75,8 @@ def measure(model: str, dtype: str) -> None:
         for _ in range(_ROUNDS):
             for case, action in actions.items():
                 times[case] += timed(action)
-    bandwidth = read_bandwidth_now(torch.get_num_threads(), 1 << 28)
+    with BandwidthProbe(torch.get_num_threads(), 1 << 28) as probe:
+        bandwidth = probe.read_bandwidth()
     for (phase, tokens), found in times.items():
         emit(model, dtype, phase, tokens, found, bandwidth)
 

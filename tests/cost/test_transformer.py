@@ -31,9 +31,15 @@ from topout.models.architecture import (
 from topout.models.architectures.decoder import architecture_of
 from topout.models.architectures.read import read_architecture
 from topout.models.config import ModelConfig
-from topout.models.known import known_config, known_config_json
+from topout.models.known import known_config_json
+from topout.models.source import resolve_model
 
 from .small_config import SMALL, small
+
+
+def known_config(name: str) -> ModelConfig:
+    return resolve_model(name, random_weights=True).config
+
 
 GPT2 = known_config("gpt2")  # 12 layers, 768 wide, 12 heads of 64, 50257 tokens
 LLAMA_2_7B = known_config("llama-2-7b")

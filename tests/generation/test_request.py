@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from topout.errors import InputError
 from topout.generation.request import GenerationRequest, default_prompt_len
 from topout.models.config import ModelConfig
-from topout.models.known import known_config
+from topout.models.source import resolve_model
 
-GPT2 = known_config("gpt2")
+GPT2 = resolve_model("gpt2", random_weights=True).config
 
 
 def with_context(context_len: int) -> ModelConfig:

@@ -7,7 +7,7 @@ import pytest
 
 from topout.errors import InputError
 from topout.ladder.request import ClimbRequest
-from topout.models.known import known_config
+from topout.models.source import resolve_model
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_good_options_pass(options: dict[str, Any]) -> None:
 )
 def test_a_gpu_starts_from_bf16(options: dict[str, Any], dtype: str) -> None:
     request = ClimbRequest(model="gpt2", temperature=0.5, top_k=4, seed=7, **options)
-    workload = request.workload(known_config("gpt2"), 2)
+    workload = request.workload(resolve_model("gpt2", random_weights=True).config, 2)
     assert (workload.dtype, workload.device) == (dtype, request.device)
     assert (workload.temperature, workload.top_k, workload.seed) == (0.5, 4, 7)
     assert (workload.prompt_len, workload.threads) == (835, 2)

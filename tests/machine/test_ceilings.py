@@ -11,15 +11,13 @@ import pytest
 from topout.errors import CompilerError
 from topout.machine import ceilings as ceilings_module
 from topout.machine.ceilings import (
-    BandwidthProbe,
     default_threads,
-    fma_rate_now,
     load_or_measure_ceilings,
     measure_ceilings,
-    read_bandwidth_now,
 )
 from topout.machine.describe import describe
 from topout.machine.effort import CeilingParts, Effort, Meter, join_parts
+from topout.machine.native_ceilings import BandwidthProbe
 from topout.records import Cache, Ceilings, ComputeCeiling, Doubt, Machine, decode, encode
 
 BRIEF = Effort(
@@ -265,8 +263,8 @@ def test_a_probe_is_reused() -> None:
         rates = [probe.read_bandwidth(0.002) for _ in range(3)]
         rates.append(probe.fma_rate("fp32", 0.002))
         assert all(rate > 0 for rate in rates)
-    assert read_bandwidth_now(2, 1 << 20, 0.002) > 0
-    assert fma_rate_now("fp32", 1, 0.002) > 0
+    with BandwidthProbe(2, 1 << 20) as probe:
+        assert probe.read_bandwidth(0.002) > 0
 
 
 def test_an_interrupt_ends_the_measurement(fresh_cache: Path) -> None:

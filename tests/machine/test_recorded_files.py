@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.errors import InputError
-from topout.machine.recorded_files import SystemFiles, format_cpu_list, parse_cpu_list
+from topout.machine.recorded_files import SystemFiles, parse_cpu_list
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ def test_cpu_lists(text: str, cpus: list[int]) -> None:
 
 
 @given(st.sets(st.integers(0, 4096)))
-def test_cpu_lists_round_trip(cpus: set[int]) -> None:
-    assert parse_cpu_list(format_cpu_list(list(cpus))) == sorted(cpus)
+def test_cpu_lists_of_single_numbers(cpus: set[int]) -> None:
+    assert parse_cpu_list(",".join(map(str, cpus))) == sorted(cpus)
 
 
 @given(st.text() | st.text(alphabet="0123456789-, "))

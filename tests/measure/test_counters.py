@@ -15,7 +15,6 @@ from topout.measure.counters import (
     Event,
     count_events,
     scaled_count,
-    where_served,
 )
 from topout.measure.perf_system import NoCounters
 
@@ -172,40 +171,6 @@ def test_scaling(reading: bytes, scaled: float | None) -> None:
 def test_no_reading_makes_it_fail(reading: bytes) -> None:
     scaled = scaled_count(reading)
     assert scaled is None or scaled >= 0
-
-
-def test_where_loads_were_served() -> None:
-    """100 loads: 10 missed the first cache, 4 came to the last, 1 missed it."""
-    events = {
-        "l1d_loads": 100.0,
-        "l1d_load_misses": 10.0,
-        "llc_loads": 4.0,
-        "llc_load_misses": 1.0,
-    }
-    served = where_served(events)
-    assert served.loads == pytest.approx({"L1": 0.90, "L2": 0.06, "L3": 0.03, "memory": 0.01})
-    assert "stores" in served.reasons
-    assert where_served({"l1d_loads": 100.0, "l1d_load_misses": 10.0}).loads == pytest.approx(
-        {"L1": 0.9, "beyond L1": 0.1}
-    )
-
-
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            name: st.floats(0, 1e12)
-            for name in ("l1d_loads", "l1d_load_misses", "llc_loads", "llc_load_misses")
-        },
-    )
-)
-def test_shares_are_shares(events: dict[str, float]) -> None:
-    served = where_served(events)
-    assert all(-1e-9 <= share <= 1 + 1e-9 for share in served.loads.values())
-    if served.loads:
-        assert sum(served.loads.values()) == pytest.approx(1.0)
-    else:
-        assert served.reasons["loads"]
 
 
 def test_this_machine_counts_or_says_why() -> None:

@@ -8,11 +8,16 @@ from topout.models.known import (
     bundled_folder,
     countable_names,
     hub_id,
-    known_config,
     known_config_json,
     known_names,
     short_name,
 )
+from topout.models.source import resolve_model
+
+
+def known_config(name: str) -> ModelConfig:
+    return resolve_model(name, random_weights=True).config
+
 
 PUBLISHED_PARAMETERS = {
     # 50257·768 tokens + 1024·768 positions + 12 layers + 2·768 last norm; a layer has

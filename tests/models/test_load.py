@@ -21,7 +21,6 @@ from topout.errors import (
     UnsupportedError,
     WeightsError,
 )
-from topout.models.known import known_config
 from topout.models.load import (
     expected_tensors,
     hugging_face_tensors,
@@ -82,7 +81,7 @@ def test_expected_tensors_are_those_of_transformers(fields: Fields, tmp_path: Pa
 
 
 def test_expected_tensors_hold_every_parameter() -> None:
-    config = known_config("llama-3.2-1b")
+    config = resolve_model("llama-3.2-1b", random_weights=True).config
     elements = sum(torch.Size(shape).numel() for shape in expected_tensors(config).values())
     assert elements == config.parameters().total
 
@@ -142,7 +141,7 @@ def test_a_bundled_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     source = resolve_model(name)
     assert (source.name, source.origin) == ("pycode-7m", "trained")
     assert resolve_model(name, random_weights=True).origin == "random"
-    assert known_config(name) == source.config
+    assert resolve_model(name, random_weights=True).config == source.config
 
 
 def test_a_folder_goes_before_a_known_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,27 +13,11 @@ from topout.kernels.cache import cache_folder, writable_cache_folder
 from topout.machine.describe import pinning_order
 from topout.machine.disturbance import doubts_between, standing_doubts, take_snapshot
 from topout.machine.effort import FULL, QUICK, CeilingParts, Effort, Meter, join_parts
-from topout.machine.native_ceilings import (
-    BandwidthProbe,
-    fma_rate_now,
-    measure_native,
-    read_bandwidth_now,
-    steps_of,
-)
+from topout.machine.native_ceilings import measure_native, steps_of
 from topout.machine.torch_ceilings import measure_matmuls, measure_torch_op, measure_with_torch
 from topout.progress import Notify
 from topout.records import SCHEMA_VERSION, Ceilings, Doubt, Machine, read, write
 from topout.records.record import utc_now
-
-__all__ = [
-    "BandwidthProbe",
-    "cached_ceilings",
-    "default_threads",
-    "fma_rate_now",
-    "load_or_measure_ceilings",
-    "measure_ceilings",
-    "read_bandwidth_now",
-]
 
 _WIDE_SPREAD = 0.1
 _LEAST_SCALING = 0.6  # of n threads over n times one

@@ -227,15 +227,3 @@ class BandwidthProbe(Closing):
     def close(self) -> None:
         """Give memory and threads back."""
         self._held.close()
-
-
-def read_bandwidth_now(threads: int, working_set_bytes: int, seconds: float = 0.05) -> float:
-    """Bytes per second read from a working set made for this once; see BandwidthProbe."""
-    with BandwidthProbe(threads, working_set_bytes) as probe:
-        return probe.read_bandwidth(seconds)
-
-
-def fma_rate_now(dtype: PeakDtype, threads: int, seconds: float = 0.05) -> float:
-    """Operations per second of `threads` threads; raises UnsupportedError, CompilerError."""
-    with ThreadTeam(threads, pinning_order()[:threads]) as team:
-        return team.compute(dtype, seconds).ops_per_s

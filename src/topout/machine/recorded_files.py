@@ -59,18 +59,5 @@ def parse_cpu_list(text: str) -> list[int]:
     return sorted(cpus)
 
 
-def format_cpu_list(cpus: list[int]) -> str:
-    """The shortest kernel list of CPU numbers: [0, 1, 2, 8] → "0-2,8"."""
-    parts: list[str] = []
-    ascending = sorted(set(cpus))
-    start = 0
-    for i, cpu in enumerate(ascending):
-        if i + 1 == len(ascending) or ascending[i + 1] != cpu + 1:
-            first = ascending[start]
-            parts.append(str(cpu) if first == cpu else f"{first}-{cpu}")
-            start = i + 1
-    return ",".join(parts)
-
-
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 9

@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 
 from topout.errors import UnknownNameError
-from topout.models.config import ARCHITECTURES, ModelConfig, read_config_json
+from topout.models.config import ARCHITECTURES, read_config_json
 from topout.models.encoder_config import ENCODER_ARCHITECTURES
 from topout.models.known_shapes import (
     DECODERS,
@@ -88,14 +88,3 @@ def known_config_json(name: str) -> ConfigJson:
             "model", name, countable_names(), "Or give a folder in the Hugging Face layout."
         )
     return copy.deepcopy(_KNOWN[short][1])
-
-
-def known_config(name: str) -> ModelConfig:
-    """The config of a known model.
-
-    Raises UnknownNameError with the nearest names, UnsupportedError for one that topout counts
-    but does not run.
-    """
-    folder = bundled_folder(name)
-    resolved = folder.name if folder is not None else short_name(name)
-    return ModelConfig.from_hugging_face(known_config_json(name), resolved or name)
