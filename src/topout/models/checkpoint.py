@@ -1,26 +1,25 @@
-"""Safetensors checkpoints: which files, which tensors, and whether they are whole.
+"""Safetensors checkpoints of decoders: which files, which tensors, whether they are whole, and what
+parameters of ours are made of them.
 
-Only headers are read here, so that a fault is found before any weight is loaded, and no torch is
-needed. The format: 8 bytes N little-endian, N bytes of JSON {name: {dtype, shape, data_offsets}},
-then the data without gaps (https://huggingface.co/docs/safetensors).
+Only headers are read here, by the safetensors library and without torch, so that a fault is found
+before any weight is loaded. Tensors go by the names of transformers' causal-LM models.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from topout.errors import WeightsError
 from topout.models.config import ModelConfig
 from topout.models.tensors import Shape, expected_tensors, is_ignored, name_prefix
 
-FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
-_MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
+_OTHER_CHECKPOINT = "Give the checkpoint that belongs to this config.json."
 _HASHED_WHOLE_BYTES = 64 << 20  # files up to here are hashed in full
 _SAMPLE_BYTES, _SAMPLES = 64 << 10, 256
 
@@ -92,34 +91,34 @@ def read_tensors(files: list[Path], config: ModelConfig) -> dict[str, StoredTens
                 "Keep one of them.",
             )
         tensors[name] = tensor
-    _check_names(tensors, expected_tensors(config), files[0])
-    _check_shapes(tensors, expected_tensors(config))
+    expected = expected_tensors(config)
+    refuse_names(
+        files[0].parent, expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+    )
+    check_tensors(tensors, expected)
     return tensors
 
 
 def read_header(file: Path) -> dict[str, StoredTensor]:
     """Name → tensor of one safetensors file; raises WeightsError when it is not whole."""
+    from safetensors import SafetensorError, safe_open
+
     refuse_pickle(file)
     try:
-        with file.open("rb") as stream:
-            size_bytes = stream.seek(0, 2)
-            stream.seek(0)
-            header_bytes = int.from_bytes(stream.read(8), "little")
-            if size_bytes < 8 or not 0 < header_bytes <= min(size_bytes - 8, _MAX_HEADER_BYTES):
-                raise _broken(file, "its header is cut off")
-            header = json.loads(stream.read(header_bytes))
+        with safe_open(str(file), framework="numpy") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            return {
+                name: StoredTensor(name, file, part.get_dtype(), tuple(part.get_shape()))
+                for name, part in slices.items()
+            }
     except OSError as error:
-        raise WeightsError(f"cannot read {file}: {error.strerror}.", "Check the path.") from None
-    except (ValueError, RecursionError):
-        raise _broken(file, "its header is not JSON") from None
-    if not isinstance(header, dict):
-        raise _broken(file, "its header is not an object")
-    header.pop("__metadata__", None)
-    _check_extents(header, size_bytes - 8 - header_bytes, file)
-    return {
-        name: StoredTensor(name, file, entry["dtype"], tuple(entry["shape"]))
-        for name, entry in header.items()
-    }
+        reason = error.strerror or str(error)
+        raise WeightsError(f"cannot read {file}: {reason}.", "Check the path.") from None
+    except SafetensorError as error:
+        fault = str(error).removeprefix("Error while deserializing header: ")
+        raise WeightsError(
+            f"{file} is not a whole safetensors file: {fault}.", "Download or write it again."
+        ) from None
 
 
 def stored_dtype(tensors: Mapping[str, StoredTensor]) -> str:
@@ -169,63 +168,26 @@ def _shards(index: Path) -> list[Path]:
     return files
 
 
-def _check_extents(header: dict[str, Any], data_bytes: int, file: Path) -> None:
-    """Raise WeightsError unless the tensors fill the data exactly, without gap or overlap."""
-    extents = []
-    for name, entry in header.items():
-        try:
-            dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-            numbers = [*shape, begin, end]
-        except (TypeError, KeyError, ValueError):
-            raise _broken(file, f"its entry for {name} is not a tensor's") from None
-        if any(type(number) is not int or number < 0 for number in numbers):
-            raise _broken(file, f"its entry for {name} holds a size that is no whole number")
-        if not isinstance(dtype, str):
-            raise _broken(file, f"its entry for {name} has no dtype")
-        if dtype in FLOAT_BYTES and end - begin != math.prod(shape) * FLOAT_BYTES[dtype]:
-            raise _broken(file, f"{name} does not have the bytes of its shape")
-        extents.append((begin, end))
-    at = 0
-    for begin, end in sorted(extents):
-        if begin != at or end < begin:
-            raise _broken(file, "its tensors overlap or leave gaps")
-        at = end
-    if at != data_bytes:
-        raise _broken(file, f"it holds {data_bytes} bytes of weights, and its header says {at}")
-
-
-def _check_names(
-    tensors: Mapping[str, StoredTensor], expected: Mapping[str, Shape], file: Path
-) -> None:
-    for what, names in (
-        ("misses", sorted(expected.keys() - tensors.keys())),
-        ("has besides", sorted(tensors.keys() - expected.keys())),
-    ):
+def refuse_names(folder: Path, missing: Set[str], besides: Set[str]) -> None:
+    """Raise WeightsError where tensors that a config asks for are missing, or others are there."""
+    for what, names in (("misses", sorted(missing)), ("has besides", sorted(besides))):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise WeightsError(
-                f"{file.parent} {what} the tensor {names[0]}{more}.",
-                "Give the checkpoint that belongs to this config.json.",
-            )
+            raise WeightsError(f"{folder} {what} the tensor {names[0]}{more}.", _OTHER_CHECKPOINT)
 
 
-def _check_shapes(tensors: Mapping[str, StoredTensor], expected: Mapping[str, Shape]) -> None:
-    for name, shape in expected.items():
+def check_tensors(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Shape]) -> None:
+    """Raise WeightsError unless all tensors have the shapes asked for, in a float data type."""
+    for name, shape in shapes.items():
         tensor = tensors[name]
         if tensor.shape != shape:
             raise WeightsError(
                 f"{tensor.file}: {tensor.name} has shape {list(tensor.shape)}, and config.json "
                 f"asks for {list(shape)}.",
-                "Give the checkpoint that belongs to this config.json.",
+                _OTHER_CHECKPOINT,
             )
-        if tensor.dtype not in FLOAT_BYTES:
+        if tensor.dtype not in FLOAT_DTYPES:
             raise WeightsError(
                 f"{tensor.file}: {tensor.name} is stored as {tensor.dtype}.",
-                f"Give a checkpoint in {', '.join(FLOAT_BYTES)}.",
+                f"Give a checkpoint in {', '.join(FLOAT_DTYPES)}.",
             )
-
-
-def _broken(file: Path, how: str) -> WeightsError:
-    return WeightsError(
-        f"{file} is not a whole safetensors file: {how}.", "Download or write it again."
-    )

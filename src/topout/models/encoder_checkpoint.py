@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from topout.errors import WeightsError
-from topout.models.checkpoint import FLOAT_BYTES, StoredTensor, read_header
+from topout.models.checkpoint import StoredTensor, check_tensors, read_header, refuse_names
 from topout.models.encoder_config import EncoderConfig
 from topout.models.tensors import Recipe, Shape
 
@@ -32,7 +32,6 @@ _DISTILBERT_BLOCK: dict[str, tuple[str, ...]] = {
     "mlp.down": ("ffn.lin2",),
     "mlp_norm": ("output_layer_norm",),
 }
-_REMEDY = "Give the checkpoint that belongs to this config.json."
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ def read_encoder_tensors(files: list[Path], config: EncoderConfig) -> dict[str, 
         optional |= _stored_part(part, tensors, config)
     _check_names(tensors, shapes, optional, files[0].parent)
     used = {name: tensor for name, tensor in tensors.items() if name in shapes | optional}
-    _check_shapes(used, shapes | optional)
+    check_tensors(used, shapes | optional)
     return used
 
 
@@ -270,28 +269,8 @@ def _check_names(
     folder: Path,
 ) -> None:
     expected = {**shapes, **optional}
-    missing = sorted(expected.keys() - tensors.keys())
+    missing = expected.keys() - tensors.keys()
     # A stored layer more than config.json has; a classifier of another task is no fault.
     stem = next(iter(shapes)).partition(".")[0]
-    besides = sorted(
-        name for name in tensors.keys() - expected.keys() if name.startswith(f"{stem}.")
-    )
-    for what, names in (("misses", missing), ("has besides", besides)):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise WeightsError(f"{folder} {what} the tensor {names[0]}{more}.", _REMEDY)
-
-
-def _check_shapes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Shape]) -> None:
-    for name, tensor in tensors.items():
-        if tensor.shape != shapes[name]:
-            raise WeightsError(
-                f"{tensor.file}: {tensor.name} has shape {list(tensor.shape)}, and config.json "
-                f"asks for {list(shapes[name])}.",
-                _REMEDY,
-            )
-        if tensor.dtype not in FLOAT_BYTES:
-            raise WeightsError(
-                f"{tensor.file}: {tensor.name} is stored as {tensor.dtype}.",
-                f"Give a checkpoint in {', '.join(FLOAT_BYTES)}.",
-            )
+    besides = {name for name in tensors.keys() - expected.keys() if name.startswith(f"{stem}.")}
+    refuse_names(folder, missing, besides)
