@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from topout.errors import InputError
+from topout.models.checkpoint import Recipe, decoder_recipes
 from topout.models.encoder import Encoder
 from topout.models.encoder_config import EncoderConfig
 from topout.models.load import AnySource, resolve_encoder, resolve_model
-from topout.models.tensors import Recipe, decoder_recipes
 from topout.models.trainable import load_trainable
 from topout.models.trainable_models import SequenceClassifier
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from topout.errors import InputError
+from topout.models.checkpoint import decoder_recipes
 from topout.models.load import load_decoder, load_transformers, resolve_model
-from topout.models.tensors import decoder_recipes
 from topout.models.trainable import load_trainable, padding_id
 from topout.models.trainable_models import (
     CausalLanguageModel,

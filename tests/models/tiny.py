@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from topout.models.checkpoint import expected_tensors
 from topout.models.config import ModelConfig
 from topout.models.source import ModelSource, resolve_model
-from topout.models.tensors import expected_tensors
 
 Fields = dict[str, Any]
 

@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from topout.errors import WeightsError
-from topout.models.checkpoint import StoredTensor, check_tensors, read_header, refuse_names
+from topout.models.checkpoint import (
+    Recipe,
+    Shape,
+    StoredTensor,
+    check_tensors,
+    read_header,
+    refuse_names,
+)
 from topout.models.encoder_config import EncoderConfig
-from topout.models.tensors import Recipe, Shape
 
 Part = Literal["encoder", "pooler", "masked_head", "classifier"]
 PARTS: list[Part] = ["encoder", "pooler", "masked_head", "classifier"]

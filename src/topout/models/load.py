@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from topout.errors import WeightsError
+from topout.models.checkpoint import Recipe, Shape, decoder_recipes, expected_tensors
 from topout.models.encoder_checkpoint import (
     PARTS,
     holds_part,
@@ -23,7 +24,6 @@ from topout.models.source import (
     resolve_model,
     resolve_source,
 )
-from topout.models.tensors import Recipe, Shape, decoder_recipes, expected_tensors
 
 if TYPE_CHECKING:
     import torch

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from topout.errors import InputError
+from topout.models.checkpoint import Recipe, decoder_recipes
 from topout.models.encoder_checkpoint import holds_part, part_recipes, stored_labels
 from topout.models.encoder_config import EncoderConfig, without_dropout
 from topout.models.load import (
@@ -14,7 +15,6 @@ from topout.models.load import (
     random_tensor,
 )
 from topout.models.source import AnySource, EncoderSource, ModelSource
-from topout.models.tensors import Recipe, decoder_recipes
 
 if TYPE_CHECKING:
     import torch
