@@ -4,7 +4,7 @@ import pytest
 
 from topout.measure import checks
 from topout.measure.checks import drift_doubt, load_doubts, sample_doubts
-from topout.measure.processor_time import ProcessorTime
+from topout.measure.usage import ProcessorTime
 from topout.records import RunSample
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.measure import memory
-from topout.measure.memory import begin_peak, parse_peak_rss_bytes, peak_rss_bytes
+from topout.measure import usage
+from topout.measure.usage import begin_peak, parse_peak_rss_bytes, peak_rss_bytes
 
 STATUS = "Name:\tpython\nVmPeak:\t  900000 kB\nVmHWM:\t  123456 kB\nVmRSS:\t  100000 kB\n"
 
@@ -38,7 +38,7 @@ def test_any_size_is_read(kib: int, gap: str) -> None:
 
 HELD_MIB = 128
 PEAKS = f"""
-from topout.measure.memory import begin_peak, peak_rss_bytes
+from topout.measure.usage import begin_peak, peak_rss_bytes
 def hold():
     held = bytearray({HELD_MIB} << 20)
     held[::4096] = b"x" * len(held[::4096])  # every page is touched, or it is not resident
@@ -62,8 +62,8 @@ def test_the_peak_is_of_what_follows_its_beginning() -> None:
 
 
 def test_without_proc_the_system_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_STATUS", tmp_path / "missing" / "status")
-    monkeypatch.setattr(memory, "_CLEAR_REFS", tmp_path / "missing" / "clear_refs")
+    monkeypatch.setattr(usage, "_STATUS", tmp_path / "missing" / "status")
+    monkeypatch.setattr(usage, "_CLEAR_REFS", tmp_path / "missing" / "clear_refs")
     assert not begin_peak()
     # A Python with numpy takes tens of MiB, and no test machine has 1 TiB.
     assert 10 << 20 < peak_rss_bytes() < 1 << 40

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.measure.processor_time import (
+from topout.measure.usage import (
     ProcessorTime,
     busy_share,
     parse_proc_stat,

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from topout.measure.processor_time import busy_share, processor_time
 from topout.measure.stats import relative_spread
+from topout.measure.usage import busy_share, processor_time
 from topout.records import Doubt, RunSample
 
 FEW_SAMPLES = 3

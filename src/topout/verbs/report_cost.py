@@ -1,13 +1,17 @@
-"""`topout cost`: what a model needs, and how long it should take on each machine."""
+"""`topout cost`: what a model needs, how long it takes on each machine, and whether it fits."""
+
+from typing import cast
 
 import msgspec
 
 from topout.cost.estimate import count_phase, kv_cache_saving, time_phase, with_utilization
 from topout.cost.findings import findings_of
 from topout.cost.measured_times import MeasuredTimes
-from topout.cost.memory import cost_memory
-from topout.cost.ops import CONVENTIONS
-from topout.cost.phases import Phase, Plan, phases
+from topout.cost.memory import InferenceLoad, cost_memory, machine_fit
+from topout.cost.ops import CONVENTIONS, ELEMENT_BYTES
+from topout.cost.phases import Phase, Plan, phases, sequence_len
+from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
+from topout.cost.training_memory import training_table
 from topout.models.architecture import (
     Architecture,
     active_parameters,
@@ -19,15 +23,16 @@ from topout.progress import Notify
 from topout.records import (
     CostedModel,
     CostReport,
+    Hardware,
     Interval,
     MachineCost,
+    MachineFit,
     OpCost,
     PhaseCost,
     TrainingMemory,
 )
 from topout.records.record import stamp
 from topout.roofline import stand_in_doubts
-from topout.verbs.cost_fit import fit_of, training_rows, weights_by_part
 from topout.verbs.cost_machines import Candidate, candidates
 from topout.verbs.cost_request import CostRequest
 
@@ -35,6 +40,9 @@ NO_MACHINE = (
     "this machine was not measured yet: `--on here` measures it (about two minutes), "
     "`--on a100-80gb` and others need no measuring"
 )
+
+# Quantizing is for the matrices of linear layers; tables, norms and routers keep their type.
+_QUANTIZED_PARTS = ("attention", "cross_attention", "mlp", "head")
 
 
 def report_cost(request: CostRequest, progress: Notify | None = None) -> CostReport:
@@ -188,3 +196,52 @@ def _left_out(architecture: Architecture) -> list[str]:
     if architecture.kind == "image":
         left_out = ["decoding and resizing of images", "pooling", *left_out[1:]]
     return [*left_out, "sampling of the next token"] if generates else left_out
+
+
+def weights_by_part(plan: Plan) -> dict[str, int]:
+    """Bytes of the whole model's weights, by part."""
+    workload = plan.workload
+    size, quantized = ELEMENT_BYTES[workload.dtype], ELEMENT_BYTES[workload.weight_dtype]
+    return {
+        part: round(count * (quantized if part in _QUANTIZED_PARTS else size))
+        for part, count in parameters_by_part(plan.architecture).items()
+    }
+
+
+def training_rows(plan: Plan) -> list[TrainingMemory]:
+    """The memory of a training step on one device, by recomputation and ZeRO stage."""
+    workload = plan.workload
+    step = TrainingStep(
+        batch_size=workload.batch_size,
+        sequence_len=sequence_len(plan),
+        dtype=cast(TrainingDtype, workload.dtype),  # checked by the request
+        tensor_parallel=workload.tensor_parallel,
+    )
+    training = TrainingPlan(
+        recipe="pure" if workload.dtype == "fp32" else "mixed",
+        data_parallel=workload.data_parallel,
+        pipeline_parallel=workload.pipeline_parallel,
+    )
+    return training_table(plan.architecture, step, training)
+
+
+def fit_of(plan: Plan, hardware: Hardware, training: list[TrainingMemory]) -> MachineFit:
+    """What fits into this machine; `training` are the rows of `training_rows`."""
+    workload = plan.workload
+    chosen = [row for row in training if row.recompute == plan.recompute]
+    load = InferenceLoad(
+        batch_size=workload.batch_size,
+        prompt_len=sequence_len(plan),
+        context_len=max(workload.context_len, workload.prompt_len),
+        dtype_bytes=ELEMENT_BYTES[workload.dtype],
+        kv_dtype_bytes=ELEMENT_BYTES[workload.kv_dtype],
+    )
+    return machine_fit(
+        plan.architecture,
+        hardware.memory_bytes,
+        load,
+        weight_bytes_by_part=weights_by_part(plan),
+        device=hardware.device,
+        tensor_parallel=workload.tensor_parallel,
+        training_bytes=min((row.total_bytes for row in chosen), default=None),
+    )

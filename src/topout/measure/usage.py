@@ -1,5 +1,7 @@
-"""Where the processors' time went, from /proc/stat: ours, other programs', the hypervisor's."""
+"""What is used: processor time (ours, other programs', the hypervisor's), and our peak memory."""
 
+import resource
+import sys
 from pathlib import Path
 
 import msgspec
@@ -8,6 +10,9 @@ PROC_STAT = Path("/proc/stat")
 # Columns of the "cpu" line, in ticks: user nice system idle iowait irq softirq steal ...
 _IDLE_COLUMNS = (3, 4)
 _STEAL_COLUMN = 7
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 class ProcessorTime(msgspec.Struct, frozen=True):
@@ -57,3 +62,34 @@ def busy_share(before: ProcessorTime | None, after: ProcessorTime | None) -> flo
         return None
     idle = after.idle - before.idle
     return min(1.0, max(0.0, 1 - idle / (after.total - before.total)))
+
+
+def parse_peak_rss_bytes(status: str) -> int | None:
+    """VmHWM of a /proc/PID/status text in bytes; None where the line is missing."""
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            fields = line.split()
+            if len(fields) >= 2 and fields[1].isdecimal():
+                return int(fields[1]) * 1024  # the kernel writes kB and means KiB
+    return None
+
+
+def begin_peak() -> bool:
+    """Forget the peak so far; False where the system cannot, and the peak is of the whole life."""
+    try:
+        _CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_rss_bytes() -> int:
+    """Peak resident set size in bytes since `begin_peak`, or since the start of the process."""
+    try:
+        peak = parse_peak_rss_bytes(_STATUS.read_text())
+    except OSError:
+        peak = None
+    if peak is not None:
+        return peak
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage if sys.platform == "darwin" else usage * 1024
