@@ -96,7 +96,7 @@ def test_the_edges_of_regions() -> None:
     for bad in (0.0, -1.0, math.nan):
         with pytest.raises(InputError, match="achieved rate"):
             place(1.0, bad, 1.0, 1.0)
-        with pytest.raises(InputError, match="no place on a roofline"):
+        with pytest.raises(InputError, match="must be above 0 FLOP/byte"):
             place(bad, 1.0, 1.0, 1.0)
 
 

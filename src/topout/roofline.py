@@ -173,7 +173,7 @@ def attainable_flops_per_s(
     _check_ceilings(flops_per_s, bytes_per_s)
     if math.isnan(arithmetic_intensity) or arithmetic_intensity < 0:
         raise InputError(
-            f"arithmetic intensity {arithmetic_intensity} is not a number of FLOP/byte.",
+            f"arithmetic intensity must be 0 FLOP/byte or more, not {arithmetic_intensity}.",
             "Give FLOPs over bytes, zero or more.",
         )
     return min(flops_per_s, bytes_per_s * arithmetic_intensity)
@@ -193,12 +193,12 @@ def place(
     """
     if not arithmetic_intensity > 0:
         raise InputError(
-            f"arithmetic intensity {arithmetic_intensity} has no place on a roofline.",
+            f"arithmetic intensity must be above 0 FLOP/byte, not {arithmetic_intensity}.",
             "Work without FLOPs is judged by its bandwidth alone.",
         )
     if not (achieved_flops_per_s > 0 and math.isfinite(achieved_flops_per_s)):
         raise InputError(
-            f"achieved rate {achieved_flops_per_s} FLOP/s is not positive and finite.",
+            f"the achieved rate must be positive and finite, not {achieved_flops_per_s} FLOP/s.",
             "Give FLOPs over seconds of a run that took time.",
         )
     attainable = attainable_flops_per_s(arithmetic_intensity, flops_per_s, bytes_per_s)

@@ -17,7 +17,7 @@ from topout.cost.passes import (
     pass_ops,
     source_projection_ops,
 )
-from topout.cost.transformer import Habits, attended_pairs, distinct_experts
+from topout.cost.transformer import ExtraTraffic, attended_pairs, distinct_experts
 from topout.cost.transformer import linear_shapes as shapes_of_block
 from topout.models.architecture import (
     Architecture,
@@ -192,7 +192,7 @@ def test_what_an_implementation_adds() -> None:
         new_tokens=1,
         context_len=8,
         logits_rows=1,
-        habits=Habits(gelu_passes=8, kv_copies=1.0),
+        extra_traffic=ExtraTraffic(gelu_passes=8, kv_copies=1.0),
     )
     # The cache of 2·2·10·8 = 320 elements is read and written.
     assert op_of(ops, "kv_copy").kv_elements == 640
@@ -578,7 +578,7 @@ def test_stacks_of_two_kinds_are_named_apart() -> None:
         new_tokens=1,
         context_len=9,
         logits_rows=1,
-        habits=Habits(gelu_passes=8, kv_copies=0.5),
+        extra_traffic=ExtraTraffic(gelu_passes=8, kv_copies=0.5),
     )
     found = figures(ops)
     # The norm of the embeddings comes before the first stack, the two in the end after the last:

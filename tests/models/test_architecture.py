@@ -298,7 +298,7 @@ REFUSED = [
     (DISTILBERT | {"dim": -64}, "`dim` is -64"),
     (BERT | {"hidden_act": "magic"}, "activation 'magic' is not supported"),
     (GEMMA | {"num_key_value_heads": 3}, "3 key/value heads do not divide 4"),
-    (GEMMA | {"use_bidirectional_attention": True}, "looks both ways"),
+    (GEMMA | {"use_bidirectional_attention": True}, "bidirectional attention"),
     (GEMMA2 | {"num_hidden_layers": 10**12}, "`num_hidden_layers`.*at most 100000"),
     (GEMMA2 | {"hidden_size": 65}, "4 heads do not divide the width 65"),
     (GEMMA2 | {"layer_types": ["full_attention"]}, "`layer_types`.*list of 3, one per layer"),
@@ -311,7 +311,7 @@ REFUSED = [
     (T5 | {"d_kv": 0}, "`d_kv` is 0"),
     (T5 | {"feed_forward_proj": "twice-relu"}, "`feed_forward_proj` 'twice-relu'"),
     (T5 | {"feed_forward_proj": "gated-magic"}, "activation 'magic'"),
-    (VIT | {"image_size": 65}, "65×65 is no multiple of the `patch_size` 16"),
+    (VIT | {"image_size": 65}, "65×65 is not a multiple of the `patch_size` 16"),
     (VIT | {"image_size": [64, 64, 64]}, "a height and a width"),
     (VIT | {"patch_size": [16, 8]}, "patches of 16×8 are not supported"),
     (VIT | {"num_labels": 3, "id2label": {"0": "a"}}, "`num_labels` is 3, and `id2label` names 1"),
@@ -372,7 +372,7 @@ def test_any_value_in_any_field_gives_an_architecture_or_a_stated_error(
 def test_an_image_size_is_for_image_models() -> None:
     with pytest.raises(InputError, match="bert takes no images"):
         read_architecture(BERT, "tiny", image_size=224)
-    with pytest.raises(InputError, match="100×100 is no multiple"):
+    with pytest.raises(InputError, match="100×100 is not a multiple"):
         read_architecture(VIT, "tiny", image_size=100)
     with pytest.raises(InputError, match="image size 0"):
         read_architecture(RESNET, "tiny", image_size=0)

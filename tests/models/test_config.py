@@ -252,7 +252,7 @@ def test_a_wrong_size_is_named(key: str, value: object) -> None:
         ({"num_attention_heads": 5}, "5 heads do not divide the width 64"),
         ({"num_key_value_heads": 3}, "3 key/value heads do not divide 4 heads"),
         ({"num_key_value_heads": 8}, "8 key/value heads do not divide 4 heads"),
-        ({"head_dim": 15}, "head size 15 is odd"),
+        ({"head_dim": 15}, "even head size, not 15"),
         ({"rms_norm_eps": -1e-5}, "`rms_norm_eps` is -1e-05"),
         ({"rms_norm_eps": float("nan")}, "`rms_norm_eps` is nan"),
         ({"rope_theta": 0}, "`rope_theta` is 0"),

@@ -59,7 +59,7 @@ def kv_cache_bytes(
 
     `encoder_len` tokens have been read by the encoder of an encoder-decoder; as many as the
     context unless it says otherwise. None for a model that keeps no cache. Raises InputError for
-    sizes that are no counts and for devices that do not divide the heads; more devices than
+    sizes below 1 and for devices that do not divide the heads; more devices than
     key/value heads hold copies.
     """
     check_count("batch_size", batch_size)
@@ -217,7 +217,7 @@ def _convolution_numbers(convolution: Convolution) -> int:
 
 
 class InferenceLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model is asked to hold at once. Raises InputError for sizes that are no counts."""
+    """What a model is asked to hold at once. Raises InputError for sizes below 1."""
 
     batch_size: int
     prompt_len: int  # tokens a sequence that go through the model in one pass
@@ -247,8 +247,8 @@ def machine_fit(
     Held are the weights, the KV cache and what one forward pass over the prompt needs;
     `reserve_bytes` stay free, those of DEFAULT_RESERVE_BYTES unless given. `weight_bytes_by_part`
     are the whole model's; `training_bytes` those of one device in training, where it is asked for.
-    The largest context is not above the model's own limit. Raises InputError for sizes that are no
-    counts, or devices that do not divide the heads.
+    The largest context is not above the model's own limit. Raises InputError for sizes below 1,
+    or devices that do not divide the heads.
     """
     check_count("memory_bytes", memory_bytes)
     reserve = DEFAULT_RESERVE_BYTES[device] if reserve_bytes is None else reserve_bytes

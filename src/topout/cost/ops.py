@@ -125,7 +125,7 @@ class OpTime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What an op's time depends on beside the op: data types, and the data it stays among."""
+    """What an op's time depends on beside the op: data types, and the working set around it."""
 
     dtype: str  # of activations, and of the arithmetic unless weights and it are both int8
     weight_dtype: str

@@ -33,7 +33,7 @@ def tensor_parallel_share(
     UnsupportedError for convolutional networks.
     """
     if devices < 1:
-        raise InputError(f"--tp {devices} is not a number of devices.", "Give 1 or more.")
+        raise InputError(f"--tp {devices} is out of range.", "Give 1 device or more.")
     if devices == 1:
         return architecture
     if not architecture.blocks:
@@ -142,7 +142,7 @@ def heaviest_stages(architecture: Architecture, stages: int) -> list[Architectur
         return [architecture]
     if architecture.kind == "encoder_decoder" or not architecture.blocks:
         raise UnsupportedError(
-            f"{architecture.name}: pipeline stages are counted of one chain of blocks.",
+            f"{architecture.name}: pipeline stages need a single stack of blocks.",
             "Leave pipeline_parallel at 1.",
         )
     layers = sum(block.count for block in architecture.blocks)
@@ -226,8 +226,12 @@ def collective_s(
 
 def _check(payload_bytes: float, devices: int, bytes_per_s: float, latency_s: float) -> None:
     if devices < 1:
-        raise InputError(f"{devices} devices cannot communicate.", "Give 1 or more.")
+        raise InputError(f"{devices} devices is out of range.", "Give 1 or more.")
     if payload_bytes < 0 or latency_s < 0:
-        raise InputError("a payload or a latency is negative.", "Give bytes and seconds from 0 on.")
+        raise InputError(
+            "payload_bytes and latency_s must be 0 or more.", "Give bytes and seconds."
+        )
     if not bytes_per_s > 0:
-        raise InputError(f"a link of {bytes_per_s} bytes/s moves nothing.", "Give its bandwidth.")
+        raise InputError(
+            f"a link's bandwidth must be above 0, not {bytes_per_s} bytes/s.", "Give its bandwidth."
+        )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from topout.cost.ops import Op
-from topout.cost.transformer import Habits, Pass, block_ops, elementwise_op, linear_op
+from topout.cost.transformer import ExtraTraffic, Pass, block_ops, elementwise_op, linear_op
 from topout.models.architecture import Architecture, Block, Convolution
 
 
@@ -21,7 +21,7 @@ def pass_ops(
     context_len: int,
     logits_rows: int,
     source_len: int = 0,
-    habits: Habits = Habits(),  # noqa: B008 - frozen
+    extra_traffic: ExtraTraffic = ExtraTraffic(),  # noqa: B008 - frozen
 ) -> list[Op]:
     """The ops of one pass through a decoder; `logits_rows` positions per row get logits.
 
@@ -35,9 +35,9 @@ def pass_ops(
     )
     blocks = generating_blocks(architecture)
     ops = [_embedding(architecture, step.tokens)]
-    ops += stacks_ops(architecture, blocks, step, habits)
-    if habits.kv_copies:
-        cached = habits.kv_copies * kv_elements(architecture, batch_size, context_len)
+    ops += stacks_ops(architecture, blocks, step, extra_traffic)
+    if extra_traffic.kv_copies:
+        cached = extra_traffic.kv_copies * kv_elements(architecture, batch_size, context_len)
         ops.append(
             Op(
                 name="kv_copy",
@@ -59,7 +59,7 @@ def encoder_ops(architecture: Architecture, batch_size: int, length: int) -> lis
     ops = convolution_ops(architecture.convolutions, batch_size)
     if architecture.embeddings:
         ops.append(_embedding(architecture, step.tokens))
-    return ops + stacks_ops(architecture, blocks, step, Habits())
+    return ops + stacks_ops(architecture, blocks, step, ExtraTraffic())
 
 
 def full_pass_ops(architecture: Architecture, batch_size: int, length: int) -> list[Op]:
@@ -115,7 +115,7 @@ def generating_blocks(architecture: Architecture) -> list[Block]:
 
 
 def stacks_ops(
-    architecture: Architecture, blocks: list[Block], step: Pass, habits: Habits
+    architecture: Architecture, blocks: list[Block], step: Pass, extra_traffic: ExtraTraffic
 ) -> list[Op]:
     """The ops of some stacks of blocks, and the norms around them; named apart if they differ."""
     ops: list[Op] = []
@@ -124,7 +124,7 @@ def stacks_ops(
         extra = (architecture.final_norms if last else 0) + (
             1 if number == 0 and architecture.embedding_norm else 0
         )
-        found = block_ops(block, step, habits, extra)
+        found = block_ops(block, step, extra_traffic, extra)
         prefix = f"{block.name}." if len(blocks) > 1 else ""
         ops += [msgspec.structs.replace(op, name=prefix + op.name) for op in found]
     return ops

@@ -22,7 +22,7 @@ _START_TOKENS = 1
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase: its ops on one device in the order in which they run, and what they are among."""
+    """One phase: its ops on one device in the order in which they run, and its load."""
 
     name: PhaseName
     ops: list[Op]
@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def phases(plan: Plan) -> list[Phase]:
-    """The phases that a model of this kind has; raises InputError on sizes that cannot be."""
+    """The phases that a model of this kind has; raises InputError for sizes out of range."""
     check_workload(plan)
     generates = plan.architecture.kind in ("decoder", "encoder_decoder")
     found = [prefill(plan), decode(plan)] if generates else [forward(plan)]
@@ -166,7 +166,7 @@ def _with_collectives(plan: Plan, ops: list[Op], tokens: int, rows: int) -> list
 
 
 def _load(plan: Plan, phase: PhaseName) -> Load:
-    """What the ops are among: all weights, and the whole KV cache or the optimizer's states."""
+    """Data types and working set: all weights, and the whole KV cache or the optimizer's states."""
     workload = plan.workload
     # Training computes in `dtype`, on weights that are not quantized.
     weight_dtype = workload.dtype if phase == "training" else workload.weight_dtype

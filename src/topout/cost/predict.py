@@ -10,7 +10,7 @@ import msgspec
 from topout.cost.measured_times import MeasuredTimes, mode_overhead, native_arithmetic
 from topout.cost.ops import ELEMENT_BYTES, Load, Op, moved_bytes
 from topout.cost.passes import kv_elements, pass_ops
-from topout.cost.transformer import Habits
+from topout.cost.transformer import ExtraTraffic
 from topout.models.architectures.decoder import architecture_of
 from topout.models.config import ModelConfig
 from topout.records import (
@@ -97,7 +97,7 @@ def predict_prefill(
         new_tokens=workload.prompt_len,
         context_len=workload.prompt_len,
         logits_rows=1,
-        habits=Habits(gelu_passes=expectation.gelu_passes),
+        extra_traffic=ExtraTraffic(gelu_passes=expectation.gelu_passes),
     )
     mode = mode_overhead(context.rates, expectation.mode)
     overhead = mode.prefill_fixed_s + config.layers * mode.prefill_per_layer_s
@@ -144,7 +144,9 @@ def _decode_pass(
         new_tokens=new_tokens,
         context_len=max(new_tokens, whole if expectation.reads_whole_cache else filled),
         logits_rows=new_tokens,
-        habits=Habits(gelu_passes=expectation.gelu_passes, kv_copies=expectation.kv_copies),
+        extra_traffic=ExtraTraffic(
+            gelu_passes=expectation.gelu_passes, kv_copies=expectation.kv_copies
+        ),
     )
     mode = mode_overhead(context.rates, expectation.mode)
     overhead = mode.decode_fixed_s + config.layers * mode.decode_per_layer_s

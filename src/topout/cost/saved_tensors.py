@@ -18,7 +18,7 @@ INDEX_BYTES = 8  # PyTorch's int64
 
 
 class EagerTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """Habits of one family's modules that change what is kept for backward."""
+    """Traits of one family's modules that change what is kept for backward."""
 
     softmax_in_fp32: bool = True  # scores are widened to fp32, and the result narrowed
     rms_norm: Literal["llama", "gemma", "t5"] = "llama"
@@ -50,7 +50,7 @@ _TRAITS = {
 
 
 def eager_traits(model_type: str) -> EagerTraits:
-    """The habits of a family; those of the Llama family for one that is not listed."""
+    """The traits of a family; those of the Llama family for one that is not listed."""
     if model_type.startswith("gemma"):
         return EagerTraits(rms_norm="gemma")
     return _TRAITS.get(model_type, EagerTraits())

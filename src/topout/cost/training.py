@@ -50,7 +50,7 @@ class TrainingStep(msgspec.Struct, frozen=True, kw_only=True):
 
     `implementation` is "fused" where one kernel stands for a norm, an activation or a loss (as in
     Megatron-LM, or compiled), and "eager" for what transformers runs op by op in PyTorch.
-    `fused_attention` keeps no scores. Raises InputError for sizes that are no counts.
+    `fused_attention` keeps no scores. Raises InputError for sizes below 1.
     """
 
     batch_size: int  # sequences of the micro-batch, or images

@@ -30,19 +30,21 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
         return self.batch_size * self.new_tokens
 
 
-class Habits(msgspec.Struct, frozen=True, kw_only=True):
+class ExtraTraffic(msgspec.Struct, frozen=True, kw_only=True):
     """What an implementation does more often than it must."""
 
     gelu_passes: int = 1  # walks over the MLP's activations
     kv_copies: float = 0.0  # copies of the whole KV cache
 
 
-def block_ops(block: Block, step: Pass, habits: Habits, extra_norms: int = 0) -> list[Op]:
+def block_ops(
+    block: Block, step: Pass, extra_traffic: ExtraTraffic, extra_norms: int = 0
+) -> list[Op]:
     """The ops of all blocks of a stack, in the order in which a block runs them."""
     ops = [_norms(block, step.tokens, extra_norms), *_self_attention(block, step)]
     if block.cross_attention is not None:
         ops += _cross_attention(block, block.cross_attention, step)
-    ops += _mlp(block, step.tokens, habits)
+    ops += _mlp(block, step.tokens, extra_traffic)
     sums = 2 + (block.cross_attention is not None)
     walked = block.count * sums * step.tokens * block.width
     ops.append(
@@ -141,12 +143,12 @@ def _attention(
     )
 
 
-def _mlp(block: Block, tokens: int, habits: Habits) -> list[Op]:
+def _mlp(block: Block, tokens: int, extra_traffic: ExtraTraffic) -> list[Op]:
     mlp, count = block.mlp, block.count
     shapes = linear_shapes(block)
     inputs = 2 if mlp.gated else 1
     chosen = tokens * (mlp.experts_per_token if mlp.experts else 1)
-    walked = habits.gelu_passes * count * chosen * mlp.width
+    walked = extra_traffic.gelu_passes * count * chosen * mlp.width
     activation = elementwise_op("activation", "mlp", count, inputs * walked, walked, chosen)
     if not mlp.experts:
         return [

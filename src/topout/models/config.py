@@ -86,7 +86,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if self.positions == "rope" and self.head_size % 2:
             raise InputError(
-                f"{self.name}: head size {self.head_size} is odd, and rotary positions turn pairs.",
+                f"{self.name}: rotary positions need an even head size, not {self.head_size}.",
                 "Correct `head_dim` in config.json.",
             )
 

@@ -48,7 +48,7 @@ _QUANTIZED_PARTS = ("attention", "cross_attention", "mlp", "head")
 def report_cost(request: CostRequest, progress: Notify | None = None) -> CostReport:
     """The cost of a model, op by op, with times on the machines that were asked for.
 
-    Raises UnknownNameError for a model or machine, InputError for sizes that cannot be,
+    Raises UnknownNameError for a model or machine, InputError for sizes out of range,
     UnsupportedError for an architecture that is not read, RecordError for a bad machine file.
     """
     architecture = find_architecture(request.model, image_size=request.image_size)

@@ -20,7 +20,7 @@ def work_example(request: ExampleRequest, progress: Notify | None = None) -> Exa
     """The example's counts, what each machine allows it, and what this machine reached.
 
     It is measured where "here" is among the machines, or none is named. Raises InputError for a
-    size that cannot be, UnknownNameError for a machine.
+    size out of range, UnknownNameError for a machine.
     """
     name, n = request.name, request.n
     counted = example(name, n)

@@ -197,10 +197,11 @@ def op_name(op: Any) -> str:
         name = op.name() if "::" in op.name() else f"higher_order::{op.name()}"
     else:
         raise InputError(
-            f"{op!r} is no op.", 'Give torch.ops.NAMESPACE.NAME or its name as "NAMESPACE::NAME".'
+            f"{op!r} is not an op.",
+            'Give torch.ops.NAMESPACE.NAME or its name as "NAMESPACE::NAME".',
         )
     if "::" not in name:
-        raise InputError(f"{name!r} names no op.", 'Write it as "NAMESPACE::NAME".')
+        raise InputError(f"{name!r} does not name an op.", 'Write it as "NAMESPACE::NAME".')
     return name
 
 

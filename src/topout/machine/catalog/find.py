@@ -74,7 +74,7 @@ def save_hardware(hardware: Hardware, name: str) -> Path:
     """Keep `hardware` under `name`, over an older one of that name; returns its file.
 
     Raises InputError for a name that is not plain or belongs to a shipped machine, RecordError
-    for figures that cannot be, OutputError when the file cannot be written.
+    for figures out of range, OutputError when the file cannot be written.
     """
     check_name(name)
     renamed = msgspec.structs.replace(hardware, name=name)

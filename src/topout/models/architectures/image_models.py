@@ -87,7 +87,7 @@ def _patches(fields: Fields, image_size: list[int]) -> tuple[int, int]:
     height, width = image_size
     if height < 1 or width < 1 or height % patch or width % patch:
         raise InputError(
-            f"{fields.source}: an `image_size` of {height}×{width} is no multiple of the"
+            f"{fields.source}: an `image_size` of {height}×{width} is not a multiple of the"
             f" `patch_size` {patch}.",
             "Give another size of the image, or correct config.json.",
         )

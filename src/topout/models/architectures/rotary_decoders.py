@@ -124,7 +124,7 @@ def _read_gemma_text(fields: Fields, name: str) -> Architecture:
     model_type = fields.text("model_type")
     if fields.flag("use_bidirectional_attention", False):
         raise UnsupportedError(
-            f"{name}: a Gemma that looks both ways is not supported.",
+            f"{name}: bidirectional attention (`use_bidirectional_attention`) is not supported.",
             "Choose one that generates text, or count the module with `topout.cost.graph`.",
         )
     attention = read_rotary_attention(
