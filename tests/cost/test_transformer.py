@@ -27,6 +27,7 @@ from topout.models.architecture import (
     Embedding,
     Head,
     Mlp,
+    total_parameters,
 )
 from topout.models.architectures.decoder import architecture_of
 from topout.models.architectures.read import read_architecture
@@ -122,7 +123,7 @@ def test_llama_decode_reads_every_weight_but_the_embedding() -> None:
     # down 45,088,768; together 202,375,168. Times 32, and the head 32000·4096 = 131,072,000.
     assert weights(ops) == 6_607_077_376
     # Of 6,738,415,616 parameters that leaves out the embedding (131,072,000) and 65 norms of 4096.
-    assert weights(ops) == LLAMA_2_7B.parameters().total - 131_072_000 - 65 * 4096
+    assert weights(ops) == total_parameters(architecture_of(LLAMA_2_7B)) - 131_072_000 - 65 * 4096
     assert 2 * weights(ops) == 13_214_154_752  # bytes in bf16
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from topout.errors import UnknownNameError, UnsupportedError
 from topout.models.architecture import active_parameters, total_parameters
+from topout.models.architectures.decoder import architecture_of
 from topout.models.architectures.read import find_architecture
 from topout.models.config import ModelConfig
 from topout.models.known import (
@@ -154,7 +155,7 @@ def test_shape_of_distilbert() -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
 def test_parameters_are_the_published_ones(name: str) -> None:
-    assert known_config(name).parameters().total == PUBLISHED_PARAMETERS[name]
+    assert total_parameters(architecture_of(known_config(name))) == PUBLISHED_PARAMETERS[name]
 
 
 def test_every_name_has_a_config_of_its_name() -> None:

@@ -21,6 +21,8 @@ from topout.errors import (
     UnsupportedError,
     WeightsError,
 )
+from topout.models.architecture import total_parameters
+from topout.models.architectures.decoder import architecture_of
 from topout.models.load import (
     expected_tensors,
     hugging_face_tensors,
@@ -83,7 +85,7 @@ def test_expected_tensors_are_those_of_transformers(fields: Fields, tmp_path: Pa
 def test_expected_tensors_hold_every_parameter() -> None:
     config = resolve_model("llama-3.2-1b", random_weights=True).config
     elements = sum(torch.Size(shape).numel() for shape in expected_tensors(config).values())
-    assert elements == config.parameters().total
+    assert elements == total_parameters(architecture_of(config))
 
 
 @pytest.mark.parametrize("fields", FAMILIES, ids=FAMILY_IDS)
@@ -91,7 +93,9 @@ def test_decoder_holds_every_parameter(fields: Fields, tmp_path: Path) -> None:
     source = make_source(tmp_path, fields)
     decoder = load_decoder(source)
     parameters = dict(decoder.named_parameters())
-    assert sum(p.numel() for p in parameters.values()) == source.config.parameters().total
+    assert sum(p.numel() for p in parameters.values()) == total_parameters(
+        architecture_of(source.config)
+    )
     assert all(p.device.type == "cpu" and not p.requires_grad for p in parameters.values())
     assert not decoder.training
     is_shared = decoder.head.weight is decoder.token_embedding.weight
@@ -124,7 +128,7 @@ def test_a_safetensors_file_with_its_config_beside_it(tmp_path: Path) -> None:
 def test_a_known_name_with_random_weights(name: str) -> None:
     source = resolve_model(name, random_weights=True)
     assert (source.name, source.origin, source.folder) == ("gpt2", "random", None)
-    assert source.config.parameters().total == 124_439_808
+    assert total_parameters(architecture_of(source.config)) == 124_439_808
 
 
 def test_a_folder_with_random_weights_needs_a_config_only(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from topout.errors import InputError
+from topout.models.architecture import total_parameters
+from topout.models.architectures.decoder import architecture_of
 from topout.models.checkpoint import decoder_recipes
 from topout.models.load import load_decoder, load_transformers, resolve_model
 from topout.models.trainable import load_trainable, padding_id
@@ -60,7 +62,9 @@ def test_logits_loss_and_gradients_agree(name: str, tmp_path: Path) -> None:
         gradient = model.backbone.get_parameter(ours).grad
         assert gradient is not None
         assert max_error(gradient, torch.cat(pieces)) <= TOLERANCE
-    assert sum(p.numel() for p in model.parameters()) == source.config.parameters().total
+    assert sum(p.numel() for p in model.parameters()) == total_parameters(
+        architecture_of(source.config)
+    )
 
 
 def test_names_are_those_of_the_plain_decoder(tmp_path: Path) -> None:

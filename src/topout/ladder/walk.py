@@ -21,6 +21,9 @@ from topout.ladder.verdict import Trial, duel_result, judge, tried, untried, wit
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.runner import Duel, StoppingRule
 from topout.measure.worker import WorkerFailure
+from topout.models.architecture import total_parameters
+from topout.models.architectures.decoder import architecture_of
+from topout.models.config import DTYPE_BYTES
 from topout.progress import Notify
 from topout.records import RungResult, RunSample, Verification
 from topout.rungs.registry import BASELINE
@@ -282,7 +285,8 @@ class Walk:
         workload = self.plan.context.workload
         if workload.device != "cpu":
             return None
-        size = self.plan.build.source.config.weight_bytes(workload.dtype)
+        parameters = total_parameters(architecture_of(self.plan.build.source.config))
+        size = parameters * DTYPE_BYTES[workload.dtype]
         try:
             probe = BandwidthProbe(workload.threads, min(size, _MOST_PROBED_BYTES))
         except TopoutError as error:

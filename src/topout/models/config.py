@@ -32,22 +32,6 @@ MOST_LAYERS = 100_000  # far above any model; layers that differ are looked at o
 _KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
 
 
-class ParameterCount(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters by part of the model; `head` is 0 when it shares the embedding's tensor."""
-
-    embedding: int
-    positions: int
-    attention: int
-    mlp: int
-    norms: int
-    head: int
-
-    @property
-    def total(self) -> int:
-        """All parts together."""
-        return self.embedding + self.positions + self.attention + self.mlp + self.norms + self.head
-
-
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The shape of a decoder-only transformer: GPT-2 or one of the Llama family."""
 
@@ -125,32 +109,6 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """What the attention scores of `layer` are multiplied by."""
         scale: float = self.head_size**-0.5 if self.scaled_attention else 1.0
         return scale / (layer + 1) if self.layer_scaled_attention else scale
-
-    def parameters(self) -> ParameterCount:
-        """The exact number of parameters, by part."""
-        width, mlp_width, qkv_width = (
-            self.width,
-            self.mlp_width,
-            self.query_width + 2 * self.kv_width,
-        )
-        attention = width * qkv_width + self.query_width * width
-        attention += qkv_width * self.qkv_bias + width * self.attention_bias
-        up_width = mlp_width * (2 if self.gated_mlp else 1)
-        mlp = width * up_width + mlp_width * width + (up_width + width) * self.mlp_bias
-        norm = width * (2 if self.norm == "layer_norm" else 1)  # layer norms have a bias
-        head_norms = 2 * self.head_size * self.qk_norm
-        return ParameterCount(
-            embedding=self.vocab_size * width,
-            positions=self.context_len * width if self.positions == "learned" else 0,
-            attention=self.layers * attention,
-            mlp=self.layers * mlp,
-            norms=self.layers * (2 * norm + head_norms) + norm,
-            head=0 if self.tied_head else self.vocab_size * width,
-        )
-
-    def weight_bytes(self, dtype: Dtype) -> int:
-        """Bytes of all parameters in `dtype`; int8 without its scales."""
-        return self.parameters().total * DTYPE_BYTES[dtype]
 
 
 def read_config(folder: Path) -> ModelConfig:
