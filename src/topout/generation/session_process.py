@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from topout.kernels.cache import writable_cache_folder
-from topout.measure.processor_time import processor_time, stolen_share
+from topout.measure.usage import processor_time, stolen_share
 from topout.measure.worker import Worker
 from topout.records import RunSample, Verification
 

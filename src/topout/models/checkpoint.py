@@ -1,5 +1,4 @@
-"""Safetensors checkpoints of decoders: which files, which tensors, whether they are whole, and what
-parameters of ours are made of them.
+"""Safetensors checkpoints of decoders: their files and tensors, and what we make of them.
 
 Only headers are read here, by the safetensors library and without torch, so that a fault is found
 before any weight is loaded. Tensors go by the names of transformers' causal-LM models.

@@ -1,6 +1,4 @@
-"""What all records share: their base, the words that they use, figures with their spread, doubts,
-and versioned JSON.
-"""
+"""What all records share: base, words, figures with their spread, doubts, and versioned JSON."""
 
 import math
 from pathlib import Path
