@@ -226,3 +226,18 @@ def test_columns_of_the_same_title_have_their_own_figures() -> None:
     assert "x 1 % 2 %" in " ".join(Page(to_html(document)).text.split())
     assert "x 1 % 2 %" in " ".join(terminal(document).split())
     assert "| x | 1 % | 2 % |" in to_markdown(document)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("a100-80gb", ["a100-80gb"]),
+        ("xeon-platinum-8480plus", ["xeon-platinum-", "8480plus"]),
+        ("averylongnamewithouthyphen", ["averylongnamewithouthyphen"]),
+    ],
+)
+def test_long_names_side_by_side_are_broken_after_a_hyphen(name: str, lines: list[str]) -> None:
+    columns = [Column("", text=True), Column(name)]
+    table = Table(columns, [Row(["row", "1"])], side_by_side=True)
+    text = terminal(Document(example_run(), "t", "", [table]))
+    assert [line.strip() for line in text.splitlines()[3 : 3 + len(lines)]] == lines

@@ -39,9 +39,10 @@ class RooflineOutputs(PageOutputs, frozen=True, kw_only=True):
             return
         write_file(self.roofline, _first_roofline(result.record, self.roofline))
         if isinstance(result.record, CostReport) and self.json != STANDARD_OUTPUT:
-            from topout.report.cost.rooflines import cost_roofline_table
+            from topout.report.cost.rooflines import cost_roofline_document
+            from topout.report.to_terminal import to_terminal
 
-            print_table(cost_roofline_table(result.record))
+            print_table(to_terminal(cost_roofline_document(result.record)))
 
 
 class GraphOutputs(PageOutputs, frozen=True, kw_only=True):

@@ -94,35 +94,18 @@ class PageOutputs(JsonOutputs, frozen=True, kw_only=True):
 
 def table_of(result: Result) -> Any:
     """The record as rich shows it on the terminal."""
-    from topout import records
-
-    record, view = result.record, result.view
-    match record:
-        case records.CostReport():
-            from topout.report.cost.table import cost_table
-
-            return cost_table(record)
     from topout.report import describe
     from topout.report.to_terminal import to_terminal
 
-    return to_terminal(describe(record, **view))
+    return to_terminal(describe(result.record, **result.view))
 
 
 def page_of(result: Result) -> str:
     """The record as a page."""
-    from topout import records
-
-    record, view = result.record, result.view
-    match record:
-        case records.CostReport():
-            from topout.report.cost.page import cost_page
-            from topout.report.cost.rooflines import cost_rooflines
-
-            return cost_page(record, cost_rooflines(record))
     from topout.report import describe
     from topout.report.to_html import to_html
 
-    return to_html(describe(record, **view, **result.page_view))
+    return to_html(describe(result.record, **result.view, **result.page_view))
 
 
 def print_table(table: Any) -> None:

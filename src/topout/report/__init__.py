@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _DOCUMENTS = {
     "Climb": "climb.document:climb_document",
+    "CostReport": "cost.document:cost_document",
     "CountCheck": "cost.count_check:count_check_document",
     "ExampleReport": "example.document:example_document",
     "GemmReport": "gemm.document:gemm_document",

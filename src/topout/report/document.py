@@ -177,7 +177,7 @@ class Section:
 
     title: str
     parts: Sequence["Part"]
-    key: str = ""  # the anchor on the page; default: made of the title
+    key: str = ""  # the anchor on the page; on the first level, default: made of the title
     about: str = ""  # beside the title
     card: bool = False  # set apart from its neighbours
     folded: bool | None = None  # can be opened and closed on the page; True is closed

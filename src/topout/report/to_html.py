@@ -36,7 +36,7 @@ def to_html(document: Document) -> str:
     record: Any = document.record
     return (
         _environment()
-        .get_template("document.html.j2")
+        .get_template("page.html.j2")
         .render(
             document=document,
             kind=record.__struct_config__.tag,

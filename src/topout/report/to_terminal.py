@@ -159,6 +159,8 @@ def _drawn(table: Table, rows: Sequence[Row], indices: Sequence[int], width: int
         grid.add_column(Text(table.notes_title), min_width=30, ratio=1)
     for row in rows:
         if row.kind == "heading":
+            if table.side_by_side and grid.row_count:
+                grid.add_row()
             heading = Text(row.cell(0).value, style=_STYLES[row.style] or "bold")
             grid.add_row(*(heading if index == named else Text() for index in indices))
             continue

@@ -9,7 +9,7 @@ from topout.records import CostedModel
 from topout.report.cost.known_models import known_models_document
 from topout.report.to_terminal import to_terminal
 
-from ..example_cost import decoder_report, encoder_report, image_report, mixture_report
+from .example_cost import decoder_report, encoder_report, image_report, mixture_report
 
 
 def _printed(models: list[CostedModel], width: int = 80) -> list[str]:

@@ -4,10 +4,10 @@ from topout.records import CostReport
 from topout.report.charts.theme import Spec
 from topout.report.cost.cache_chart import cache_chart, has_cache_table
 from topout.report.cost.memory_chart import has_memory, memory_fit_chart
-from topout.report.cost.rate_chart import rate_chart, rate_phase
+from topout.report.cost.rate_chart import rate_chart
 from topout.report.cost.time_chart import has_times, time_chart
 from topout.report.cost.training_chart import training_memory_chart
-from topout.report.cost.words import PHASES, phase_title
+from topout.report.cost.words import PHASES, phase_title, rate_phase
 from topout.report.document import Chart
 
 

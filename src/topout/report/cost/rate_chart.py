@@ -16,14 +16,6 @@ _BAR = 20
 Row = dict[str, Any]
 
 
-def rate_phase(report: CostReport) -> PhaseName | None:
-    """The phase whose rate is compared: decode, or the forward pass; None without any rate."""
-    for phase in ("decode", "forward"):
-        if any(rate_of(report, machine, phase) is not None for machine in placed(report)):
-            return phase
-    return None
-
-
 def rate_chart(report: CostReport, phase: PhaseName) -> Spec:
     """A bar for each machine, coloured by what bounds the phase; the line is the interval."""
     bars = [_bar(report, machine, phase) for machine in placed(report)]

@@ -1,15 +1,15 @@
 """The rooflines of a cost report: each machine with the ops that were predicted on it."""
 
 import msgspec
-from rich.console import RenderableType
 
 from topout import units
 from topout.cost.roofs import RooflinePoint, roofs_of
 from topout.records import CostReport, Hardware, MachineCost, OpCost, PeakDtype
 from topout.report.charts.theme import Spec
+from topout.report.document import Document
 from topout.report.roofline.compare import compare_rooflines
 from topout.report.roofline.hierarchical import hierarchical_roofline
-from topout.report.roofline.table import roofline_table
+from topout.report.roofline.table import roofline_document
 
 _MOST_TOGETHER = 4  # more lines than that are not told apart
 # Training has three times the ops of a forward pass, in the same places.
@@ -36,8 +36,8 @@ def cost_rooflines(report: CostReport) -> list[tuple[str, Spec]]:
     return charts
 
 
-def cost_roofline_table(report: CostReport) -> RenderableType:
-    """The first machine's points by intensity, with their regions; for the terminal."""
+def cost_roofline_document(report: CostReport) -> Document:
+    """The first machine's points by intensity, with their regions."""
     machine = report.machines[0]
     assert machine.hardware is not None
     points = [
@@ -46,7 +46,7 @@ def cost_roofline_table(report: CostReport) -> RenderableType:
         else msgspec.structs.replace(point, name=f"{point.group}, {point.name}")
         for point in cost_points(report, machine)
     ]
-    return roofline_table(points, machine.hardware, _drawn_dtype(report, machine.hardware))
+    return roofline_document(points, machine.hardware, _drawn_dtype(report, machine.hardware))
 
 
 def _drawn_dtype(report: CostReport, hardware: Hardware) -> PeakDtype | None:
@@ -85,4 +85,5 @@ def cost_points(report: CostReport, machine: MachineCost) -> list[RooflinePoint]
 
 
 def _is_drawn(op: OpCost) -> bool:
-    return op.phase in _DRAWN and op.kind in ("linear", "attention") and op.flops > 0
+    counted = op.flops > 0 and op.bytes > 0
+    return op.phase in _DRAWN and op.kind in ("linear", "attention") and counted

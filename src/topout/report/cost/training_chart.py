@@ -17,7 +17,7 @@ from topout.report.charts.theme import (
     chart_of,
     finished,
 )
-from topout.report.cost.memory_rows import RECOMPUTED
+from topout.report.cost.memory_tables import RECOMPUTED
 from topout.report.cost.words import placed
 
 _PARTS = {

@@ -94,6 +94,14 @@ def phases_of(report: CostReport) -> list[PhaseName]:
     return [name for name in PHASES if any(phase_of(m, name) for m in report.machines)]
 
 
+def rate_phase(report: CostReport) -> PhaseName | None:
+    """The phase whose rate is compared: decode, or the forward pass; None without any rate."""
+    for phase in ("decode", "forward"):
+        if any(rate_of(report, machine, phase) is not None for machine in placed(report)):
+            return phase
+    return None
+
+
 def rate_name(report: CostReport, phase: PhaseName) -> str:
     """What comes out of a phase, per second."""
     if report.model.kind == "image":

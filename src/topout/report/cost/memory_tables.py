@@ -1,20 +1,11 @@
-"""What the model keeps in memory, and what a KV cache saves, as rows of text."""
+"""What the model keeps in memory, and what a KV cache saves, as tables."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from topout import units
 from topout.records import CacheSaving, CostReport
 from topout.report.cost.words import flops, intensity, placed, traffic
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table of text; the first column names the rows."""
-
-    columns: list[str]
-    rows: list[list[str]]
-
+from topout.report.document import Column, Row, Table
 
 TRAINING_COLUMNS = [
     "recompute",
@@ -29,11 +20,11 @@ TRAINING_COLUMNS = [
 RECOMPUTED = {"none": "nothing", "selective": "attention", "full": "all"}
 
 
-def saving_grid(report: CostReport) -> Grid | None:
+def saving_table(report: CostReport) -> Table:
     """One decoded token with and without a KV cache; times on each machine that has them."""
     first = _first_saving(report)
     if first is None:
-        return None
+        return Table([], [])
     rows = [
         _against("FLOPs", flops, first.cached_flops, first.uncached_flops),
         _against("bytes moved", traffic, first.cached_bytes, first.uncached_bytes),
@@ -49,7 +40,7 @@ def saving_grid(report: CostReport) -> Grid | None:
         if saving is not None and saving.cached_time_s is not None:
             times = saving.cached_time_s, saving.uncached_time_s
             rows.append(_against(f"time on {machine.name}", units.seconds, *times))
-    return Grid(["a token", "with cache", "without", "without ÷ with"], rows)
+    return _table(["a token", "with cache", "without", "without ÷ with"], rows)
 
 
 def saving_sentence(report: CostReport) -> str:
@@ -79,14 +70,14 @@ def kv_sentence(report: CostReport) -> str:
     return f"{text}; the weights take {units.memory(memory.weight_bytes)}."
 
 
-def kv_grid(report: CostReport) -> Grid | None:
+def kv_table(report: CostReport) -> Table:
     """KV cache by context (rows) and batch (columns)."""
     table = report.memory.kv_table
     batches = sorted(table, key=_number)
     contexts = sorted({context for row in table.values() for context in row}, key=_number)
     if not contexts:
-        return None
-    return Grid(
+        return Table([], [])
+    return _table(
         ["context", *(f"batch {batch}" for batch in batches)],
         [
             [context, *(units.memory(table[batch].get(context)) for batch in batches)]
@@ -95,11 +86,11 @@ def kv_grid(report: CostReport) -> Grid | None:
     )
 
 
-def training_grid(report: CostReport) -> Grid | None:
+def training_table(report: CostReport) -> Table:
     """Bytes of one device in a training step, by recomputation and ZeRO stage, and who has them."""
     choices = report.memory.training
     if not choices:
-        return None
+        return Table([], [])
     memories = _memories(report).values()
     rows = [
         [
@@ -114,7 +105,7 @@ def training_grid(report: CostReport) -> Grid | None:
         ]
         for choice in choices
     ]
-    return Grid(TRAINING_COLUMNS, rows)
+    return _table(TRAINING_COLUMNS, rows)
 
 
 def training_sentence(report: CostReport) -> str:
@@ -123,6 +114,12 @@ def training_sentence(report: CostReport) -> str:
         return ""
     sizes = [f"{name} {units.memory(size)}" for name, size in _memories(report).items()]
     return f"Fits on: the machines whose memory holds the sum ({', '.join(sizes)})."
+
+
+def _table(titles: Sequence[str], rows: list[list[str]]) -> Table:
+    """The first column names the rows; on a narrow terminal the others are cut into tables."""
+    columns = [Column(titles[0], text=True), *map(Column, titles[1:])]
+    return Table(columns, [Row(row) for row in rows], side_by_side=True)
 
 
 def _first_saving(report: CostReport) -> CacheSaving | None:

@@ -1,50 +1,24 @@
-"""A machine's figures with their sources, as rows of text for a page."""
+"""A machine's figures with their sources, as a table for a page."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from topout import units
 from topout.records import Hardware
-
-_URL = re.compile(r"https?://[^\s<>\"'`]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A piece of a source's text; `href` is its address where it is one, else ""."""
-
-    text: str
-    href: str = ""
+from topout.report.document import Column, Row, Table
 
 
-@dataclass(frozen=True, slots=True)
-class HardwareFigure:
-    """One figure: the maker's, the one that was reached, and where each comes from."""
-
-    name: str
-    spec: str
-    reached: str
-    sources: list[list[Source]]
-
-
-def hardware_figures(hardware: Hardware) -> list[HardwareFigure]:
-    """Capacity, arithmetic, memory levels and links, in this order."""
-    return list(_figures(hardware))
+def sources_table(hardware: Hardware) -> Table:
+    """Capacity, arithmetic, memory levels and links; web addresses among the sources are links."""
+    columns = [
+        Column("figure", text=True),
+        Column("datasheet"),
+        Column("reached"),
+        Column("source", text=True, addresses=True),
+    ]
+    return Table(columns, list(_figures(hardware)), only="page")
 
 
-def source_pieces(text: str) -> list[Source]:
-    """A source's text cut into words and web addresses (http and https alone)."""
-    pieces, end = [], 0
-    for found in _URL.finditer(text):
-        address = found.group().rstrip(".,;:)")
-        pieces.append(Source(text[end : found.start()]))
-        pieces.append(Source(address, address))
-        end = found.start() + len(address)
-    return [piece for piece in [*pieces, Source(text[end:])] if piece.text]
-
-
-def _figures(hardware: Hardware) -> Iterator[HardwareFigure]:
+def _figures(hardware: Hardware) -> Iterator[Row]:
     yield _figure("memory", units.memory(hardware.memory_bytes), "", hardware.memory_source)
     if hardware.cores is not None or hardware.clock_hz is not None:
         clock = f" at {units.si(hardware.clock_hz, 'Hz')}" if hardware.clock_hz else ""
@@ -80,6 +54,5 @@ def _figures(hardware: Hardware) -> Iterator[HardwareFigure]:
         )
 
 
-def _figure(name: str, spec: str, reached: str, *sources: str | None) -> HardwareFigure:
-    texts = dict.fromkeys(text for text in sources if text)
-    return HardwareFigure(name, spec, reached, [source_pieces(text) for text in texts])
+def _figure(name: str, spec: str, reached: str, *sources: str | None) -> Row:
+    return Row([name, spec, reached, "; ".join(dict.fromkeys(filter(None, sources)))])

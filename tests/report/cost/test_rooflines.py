@@ -6,7 +6,8 @@ from rich.console import Console
 
 from topout.records import CostReport
 from topout.report.charts.theme import chart_svg
-from topout.report.cost.rooflines import cost_points, cost_roofline_table, cost_rooflines
+from topout.report.cost.rooflines import cost_points, cost_roofline_document, cost_rooflines
+from topout.report.to_terminal import to_terminal
 from topout.verbs.cost_request import CostRequest
 from topout.verbs.report_cost import report_cost
 
@@ -50,7 +51,7 @@ def test_a_machine_without_times_has_no_chart(
 def test_the_table_is_sorted_by_intensity_and_names_phases() -> None:
     console = Console(width=80, record=True, file=None)
     with console.capture() as captured:
-        console.print(cost_roofline_table(report("a100-80gb")))
+        console.print(to_terminal(cost_roofline_document(report("a100-80gb"))))
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= 80
     rows = [line for line in lines if line.startswith(("decode", "prefill"))]

@@ -11,7 +11,7 @@ from topout.report.graph.layout import Box, Line, Picture, lay_out
 from topout.report.graph.opening import opened_by_default
 from topout.verbs.list_layers import report_layers
 
-from .layers.example_layers import block, marked_up_graph, module, op, stacked_graph
+from ..layers.example_layers import block, marked_up_graph, module, op, stacked_graph
 
 _EDGE = 0.6
 

@@ -9,7 +9,7 @@ from topout.report.graph.opening import opened_by_default
 from topout.report.graph.text import parameters_of, shape_of, text_width, title_of
 from topout.report.graph.theme import kind_of
 
-from .layers.example_layers import MARKUP, block, marked_up_graph, module, op, stacked_graph
+from ..layers.example_layers import MARKUP, block, marked_up_graph, module, op, stacked_graph
 
 _SVG = "{http://www.w3.org/2000/svg}"
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import CostReport, MachineCost
-from topout.report.cost.table import cost_table
-from topout.report.side_by_side import broken_name, column_chunks
+from topout.report import describe
+from topout.report.to_terminal import to_terminal
 
 from .any_cost import cost_reports
 from .example_cost import (
@@ -45,7 +45,7 @@ def printed(report: CostReport, width: int, colour: bool = False) -> str:
         force_terminal=colour,
         color_system="truecolor" if colour else None,
     )
-    console.print(cost_table(report))
+    console.print(to_terminal(describe(report)))
     return output.getvalue()
 
 
@@ -229,24 +229,3 @@ def test_markup_is_text() -> None:
 def test_any_report_can_be_printed(report: CostReport) -> None:
     assert printed(report, 80).strip()
     assert printed(report, 140).strip()
-
-
-def test_columns_are_cut_where_the_width_ends() -> None:
-    # 10 of labels and 12 for each column with its gap: 10 + 2 · 12 = 34.
-    assert column_chunks(10, [10, 10, 10], 34) == [range(2), range(2, 3)]
-    assert column_chunks(10, [10, 10, 10], 46) == [range(3)]
-    assert column_chunks(10, [90, 10], 46) == [range(1), range(1, 2)]
-    assert column_chunks(10, [], 46) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "broken"),
-    [
-        ("a100-80gb", "a100-80gb"),
-        ("xeon-platinum-8480plus", "xeon-platinum-\n8480plus"),
-        ("averylongnamewithouthyphen", "averylongnamewithouthyphen"),
-        ("", ""),
-    ],
-)
-def test_long_names_are_broken_after_a_hyphen(name: str, broken: str) -> None:
-    assert broken_name(name) == broken

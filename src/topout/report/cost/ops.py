@@ -1,6 +1,7 @@
-"""A machine's ops as rows of text, grouped by phase in the order in which they run."""
+"""A machine's ops as tables, grouped by phase in the order in which they run."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from topout import units
 from topout.records import CostReport, MachineCost, OpCost, PhaseCost
@@ -11,6 +12,7 @@ from topout.report.cost.words import (
     phase_of,
     phase_title,
 )
+from topout.report.document import Cell, Column, Paragraph, Row, Section, Style, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +149,71 @@ def _note(cost: PhaseCost) -> str:
 def _counts(part_s: float | None, whole_s: float | None) -> bool:
     """Whether a part is seen in a sum of three digits."""
     return bool(part_s and whole_s and part_s >= 0.0005 * whole_s)
+
+
+_SHAPES = 104  # characters from which on there is room for a column of shapes
+_TERMS = 132  # from here on for the terms of the time
+_MOST = 36  # ops of a phase on a terminal; a convolutional network has hundreds
+_SHORT = {"communication": "network"}
+_BOUNDS: dict[str, Style] = {
+    "memory": "memory",
+    "compute": "compute",
+    "overhead": "overhead",
+    "communication": "communication",
+}
+_COLUMNS = [
+    Column("op × runs, shape", text=True, below_width=_SHAPES, least=22),
+    Column("op", text=True, from_width=_SHAPES, least=12),
+    Column("runs", from_width=_SHAPES),
+    Column("shape", text=True, from_width=_SHAPES),
+    *map(Column, ("FLOP", "bytes", "FLOP/B")),
+    Column("bound", text=True, below_width=_SHAPES, least=8),
+    Column("bound", text=True, from_width=_SHAPES, least=13),
+    *(Column(name, from_width=_TERMS) for name in ("compute", "memory", "overhead")),
+    Column("time"),
+    Column("share"),
+]
+
+
+def op_sections(report: CostReport) -> list[Section]:
+    """The ops of every machine; a terminal shows those of the first alone, the longest of many."""
+    sections = []
+    for number, machine in enumerate(report.machines):
+        named = machine.hardware is not None
+        if number == 0:
+            on = f", on {machine.name}" if named else ""
+            parts = [_phase(group, on) for group in op_groups(report, machine, _MOST)]
+            sections.append(Section("", parts, key="ops-of-the-first", only="terminal"))
+        groups = [_phase(group, "") for group in op_groups(report, machine) if group.rows]
+        title = f"Ops on {machine.name}" if named else "Ops"
+        sections.append(Section(title, groups, folded=number > 0, only="page"))
+    return sections
+
+
+def _phase(group: OpGroup, on: str) -> Section:
+    rows = [_cells(row) for row in group.rows]
+    if rows:
+        rows.append(_cells(group.total, kind="total"))
+    return Section(f"{group.title}{on}", [Table(_COLUMNS, rows), Paragraph(group.note, "note")])
+
+
+def _cells(row: OpRow, kind: Literal["", "total"] = "") -> Row:
+    name = row.name if row.count in ("", "1") else f"{row.name} × {row.count}"
+    style = _BOUNDS.get(row.bound, "")
+    return Row(
+        [
+            Cell(name, row.shape),
+            row.name,
+            row.count,
+            row.shape,
+            row.flops,
+            row.bytes,
+            row.intensity,
+            Cell(_SHORT.get(row.bound, row.bound), style=style),
+            Cell(row.bound, style=style),
+            *(Cell(term, style="soft") for term in (row.compute, row.memory, row.overhead)),
+            row.time,
+            row.share,
+        ],
+        kind=kind,
+    )

@@ -1,4 +1,4 @@
-"""The machines side by side: rows of figures, a column for each machine."""
+"""The machines side by side, a column for each, and what their predictions stand on."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,34 +15,19 @@ from topout.report.cost.words import (
     rate_of,
     span,
 )
+from topout.report.document import Cell, Column, Row, Table
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure and what qualifies it: its interval, its share."""
-
-    value: str
-    below: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FigureRow:
+class _Line:
     """One quantity, a figure for each machine of the report; `below` qualifies its label."""
 
     label: str
-    figures: list[Figure]
+    figures: list[Cell]
     below: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FigureGroup:
-    """Rows about one phase, or about memory."""
-
-    title: str
-    rows: list[FigureRow]
-
-
-_NOTHING = Figure(units.ABSENT)
+_NOTHING = Cell(units.ABSENT)
 _TITLES: dict[PhaseName, str] = {
     "prefill": "Prefill",
     "decode": "Decode",
@@ -51,21 +36,29 @@ _TITLES: dict[PhaseName, str] = {
 }
 
 
-def machine_groups(report: CostReport) -> list[FigureGroup]:
+def machines_table(report: CostReport) -> Table:
     """What each machine does with each phase, and what fits into its memory.
 
     Rows that say nothing are left out. A figure that a machine lacks is a dash;
     `machine_reasons` says why.
     """
-    if not placed(report):
-        return []
-    groups = [
-        FigureGroup(_TITLES[phase], _kept(_phase_rows(report, phase)))
-        for phase in phases_of(report)
+    machines = placed(report)
+    rows: list[Row] = []
+    for phase in phases_of(report) if machines else []:
+        rows += _group(_TITLES[phase], _phase_rows(report, phase))
+    if any(machine.fit for machine in machines):
+        rows += _group("Memory", _fit_rows(report))
+    columns = [Column("", text=True), *(Column(machine.name) for machine in machines)]
+    return Table(columns, rows, side_by_side=True)
+
+
+def _group(title: str, lines: Iterator[_Line]) -> list[Row]:
+    """The first line of a group is its time, which stays also where no machine has one."""
+    kept = [line for n, line in enumerate(lines) if n == 0 or set(line.figures) != {_NOTHING}]
+    rows = [
+        Row([Cell(f"  {line.label}", f"  {line.below}".rstrip()), *line.figures]) for line in kept
     ]
-    if any(machine.fit for machine in placed(report)):
-        groups.append(FigureGroup("Memory", _kept(_fit_rows(report))))
-    return groups
+    return [Row([title], kind="heading"), *rows]
 
 
 def machine_reasons(machine: MachineCost) -> dict[str, str]:
@@ -81,46 +74,41 @@ def machine_reasons(machine: MachineCost) -> dict[str, str]:
     return {", ".join(names): reason for reason, names in fields.items()}
 
 
-def _kept(rows: Iterator[FigureRow]) -> list[FigureRow]:
-    """The first row of a group is its time, which stays also where no machine has one."""
-    return [row for n, row in enumerate(rows) if n == 0 or set(row.figures) != {_NOTHING}]
-
-
-def _phase_rows(report: CostReport, phase: PhaseName) -> Iterator[FigureRow]:
+def _phase_rows(report: CostReport, phase: PhaseName) -> Iterator[_Line]:
     label = {"decode": "time per token", "training": "time of a step"}.get(phase, "time")
 
-    def row(name: str, figure: Callable[[PhaseCost], Figure]) -> FigureRow:
+    def row(name: str, figure: Callable[[PhaseCost], Cell]) -> _Line:
         costs = [phase_of(machine, phase) for machine in placed(report)]
-        return FigureRow(name, [figure(cost) if cost else _NOTHING for cost in costs])
+        return _Line(name, [figure(cost) if cost else _NOTHING for cost in costs])
 
     yield row(label, _time)
-    yield FigureRow(
+    yield _Line(
         rate_name(report, phase),
         [_rate(report, machine, phase) for machine in placed(report)],
     )
     yield row("bound by", _bound)
     if phase == "decode":
-        yield row("MBU of datasheet", lambda c: Figure(units.percent(c.mbu_of_spec_peak)))
-        yield row("MBU of measured", lambda c: Figure(units.percent(c.mbu_of_ceiling)))
-    yield row("MFU of datasheet", lambda c: Figure(_utilization(c.mfu_of_spec_peak)))
-    yield row("MFU of measured", lambda c: Figure(_utilization(c.mfu_of_ceiling)))
+        yield row("MBU of datasheet", lambda c: Cell(units.percent(c.mbu_of_spec_peak)))
+        yield row("MBU of measured", lambda c: Cell(units.percent(c.mbu_of_ceiling)))
+    yield row("MFU of datasheet", lambda c: Cell(_utilization(c.mfu_of_spec_peak)))
+    yield row("MFU of measured", lambda c: Cell(_utilization(c.mfu_of_ceiling)))
 
 
-def _time(cost: PhaseCost) -> Figure:
-    return Figure(units.seconds(cost.time_s), span(cost.interval_s, units.seconds))
+def _time(cost: PhaseCost) -> Cell:
+    return Cell(units.seconds(cost.time_s), span(cost.interval_s, units.seconds))
 
 
-def _rate(report: CostReport, machine: MachineCost, phase: PhaseName) -> Figure:
+def _rate(report: CostReport, machine: MachineCost, phase: PhaseName) -> Cell:
     rate = rate_of(report, machine, phase)
     if rate is None:
         return _NOTHING
     # Those of prefill and training follow from their times, which stand above.
     shown = phase in ("decode", "forward")
     interval = rate_interval(report, machine, phase) if shown else None
-    return Figure(units.significant(rate), span(interval, units.significant))
+    return Cell(units.significant(rate), span(interval, units.significant))
 
 
-def _bound(cost: PhaseCost) -> Figure:
+def _bound(cost: PhaseCost) -> Cell:
     if cost.bound is None:
         return _NOTHING
     parts = {
@@ -131,7 +119,7 @@ def _bound(cost: PhaseCost) -> Figure:
     }
     part = parts[cost.bound]
     share = f"{units.percent(part / cost.time_s)} of time" if part and cost.time_s else ""
-    return Figure(cost.bound, share)
+    return Cell(cost.bound, share, cost.bound)
 
 
 def _utilization(ratio: float | None) -> str:
@@ -141,12 +129,12 @@ def _utilization(ratio: float | None) -> str:
     return units.percent(ratio, 0 if ratio >= 0.095 else 1)
 
 
-def _fit_rows(report: CostReport) -> Iterator[FigureRow]:
+def _fit_rows(report: CostReport) -> Iterator[_Line]:
     work = report.workload
 
-    def row(name: str, figure: Callable[[MachineFit], str], below: str = "") -> FigureRow:
+    def row(name: str, figure: Callable[[MachineFit], str], below: str = "") -> _Line:
         fits = [machine.fit for machine in placed(report)]
-        return FigureRow(name, [Figure(figure(fit)) if fit else _NOTHING for fit in fits], below)
+        return _Line(name, [Cell(figure(fit)) if fit else _NOTHING for fit in fits], below)
 
     split = work.tensor_parallel * work.pipeline_parallel > 1
     yield row("of one device", lambda fit: units.memory(fit.memory_bytes))
@@ -170,3 +158,26 @@ def _yes(answer: bool | None) -> str:
 def _largest(size: int | None) -> str:
     """The record says None where not even one fits, or no number of devices was found."""
     return "none" if size is None else str(size)
+
+
+def assumptions(report: CostReport) -> list[str]:
+    """Each assumption once, with the machines that it was made for where not all made it."""
+    made: dict[str, list[str]] = {}
+    for machine in report.machines:
+        for assumption in machine.assumptions:
+            made.setdefault(assumption, []).append(machine.name)
+    sentences = []
+    for sentence, names in made.items():
+        named = len(names) == len(report.machines) or sentence.startswith(f"{names[0]}:")
+        sentences.append(sentence if named else f"{', '.join(names)}: {sentence}")
+    return sentences
+
+
+def reasons(report: CostReport) -> list[str]:
+    """What is absent and why: "h200, decode: its file states no bandwidth"."""
+    here = {machine.name for machine in placed(report)}
+    return [
+        f"{machine.name}, {fields}: {reason}" if machine.name in here else f"{fields}: {reason}"
+        for machine in report.machines
+        for fields, reason in machine_reasons(machine).items()
+    ]

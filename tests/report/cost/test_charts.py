@@ -15,7 +15,7 @@ from topout.report.cost.memory_chart import kv_bytes_per_device
 
 from .any_cost import cost_reports
 from .example_cost import MARKUP, decoder_report, many_machines_report, marked_up_report
-from .test_cost_table import REPORTS
+from .test_terminal import REPORTS
 
 
 def _rows(spec: Spec) -> list[dict[str, Any]]:
