@@ -104,11 +104,11 @@ def test_bytes_of_matched_runs_are_those_of_one_participant() -> None:
 
 
 def test_sizes_that_are_not_known_agree_with_each_other() -> None:
-    # Sizes unknown, unknown, 4 bytes, as the other rank's unknown and 4 bytes: the last two, though
-    # the ends of the first two lie together better.
+    # Of 4 bytes, unknown, unknown the last two are the other's unknown ones, though the ends of the
+    # first two lie together better.
     row: Row = {"elements_in": None, "elements_out": None}
-    one = rank(0, collective(90, 10, **row), collective(190, 10, **row), collective(310, 10, 1))
-    other = rank(1, collective(90, 10, **row), collective(190, 10, 1))
+    one = rank(0, collective(90, 10, 1), collective(190, 10, **row), collective(310, 10, **row))
+    other = rank(1, collective(90, 10, **row), collective(190, 10, **row))
     found = _matched(one, other)
     assert found is not None
     assert found.ends.tolist() == [[200, 320], [100, 200]]
