@@ -34,9 +34,8 @@ def with_context(context_len: int) -> ModelConfig:
     ],
 )
 def test_a_bad_option_is_named_with_a_remedy(option: str, value: Any, message: str) -> None:
-    request = GenerationRequest(model="gpt2", **{option: value})
     with pytest.raises(InputError) as caught:
-        request.check()
+        GenerationRequest(model="gpt2", **{option: value}).check()
     assert message in caught.value.message
     assert caught.value.remedy
 
