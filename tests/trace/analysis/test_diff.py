@@ -1,5 +1,7 @@
 """What got slower between two traces made by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.trace.analysis.example_traces import (
@@ -147,3 +149,12 @@ def test_a_summary_tells_no_idle_time() -> None:
     assert "Idle" not in _said(found)
     assert [each.about for each in found.doubts] == ["times"]
     assert "Idle" in _said(diff(timed, trace(kernel(0, 100), kernel(100, 100)), RULES))
+
+
+def test_what_a_reader_left_out_of_either_trace_is_passed_on() -> None:
+    cut = trace(kernel(0, 10), path=Path("cut.json"), doubts=("The file is cut off.",))
+    whole = trace(kernel(0, 10), path=Path("whole.json"))
+    for before, after in ((cut, whole), (whole, cut)):
+        (doubt,) = diff(before, after, RULES).doubts
+        assert (doubt.about, doubt.sentence) == ("cut.json", "cut.json: The file is cut off.")
+    assert diff(whole, whole, RULES).doubts == []

@@ -15,6 +15,7 @@ from topout.records.record import Doubt, stamp
 from topout.records.trace import GroupChange, TraceDiff
 from topout.trace.analysis.breakdown import kernel_table, split_of
 from topout.trace.analysis.device_work import DeviceWork, device_work_of
+from topout.trace.analysis.doubts import doubts_of_files
 from topout.trace.analysis.groups import Rules
 from topout.trace.analysis.host_work import HostWork, host_work_of
 from topout.trace.analysis.launches import launches_of
@@ -70,7 +71,10 @@ def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
         groups=groups,
         kernels=kernels[:TOP_KERNELS],
         findings=_findings(one, other, groups, kernels, per_step=per_step),
-        doubts=_doubts(one, other, groups, per_step=per_step),
+        doubts=[
+            *doubts_of_files([before, after]),
+            *_doubts(one, other, groups, per_step=per_step),
+        ],
         reasons={} if per_step else {"per_step": _NO_STEPS},
     )
 

@@ -16,7 +16,16 @@ _UNIX_YEAR_2001_NS = 10**18  # a smaller time counts from an unknown moment
 
 def doubts_of(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:
     """What was mended or left out in the files, and whether they are the ranks of one job."""
-    doubts = [
+    doubts = doubts_of_files(traces)
+    doubts += _ranks(traces)
+    if len(traces) > 1:
+        doubts += [*_jobs(traces), *_clocks(traces, alignment)]
+    return doubts
+
+
+def doubts_of_files(traces: Sequence[Trace]) -> list[Doubt]:
+    """What readers mended or left out, file by file."""
+    return [
         Doubt(
             about=trace.path.name,
             sentence=f"{trace.path.name}: {doubt}",
@@ -25,10 +34,6 @@ def doubts_of(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:
         for trace in traces
         for doubt in trace.doubts
     ]
-    doubts += _ranks(traces)
-    if len(traces) > 1:
-        doubts += [*_jobs(traces), *_clocks(traces, alignment)]
-    return doubts
 
 
 def _ranks(traces: Sequence[Trace]) -> list[Doubt]:
