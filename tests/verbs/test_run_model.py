@@ -100,7 +100,7 @@ def test_a_crash_ends_the_product_and_not_the_run(tmp_path: Path) -> None:
         ({"gemm": "no/such.cpp"}, "no file"),
         ({"gemm": "bf16", "dtype": "fp32"}, "--dtype bf16"),
         ({"gemm": "tiled", "dtype": "bf16"}, "--dtype fp32"),
-        ({"backend": "llama.cpp"}, "unknown backend"),
+        ({"backend": "llama.cpp"}, "--backend 'llama.cpp' is not known"),
         ({"repeats": 0}, "--repeats 0"),
         ({"new_tokens": 1}, "--new-tokens 1"),
         ({"threads": 10_000}, "--threads 10000"),

@@ -189,9 +189,10 @@ def test_a_run_is_named_after_its_trace(name: str, subject: str) -> None:
 
 
 def test_names_with_markup_reach_the_page_as_text(tmp_path: Path) -> None:
-    from topout.report.trace.page import trace_page
+    from topout.report import describe
+    from topout.report.to_html import to_html
 
     evil = "<script>alert(1)</script>"
     report, _ = topout.report_trace([write_trace(tmp_path / "one.json", kernel=evil)])
     assert report.ranks[0].kernels[0].name == evil
-    assert "<script>alert" not in trace_page(report)
+    assert "<script>alert" not in to_html(describe(report))

@@ -95,6 +95,8 @@ def shapes_of_model(
     limit = architecture.context_len
     if prompt_len is None:
         prompt_len = min(PUBLISHED_PROMPT_LEN, limit or PUBLISHED_PROMPT_LEN)
+    if min(prompt_len, batch_size) < 1:
+        raise InputError("the sizes of a product must be ≥ 1.", "Give a longer prompt or batch.")
     shapes = _merged(_phase(architecture, prompt_len, batch_size).ops)
     if not shapes:
         raise UnsupportedError(
