@@ -1,6 +1,7 @@
 """Reading `config.json`: what each family's fields mean, and which are refused."""
 
 import math
+from copy import deepcopy  # transformers writes defaults into nested fields
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_what_topout_runs_is_read_once(name: str) -> None:
 @pytest.mark.parametrize("fields", FAMILIES.values())
 def test_what_transformers_writes_is_read_back(fields: Fields, tmp_path: Path) -> None:
     stated = {key: value for key, value in fields.items() if key != "model_type"}
-    AutoConfig.for_model(fields["model_type"], **stated).save_pretrained(tmp_path)
+    AutoConfig.for_model(fields["model_type"], **deepcopy(stated)).save_pretrained(tmp_path)
     written = read_architecture(read_config_json(tmp_path), "tiny")
     assert msgspec.structs.replace(written, weights_dtype=None) == read(fields)
 
@@ -142,7 +143,7 @@ def test_layers_of_different_kinds_are_different_stacks(
 @pytest.mark.parametrize("fields", [GEMMA2, GEMMA3, GEMMA3 | {"sliding_window_pattern": 3}])
 def test_windows_lie_where_transformers_puts_them(fields: Fields) -> None:
     stated = {key: value for key, value in fields.items() if key != "model_type"}
-    kinds = AutoConfig.for_model(fields["model_type"], **stated).layer_types
+    kinds = AutoConfig.for_model(fields["model_type"], **deepcopy(stated)).layer_types
     counts = {name.removesuffix("_block"): count for name, count, _ in stacks(fields)}
     assert counts == {
         "sliding": kinds.count("sliding_attention"),

@@ -1,4 +1,5 @@
 import json
+from copy import deepcopy  # transformers writes defaults into nested fields
 from pathlib import Path
 
 import msgspec
@@ -168,7 +169,7 @@ def test_where_a_scaling_states_its_lengths() -> None:
 
 @pytest.mark.parametrize("fields", [GPT2, LLAMA, QWEN2, QWEN3, MISTRAL | {"rope_scaling": LLAMA3}])
 def test_what_transformers_writes_is_read_back(fields: Fields, tmp_path: Path) -> None:
-    AutoConfig.for_model(**fields, dtype="bfloat16").save_pretrained(tmp_path)
+    AutoConfig.for_model(**deepcopy(fields), dtype="bfloat16").save_pretrained(tmp_path)
     written = read_config(tmp_path)
     assert written.weights_dtype == "bf16"
     same = msgspec.structs.replace(written, name="tiny", weights_dtype=None)
@@ -189,7 +190,7 @@ def test_what_transformers_writes_is_read_back(fields: Fields, tmp_path: Path) -
 )
 def test_parameters_are_those_of_transformers(fields: Fields) -> None:
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields))
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**deepcopy(fields)))
     count = total_parameters(architecture_of(config_of(fields)))
     assert count == sum(parameter.numel() for parameter in model.parameters())
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from copy import deepcopy  # transformers writes defaults into nested fields
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def rewrite(folder: Path, tensors: dict[str, Tensor]) -> None:
 )
 def test_expected_tensors_are_those_of_transformers(fields: Fields, tmp_path: Path) -> None:
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields))
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**deepcopy(fields)))
     theirs = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     assert expected_tensors(make_source(tmp_path, fields).config) == theirs
 
@@ -406,7 +407,9 @@ def test_a_stored_copy_of_the_tied_head_is_ignored(tmp_path: Path) -> None:
 
 def test_what_transformers_saves_is_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**QWEN2), dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(**deepcopy(QWEN2)), dtype=torch.bfloat16
+    )
     model.save_pretrained(tmp_path)
     source = resolve_model(str(tmp_path))
     assert (source.weights_dtype, source.config.weights_dtype) == ("bf16", "bf16")

@@ -3,6 +3,7 @@
 Only what sets the size is stated, so that the defaults are transformers' own.
 """
 
+from copy import deepcopy  # transformers writes defaults into nested fields
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ def read(fields: Fields) -> Architecture:
 def transformers_model(fields: Fields, class_name: str) -> torch.nn.Module:
     """The class of transformers on the meta device: shapes without memory."""
     stated = {key: value for key, value in fields.items() if key != "model_type"}
-    config = AutoConfig.for_model(fields["model_type"], **stated)
+    config = AutoConfig.for_model(fields["model_type"], **deepcopy(stated))
     with torch.device("meta"):
         return getattr(transformers, class_name)(config)
 

@@ -1,5 +1,6 @@
 """Tiny encoders of every family, as folders that transformers writes."""
 
+from copy import deepcopy  # transformers writes defaults into nested fields
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ PREFIXES = {
 def make_reference(fields: Fields, task: str, seed: int = 0) -> Any:
     """transformers' class for a task, in eval mode, with weights large and uneven."""
     stated = {key: value for key, value in fields.items() if key != "model_type"}
-    config = AutoConfig.for_model(fields["model_type"], **stated)
+    config = AutoConfig.for_model(fields["model_type"], **deepcopy(stated))
     config._attn_implementation = "sdpa"
     model = getattr(transformers, PREFIXES[fields["model_type"]] + task)(config)
     generator = torch.Generator().manual_seed(seed)
