@@ -88,7 +88,7 @@ def _subject(climb: Climb) -> str:
     model, work = climb.model, climb.workload
     return (
         f"{units.count(model.parameters)} parameters ({model.weights} weights), {work.dtype}, on "
-        f"{work.device} with {work.threads} thread{'' if work.threads == 1 else 's'}; prompt "
+        f"{work.device} with {units.counted(work.threads, 'thread')}; prompt "
         f"{work.prompt_len} tokens, {work.new_tokens} new, batch {work.batch_size}; "
         f"{climb.machine.cpu_model}"
     )
@@ -247,7 +247,7 @@ def _machine(climb: Climb) -> Section:
         ("New tokens", f"{work.new_tokens}, {sampling}"),
         ("Batch", str(work.batch_size)),
         ("Baseline", f"{climb.baseline}, {work.dtype}"),
-        ("Device", f"{work.device}, {work.threads} thread{'' if work.threads == 1 else 's'}"),
+        ("Device", f"{work.device}, {units.counted(work.threads, 'thread')}"),
         ("Loss allowed", units.percent(climb.max_loss, 1)),
         ("Climbed", f"{climb.created_at}, in {units.seconds(climb.elapsed_s)}"),
     ]

@@ -197,14 +197,15 @@ def _ops(report: CostReport) -> Section:
 
 
 def _cache(report: CostReport) -> Section:
-    has_any = saving_table(report).rows or kv_table(report).rows or kv_sentence(report)
+    saving, cache = saving_table(report), kv_table(report)
+    has_any = saving.rows or cache.rows or kv_sentence(report)
     return Section(
         "What the KV cache saves, and what it takes",
         [
-            Section("With and without a KV cache", [saving_table(report)], only="terminal"),
-            Section("", [saving_table(report)], key="saving", only="page"),
+            Section("With and without a KV cache", [saving], only="terminal"),
+            Section("", [saving], key="saving", only="page"),
             Paragraph(saving_sentence(report), "note"),
-            Section("KV cache by context and batch", [kv_table(report)]),
+            Section("KV cache by context and batch", [cache]),
             Paragraph(kv_sentence(report), "note"),
             *([_figures(report, _memory)] if has_any else []),
         ],

@@ -97,7 +97,7 @@ def profile_document(report: ProfileReport, hardware: Hardware | None = None) ->
 
 
 def _subject(report: ProfileReport) -> str:
-    threads = f"on {report.threads} thread{'' if report.threads == 1 else 's'}"
+    threads = f"on {units.counted(report.threads, 'thread')}"
     model, work = report.model, report.workload
     if model is None or work is None:
         return f"a function, called {threads}"

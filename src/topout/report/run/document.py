@@ -77,7 +77,7 @@ def _subject(report: RunReport) -> str:
     model, work = report.model, report.workload
     return (
         f"{units.count(model.parameters)} parameters ({model.weights} weights), {work.dtype}, "
-        f"{report.backend}, on {work.threads} thread{'' if work.threads == 1 else 's'}; prompt "
+        f"{report.backend}, on {units.counted(work.threads, 'thread')}; prompt "
         f"{work.prompt_len} tokens, {work.new_tokens} new, batch {work.batch_size}"
     )
 

@@ -95,7 +95,7 @@ def _subject(report: TrainReport) -> str:
     model, work = report.model, report.workload
     parameters = f"{units.count(model.parameters)} parameters, " if model.parameters else ""
     accumulated = f" × {work.accumulation} accumulated" if work.accumulation > 1 else ""
-    threads = f"{work.threads_per_rank} thread{'' if work.threads_per_rank == 1 else 's'} a rank"
+    threads = f"{units.counted(work.threads_per_rank, 'thread')} a rank"
     return (
         f"{parameters}{model.weights} weights, as {_TASKS[work.task]}, {work.dtype}, "
         f"{work.optimizer}, on {work.device} with {threads}; batch {work.batch_size}{accumulated} "

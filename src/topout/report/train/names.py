@@ -1,5 +1,6 @@
 """How cases, ranks and the parts of a step are named in tables and charts."""
 
+from topout import units
 from topout.records import RankTime, TrainCase
 
 PARTS = ("data", "forward", "backward", "communication", "optimizer", "other")
@@ -7,7 +8,7 @@ PARTS = ("data", "forward", "backward", "communication", "optimizer", "other")
 
 def ranks_name(ranks: int) -> str:
     """ "1 rank", "2 ranks"."""
-    return f"{ranks} rank{'' if ranks == 1 else 's'}"
+    return f"{units.counted(ranks, 'rank')}"
 
 
 def rank_name(case: TrainCase, time: RankTime) -> str:
