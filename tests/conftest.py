@@ -65,6 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "HF_HUB_OFFLINE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the CPU to the other tests
     }
+    from tests.known_machine import fill_cache  # not before the cache is that of the tests
+
+    fill_cache()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command_line import refused, run
-from tests.verbs.profile_machine import plain_ceilings
 from topout.records import ProfileReport, read
 
 SMALL = ["profile", "pycode-1m", "--prompt-len", "12", "--new-tokens", "3", "--repeats", "1"]
@@ -17,7 +16,7 @@ SMALL = ["profile", "pycode-1m", "--prompt-len", "12", "--new-tokens", "3", "--r
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
     monkeypatch.setenv("COLUMNS", "80")
-    plain_ceilings(monkeypatch)
+    monkeypatch.setattr("topout.generation.subject.load_doubts", list)
 
 
 def test_a_table_a_page_a_record_and_traces(

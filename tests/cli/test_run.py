@@ -7,7 +7,6 @@ import pytest
 
 from tests.cli.command_line import refused, run
 from tests.verbs.example_sources import own_source
-from tests.verbs.run_machine import plain_ceilings
 from topout.records import RunReport, decode
 
 SMALL = ["run", "pycode-1m", "--prompt-len", "12", "--new-tokens", "4", "--repeats", "1"]
@@ -17,7 +16,7 @@ SMALL = ["run", "pycode-1m", "--prompt-len", "12", "--new-tokens", "4", "--repea
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
     monkeypatch.setenv("COLUMNS", "80")
-    plain_ceilings(monkeypatch)
+    monkeypatch.setattr("topout.generation.subject.load_doubts", list)
 
 
 def test_a_table_a_page_and_a_record(

@@ -12,13 +12,6 @@ from topout.models.decoder import Decoder
 from topout.rungs.rung import Rung
 
 
-class Copy(Rung):
-    """Changes nothing."""
-
-    name = "copy"
-    change = "nothing at all"
-
-
 class Crash(Rung):
     """Ends its process while it is built."""
 
@@ -93,11 +86,11 @@ class WrongOutput(Rung):
 
 
 class Slow(Rung):
-    """Claims ten times the time that it takes: a clear loss, whatever the machine does."""
+    """Claims a thousand times the time that it takes: a loss on a machine however busy."""
 
     name = "slow"
-    change = "multiplies its times by ten"
-    factor = 10.0
+    change = "multiplies its times by a thousand"
+    factor = 1000.0
 
     def transform_session(self, session: Session, build: Build) -> Session:
         """Report other times than the plain session's."""
@@ -113,8 +106,8 @@ class Slow(Rung):
 
 
 class Fast(Slow):
-    """Claims a tenth of the time that it takes: a clear gain, whatever the machine does."""
+    """Claims a thousandth of the time that it takes: a gain on a machine however busy."""
 
     name = "fast"
-    change = "divides its times by ten"
-    factor = 0.1
+    change = "divides its times by a thousand"
+    factor = 0.001

@@ -10,13 +10,11 @@ from topout.profiling.request import ProfileRequest
 from topout.records import ProfileReport, read
 from topout.verbs.profile_model import profile_model
 
-from .profile_machine import plain_ceilings
-
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
-    plain_ceilings(monkeypatch)
+    monkeypatch.setattr("topout.generation.subject.load_doubts", list)
 
 
 def request(**changes: Any) -> ProfileRequest:
@@ -42,7 +40,8 @@ def test_both_phases_are_accounted_for_and_written(tmp_path: Path) -> None:
     ]
     layers = report.model.layers if report.model is not None else 0
     for phase in report.phases:
-        assert phase.unaccounted_share < 0.02, phase.name
+        assert phase.accounted_s == pytest.approx(phase.traced_s)
+        assert phase.traced_s < phase.wall_s, phase.name  # by how much, a busy machine decides
         assert sum(row.self_s for row in phase.operators) == pytest.approx(phase.operators_s)
         assert sum(part.self_s for part in phase.parts) == pytest.approx(phase.traced_s)
         up = next(part for part in phase.parts if part.name == "mlp.up")
@@ -80,18 +79,18 @@ def test_the_model_of_transformers_is_profiled_as_well() -> None:
         ("prefill", 1),
         ("decode", 3),
     ]
-    assert all(phase.unaccounted_share < 0.02 for phase in report.phases)
+    assert all(phase.accounted_s == pytest.approx(phase.traced_s) for phase in report.phases)
     assert any(part.name == "attn.c_attn" for part in report.phases[1].parts)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"backend": "llama.cpp"}, "unknown backend"),
-        ({"phase": "training"}, "unknown phase"),
+        ({"backend": "llama.cpp"}, r"--backend 'llama\.cpp' is not known"),
+        ({"phase": "training"}, "--phase 'training' is not known"),
         ({"repeats": 0}, "--repeats 0"),
         ({"new_tokens": 1}, "--new-tokens 1"),
-        ({"new_tokens": 100_000}, "too long"),
+        ({"new_tokens": 100_000}, "--new-tokens 100000 is out of range"),
         ({"threads": 10_000}, "--threads 10000"),
         ({"prompt_len": 10_000_000}, "do not fit"),
     ],

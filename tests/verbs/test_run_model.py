@@ -12,7 +12,6 @@ from topout.verbs.run_request import RunRequest
 from topout.verbs.run_worker import LONG_S, FixedPairs
 
 from .example_sources import own_source
-from .run_machine import plain_ceilings
 
 LAYERS_AND_HEAD = 4  # products of a layer (fused QKV, projection, MLP up and down)
 
@@ -20,7 +19,7 @@ LAYERS_AND_HEAD = 4  # products of a layer (fused QKV, projection, MLP up and do
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
-    plain_ceilings(monkeypatch)
+    monkeypatch.setattr("topout.generation.subject.load_doubts", list)
 
 
 def request(**changes: Any) -> RunRequest:

@@ -93,9 +93,14 @@ def load_or_measure_rates(
             ) from None
     rates = msgspec.convert(reply, Rates)
     if keep:
-        with contextlib.suppress(OutputError):
-            write(rates, _path(machine, ceilings, request))
+        keep_rates(rates, machine, ceilings, request)
     return rates
+
+
+def keep_rates(rates: Rates, machine: Machine, ceilings: Ceilings, request: RatesRequest) -> None:
+    """Put rates where the next climb finds them; a cache that refuses costs a measurement."""
+    with contextlib.suppress(OutputError):
+        write(rates, _path(machine, ceilings, _possible(machine, request)))
 
 
 def _possible(machine: Machine, request: RatesRequest) -> RatesRequest:

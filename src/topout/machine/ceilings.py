@@ -1,5 +1,6 @@
 """What this machine was measured to reach, measured now or taken from the cache of its host key."""
 
+import contextlib
 import functools
 import hashlib
 import statistics
@@ -99,7 +100,7 @@ def load_or_measure_ceilings(
 
         fresh = measure_cuda_ceilings(machine, quick, progress)
     if cached is None or cached.quick or not fresh.quick:
-        _store(fresh, _file_name(machine, device))
+        keep_ceilings(fresh, machine)
     return fresh
 
 
@@ -199,9 +200,7 @@ def _load(path: Path, machine: Machine, device: str) -> Ceilings | None:
     return cached if (cached.host_key, cached.device) == (machine.host_key, device) else None
 
 
-def _store(ceilings: Ceilings, file: str) -> None:
-    """Keep `ceilings` where the next run finds them; a cache that refuses costs a measurement."""
-    try:
-        write(ceilings, writable_cache_folder("ceilings") / file)
-    except OutputError:
-        return
+def keep_ceilings(ceilings: Ceilings, machine: Machine) -> None:
+    """Put ceilings where the next run finds them; a cache that refuses costs a measurement."""
+    with contextlib.suppress(OutputError):
+        write(ceilings, writable_cache_folder("ceilings") / _file_name(machine, ceilings.device))
