@@ -7,7 +7,7 @@ whole nanoseconds on the clock of the trace's host.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -27,22 +27,9 @@ EventKind = Literal[
     "memory",  # an allocation or release: no duration, `bytes` signed
     "other",
 ]
-KINDS: tuple[EventKind, ...] = (
-    "kernel",
-    "memcpy",
-    "memset",
-    "gpu_annotation",
-    "gpu_sync",
-    "cpu_op",
-    "runtime",
-    "annotation",
-    "python",
-    "memory",
-    "other",
-)
 DEVICE_WORK: tuple[EventKind, ...] = ("kernel", "memcpy", "memset")
 CopyKind = Literal["HtoD", "DtoH", "DtoD", "HtoH", "PtoP"]
-COPY_KINDS: tuple[CopyKind, ...] = ("HtoD", "DtoH", "DtoD", "HtoH", "PtoP")
+COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
 HOST_DEVICE = -1  # the `device` of what happens on the host
 
 # Columns of `Trace.events`. A reader may leave out a column of which its format knows nothing:
@@ -50,7 +37,7 @@ HOST_DEVICE = -1  # the `device` of what happens on the host
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "start_ns": pl.Int64,  # from `Trace.origin_ns`
     "duration_ns": pl.Int64,  # 0 or more; readers clip negative ones to 0 and count them
-    "kind": pl.Enum(list(KINDS)),
+    "kind": pl.Enum(get_args(EventKind)),
     "name": pl.Categorical,
     "device": pl.Int32,  # number of the GPU; HOST_DEVICE on the host
     "stream": pl.Int64,  # of the device; null on the host
@@ -59,7 +46,7 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "correlation": pl.Int64,  # joins device work with the runtime call that launched it
     "external": pl.Int64,  # joins device work and runtime calls with the operator around them
     "bytes": pl.Int64,  # of copies and fills; of an allocation, negative when it is released
-    "copy_kind": pl.Enum(list(COPY_KINDS)),
+    "copy_kind": pl.Enum(COPY_KINDS),
     "from_device": pl.Int32,  # of a copy between devices
     "to_device": pl.Int32,
     "collective": pl.Categorical,  # "all_reduce", "all_gather", "reduce_scatter", "broadcast", …

@@ -14,7 +14,7 @@ _DAY = 86_400 * 10**9
 
 
 def _sentences(*traces: Trace) -> str:
-    found = doubts_of(traces, study(traces).alignment)
+    found = doubts_of(traces, study(traces)[1])
     assert all(each.remedy for each in found)
     return " ".join(each.sentence for each in found)
 

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.errors import InputError, UnknownNameError
-from topout.trace.analysis.groups import OTHER, group_of, load_rules, shipped_rules, with_groups
+from topout.trace.analysis.groups import (
+    OTHER,
+    for_operators,
+    group_of,
+    load_rules,
+    shipped_rules,
+    with_groups,
+)
 from topout.trace.table import with_all_columns
 
 DEFAULT = load_rules()
@@ -153,6 +160,7 @@ NAMES = {
     ],
     OTHER: ["my_own_kernel(float*, int)", "void spmm_kernel<float>", "set_property_sample_", ""],
 }
+RULES = for_operators(load_rules())
 
 
 @pytest.mark.parametrize(
@@ -292,3 +300,33 @@ def test_rules_that_cannot_be_read(tmp_path: Path) -> None:
 def test_any_name_has_one_group(name: str, kind: str) -> None:
     assert DEFAULT.group_of(name, kind) in DEFAULT.groups
     assert COARSE.group_of(name, kind) in COARSE.groups
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("aten::addmm", "matrix-mul"),
+        ("aten::linear", "matrix-mul"),
+        ("aten::bmm", "matrix-mul"),
+        ("aten::_int_mm", "matrix-mul"),
+        ("mkldnn::_linear_pointwise", "matrix-mul"),
+        ("aten::copy_", "memory"),
+        ("aten::_to_copy", "memory"),
+        ("aten::mul", "element-wise"),
+        ("aten::add_", "element-wise"),
+        ("aten::sum", "reduction"),
+        ("aten::embedding", "indexing"),
+        ("aten::normal_", "random and dropout"),
+        ("aten::_foreach_add_", "optimizer"),
+        ("aten::scaled_dot_product_attention", "attention"),
+        ("aten::native_layer_norm", "normalization"),  # by the rules for kernels
+        ("c10d::allreduce_", "communication"),
+        ("record_param_comms", "communication"),
+        ("autograd::engine::evaluate_function: AddmmBackward0", "framework"),
+        ("Optimizer.step#AdamW.step", "framework"),
+        ("aten::a_new_one", "other"),
+        ("mymodule::mm_of_mine", "other"),
+    ],
+)
+def test_groups_of_operators(name: str, group: str) -> None:
+    assert group_of([name], RULES) == [group]

@@ -7,6 +7,7 @@ from topout.trace.readers.event_names import (
     collective_of_annotation,
     collective_of_kernel,
     copy_kind,
+    message_of,
     work_kind,
 )
 
@@ -78,3 +79,22 @@ def test_annotations_of_back_ends_on_the_host() -> None:
 )
 def test_copies_and_their_directions(name: str, kind: str, way: str | None) -> None:
     assert (work_kind(name), copy_kind(name)) == (kind, way)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "types", "message"),
+    [
+        ("[[9610]]", '["float"]', (9610, "float")),
+        ("[[2, 3], [4], []]", '["int", "int", ""]', (10, "int")),
+        ("[[], [], []]", '["float", "", "Scalar"]', (1, "float")),  # a tensor of one number
+        ("[[[5], [2, 2]]]", '["TensorList"]', (9, None)),
+        ("[]", "[]", (0, None)),
+        (None, None, None),
+        ("[[1, null]]", "[]", None),
+        ("7", "[]", None),
+    ],
+)
+def test_messages_by_their_shapes(
+    shapes: str | None, types: str | None, message: tuple[int, str | None] | None
+) -> None:
+    assert message_of(shapes, types) == message

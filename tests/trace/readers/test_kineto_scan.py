@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from topout.errors import CompilerError
 from topout.kernels.trace_ops import NativeScan, scan_library
-from topout.trace.readers.json_text import decode
+from topout.trace.readers.file_text import decode
 from topout.trace.readers.kineto_scan import PythonScan
 from topout.trace.readers.kineto_table import FIELDS, Scan
 

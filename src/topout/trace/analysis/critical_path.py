@@ -1,35 +1,51 @@
-"""The critical path of a step: what it would have to do faster to end sooner.
+"""What a step waited for: why its device idled, and the path that it would have to shorten.
 
-Followed backwards from the step's last event. A kernel waited for what ended last before it
-began: the kernel before it in its stream, a kernel of another stream, or the host's call that
-launched it. The host in turn waited where a call of the runtime held it until the device was
-through (a synchronisation), and worked otherwise. Each moment of the step belongs to one part, so
-that the parts sum to the step's duration.
+A gap of a device ends with the start of a kernel (copy, fill), and the call that launched it tells
+the cause:
+
+- host: the call began after the device fell idle, so that nothing was queued;
+- communication: the call came in time, but for more than half of the gap another device was in a
+  collective or copied to a peer, or a stream waited for an event; or the call came late because
+  the host itself sat in a collective (gloo);
+- other: the call came in time. What remains is the delay from kernel to kernel, and launches that
+  the trace does not show.
+
+The critical path of a step is followed backwards from the step's last event. A kernel waited for
+what ended last before it began: the kernel before it in its stream, a kernel of another stream, or
+the host's call that launched it. The host in turn waited where a call of the runtime held it until
+the device was through (a synchronisation), and worked otherwise. Each moment of the step belongs
+to one part, so that the parts sum to the step's duration.
 
 In a trace of the host alone nothing waits for a device: the step is as long as its thread takes.
 """
 
 from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topout.records.trace import CriticalPart
-from topout.trace.analysis.device_work import DeviceWork
+from topout.records.trace import CriticalPart, IdleCause, IdleTime
+from topout.trace.analysis.device_work import UNKNOWN, DeviceWork, HostWaits, Launches
 from topout.trace.analysis.groups import COMMUNICATION
 from topout.trace.analysis.host_work import HostWork
 from topout.trace.analysis.intervals import (
     Intervals,
-    Nanoseconds,
     gaps,
     nothing,
     overlap,
     union,
     union_of,
 )
-from topout.trace.analysis.launches import UNKNOWN, HostWaits, Launches
 
+NO_LAUNCHES = (
+    "The trace holds no launch calls of the host (nvprof and a GPU trace alone do not), so that "
+    "idle time cannot be told apart by cause."
+)
+_CAUSES: tuple[IdleCause, ...] = ("host", "communication", "other")
+_HALF = 2
 HOST = "host"
 LAUNCH = "launch"  # from the call on the host to the start on the device
 BETWEEN = "between kernels"  # queued, and the kernel before was through
@@ -39,30 +55,67 @@ LOADING = "data loading"
 _QUEUED_NS = 5_000
 
 
+def idle_times(
+    work: DeviceWork,
+    launches: Launches,
+    *,
+    elsewhere: Intervals | None = None,
+    on_host: Intervals | None = None,
+) -> list[IdleTime]:
+    """Idle time of a device between its first and last event, by cause, the longest first.
+
+    `elsewhere`: when other devices communicated or a stream of this one waited for an event;
+    `on_host`: when the host itself was in a collective. Empty where the trace has no launches
+    that belong to the device's work: NO_LAUNCHES is the reason.
+    """
+    open_ = gaps(work.busy, work.begin_ns, work.end_ns)
+    if not len(open_) or not has_launches(work, launches):
+        return []
+    causes = _causes(work, launches, open_, elsewhere or nothing(), on_host or nothing())
+    lengths = open_.ends - open_.starts
+    total = int(lengths.sum())
+    found: list[IdleTime] = []
+    for number, cause in enumerate(_CAUSES):
+        length = int(lengths[causes == number].sum())
+        if length:
+            count = int((causes == number).sum())
+            found.append(
+                IdleTime(cause=cause, gaps=count, total_s=length / 1e9, share=length / total)
+            )
+    return sorted(found, key=lambda each: -each.total_s)
+
+
+def has_launches(work: DeviceWork, launches: Launches) -> bool:
+    """Whether any work of the device can be joined to the call that launched it."""
+    return bool((launches.find(work.correlations, work.processes) != UNKNOWN).any())
+
+
+def _causes(
+    work: DeviceWork,
+    launches: Launches,
+    open_: Intervals,
+    elsewhere: Intervals,
+    on_host: Intervals,
+) -> NDArray[np.int64]:
+    """The position in _CAUSES for each gap."""
+    # The busy time after a gap begins with the first event that starts there.
+    following = np.searchsorted(work.starts, open_.ends, side="left")
+    calls = launches.find(work.correlations[following], work.processes[following])
+    late = (calls != UNKNOWN) & (launches.starts[np.maximum(calls, 0)] > open_.starts)
+    lengths = open_.ends - open_.starts
+    others_busy = elsewhere.covered_in(open_.starts, open_.ends) * _HALF > lengths
+    host_busy = on_host.covered_in(open_.starts, open_.ends) * _HALF > lengths
+    waited = np.where(late, host_busy, others_busy)
+    causes: NDArray[np.int64] = np.where(waited, 1, np.where(late, 0, 2))
+    return causes
+
+
 @dataclass(frozen=True)
 class HostTime:
     """When the host fetched data and when it was in a collective, to name its part of the path."""
 
     loading: Intervals
     communication: Intervals
-
-
-@dataclass(frozen=True)
-class Path:
-    """The path as walked: pieces of time on the device and on the host, from end to begin."""
-
-    begin_ns: int
-    end_ns: int
-    kernels: NDArray[np.int64]  # positions in the device's work
-    kernel_ns: Nanoseconds
-    host: list[tuple[int, int]]  # begin and end of each stretch
-    launch_ns: int
-    between_ns: int
-
-    @property
-    def duration_ns(self) -> int:
-        """From begin to end."""
-        return self.end_ns - self.begin_ns
 
 
 def critical_path(
@@ -78,19 +131,35 @@ def critical_path(
     `work` is what the device did then. Parts are groups of kernels, "host", "data loading",
     "launch" and "between kernels"; without launches in the trace the path stays on the device.
     """
-    path = walk(work, launches, waits, begin_ns, end_ns)
-    parts: dict[str, int] = {LAUNCH: path.launch_ns, BETWEEN: path.between_ns}
-    durations = np.zeros(len(work.group_names), np.int64)
-    np.add.at(durations, work.groups[path.kernels], path.kernel_ns)
-    for name, duration in zip(work.group_names, durations.tolist(), strict=True):
-        parts[name] = parts.get(name, 0) + duration
-    known = host or HostTime(nothing(), nothing())
-    for name, duration in _host_parts(path.host, known).items():
-        parts[name] = parts.get(name, 0) + duration
-    return as_parts(parts)
+    calls = launches.find(work.correlations, work.processes)
+    before_of = _waited_for(work, launches, calls).tolist()
+    starts, ends, call_of = work.starts.tolist(), work.ends.tolist(), calls.tolist()
+    call_starts = launches.starts.tolist()
+    group_of = [work.group_names[number] for number in work.groups.tolist()]
+    way = _HostWalk(work, waits, begin_ns)
+    parts: Counter[str] = Counter()
+    now, kernel = end_ns, way.last_until(end_ns)
+    if kernel == UNKNOWN or ends[kernel] < end_ns:
+        now, kernel = way.back_from(end_ns, len(work))
+    while now > begin_ns and kernel != UNKNOWN:
+        start = max(min(starts[kernel], now), begin_ns)
+        parts[group_of[kernel]] += now - start
+        now = start
+        if before_of[kernel] != UNKNOWN:
+            kernel = before_of[kernel]
+            reached = max(min(ends[kernel], now), begin_ns)
+            parts[BETWEEN] += now - reached
+            now = reached
+        else:
+            called = call_starts[call_of[kernel]] if call_of[kernel] != UNKNOWN else now
+            called = max(min(called, now), begin_ns)
+            parts[LAUNCH] += now - called
+            now, kernel = way.back_from(called, kernel)
+    parts.update(_host_parts(way.stretches, host or HostTime(nothing(), nothing())))
+    return _as_parts(parts)
 
 
-def as_parts(durations_ns: dict[str, int]) -> list[CriticalPart]:
+def _as_parts(durations_ns: Mapping[str, int]) -> list[CriticalPart]:
     """The parts that took time, the longest first, with their shares of the whole."""
     total = sum(durations_ns.values())
     ranked = sorted(durations_ns.items(), key=lambda part: (-part[1], part[0]))
@@ -99,42 +168,6 @@ def as_parts(durations_ns: dict[str, int]) -> list[CriticalPart]:
         for name, duration in ranked
         if duration > 0
     ]
-
-
-def walk(
-    work: DeviceWork, launches: Launches, waits: HostWaits, begin_ns: int, end_ns: int
-) -> Path:
-    """Follow the path backwards from `end_ns`; every piece lies between the two moments."""
-    calls = launches.find(work.correlations, work.processes)
-    before_of = waited_for(work, launches, calls).tolist()
-    starts, ends, call_of = work.starts.tolist(), work.ends.tolist(), calls.tolist()
-    call_starts = launches.starts.tolist()
-    host = _HostWalk(work, waits, begin_ns)
-    kernels: list[int] = []
-    kernel_ns: list[int] = []
-    launch = between = 0
-    now, kernel = end_ns, host.last_until(end_ns)
-    if kernel == UNKNOWN or ends[kernel] < end_ns:
-        now, kernel = host.back_from(end_ns, len(work))
-    while now > begin_ns and kernel != UNKNOWN:
-        start = max(min(starts[kernel], now), begin_ns)
-        kernels.append(kernel)
-        kernel_ns.append(now - start)
-        now = start
-        if before_of[kernel] != UNKNOWN:
-            kernel = before_of[kernel]
-            reached = max(min(ends[kernel], now), begin_ns)
-            between += now - reached
-            now = reached
-        else:
-            called = call_starts[call_of[kernel]] if call_of[kernel] != UNKNOWN else now
-            called = max(min(called, now), begin_ns)
-            launch += now - called
-            now, kernel = host.back_from(called, kernel)
-    return Path(
-        begin_ns, end_ns, np.array(kernels, np.int64), np.array(kernel_ns, np.int64),
-        host.stretches, launch, between,
-    )  # fmt: skip
 
 
 class _HostWalk:
@@ -181,7 +214,9 @@ class _HostWalk:
         return kernels
 
 
-def waited_for(work: DeviceWork, launches: Launches, calls: NDArray[np.int64]) -> NDArray[np.int64]:
+def _waited_for(
+    work: DeviceWork, launches: Launches, calls: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """For each kernel the one that it waited for, UNKNOWN where it waited for its launch."""
     count = len(work)
     own = np.arange(count, dtype=np.int64)
@@ -224,14 +259,14 @@ def host_critical_path(
     own work between operators.
     """
     window = gaps(nothing(), begin_ns, end_ns)
-    parts: dict[str, int] = {}
+    parts: Counter[str] = Counter()
     claimed = nothing()
     for name, intervals in [(LOADING, loading), *_by_thread(host), (COMMUNICATION, host.waits)]:
         more = union_of(claimed, overlap(intervals, window))
-        parts[name] = parts.get(name, 0) + more.covered_ns - claimed.covered_ns
+        parts[name] += more.covered_ns - claimed.covered_ns
         claimed = more
-    parts[HOST] = parts.get(HOST, 0) + window.covered_ns - claimed.covered_ns
-    return as_parts(parts)
+    parts[HOST] += window.covered_ns - claimed.covered_ns
+    return _as_parts(parts)
 
 
 def _by_thread(host: HostWork) -> list[tuple[str, Intervals]]:

@@ -1,6 +1,6 @@
-"""The work of one device as arrays: what every analysis of a device's time begins with."""
+"""The work of one device as arrays, the host's calls that launched it, and the marked steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,10 +9,83 @@ from numpy.typing import NDArray
 
 from topout.trace.analysis.groups import COMMUNICATION, Rules, with_groups
 from topout.trace.analysis.intervals import Intervals, Nanoseconds, bounds_of, union
-from topout.trace.analysis.launches import UNKNOWN
-from topout.trace.table import DEVICE_WORK, Trace
+from topout.trace.table import DEVICE_WORK, Trace, matching_names
 
+# cudaStreamSynchronize, cuCtxSynchronize, …, and copies that return only when they are done.
+_SYNCHRONISES = (
+    r"(?i)synchronize|^(cuda|hip)Memcpy(2D|3D)?(WithStream)?(_v\d+)?$|^cuMemcpy[DH]to[DH]"
+)
+_STEP_NAME = r"^ProfilerStep"  # torch.profiler's own mark: "ProfilerStep#7"
 _COPIES = ("memcpy", "memset")
+UNKNOWN = -1  # in place of a correlation, a process, a position
+
+
+@dataclass(frozen=True)
+class Launches:
+    """Calls of the runtime that carry a correlation, in the order of `keys`."""
+
+    keys: NDArray[np.int64]  # correlation, told apart by process where there are several
+    starts: Nanoseconds
+    threads: NDArray[np.int64]
+    several_processes: bool
+
+    def __len__(self) -> int:
+        return int(self.keys.size)
+
+    def find(
+        self, correlations: NDArray[np.int64], processes: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Position of the call behind each correlation, UNKNOWN where there is none."""
+        if not len(self):
+            return np.full(correlations.size, UNKNOWN, np.int64)
+        wanted = _key(correlations, processes) if self.several_processes else correlations
+        place = np.minimum(np.searchsorted(self.keys, wanted), len(self) - 1)
+        found = (self.keys[place] == wanted) & (correlations != UNKNOWN)
+        positions: NDArray[np.int64] = np.where(found, place, UNKNOWN)
+        return positions
+
+
+def launches_of(trace: Trace) -> Launches:
+    """All runtime calls of the trace that have a correlation; of several with one, the first."""
+    calls = trace.events.filter((pl.col("kind") == "runtime") & pl.col("correlation").is_not_null())
+    processes = calls["process"].fill_null(UNKNOWN).to_numpy()
+    correlations = calls["correlation"].to_numpy()
+    # Numbers of calls begin anew in each process: Nsight Systems records several in one file.
+    device_side = trace.device_work["process"]
+    several = np.unique(processes).size > 1 and device_side.null_count() < len(device_side)
+    keys = _key(correlations, processes) if several else correlations
+    unique, first = np.unique(keys, return_index=True)
+    starts, threads = calls["start_ns"].to_numpy(), calls["thread"].fill_null(0).to_numpy()
+    return Launches(unique, starts[first], threads[first], several)
+
+
+@dataclass(frozen=True)
+class HostWaits:
+    """Calls that hold the host until the device is through, in the order of their ends."""
+
+    starts: Nanoseconds
+    ends: Nanoseconds
+
+
+def host_waits_of(trace: Trace, launches: Launches) -> HostWaits:
+    """Synchronising calls on the threads that launch work.
+
+    Others, such as the thread that pins batches for the loader, do not hold up the launches.
+    """
+    waiting = matching_names(trace.events, _SYNCHRONISES)
+    calls = trace.events.filter(
+        (pl.col("kind") == "runtime")
+        & pl.col("name").is_in(waiting)
+        & pl.col("thread").fill_null(0).is_in(np.unique(launches.threads).tolist())
+    )
+    starts, ends = bounds_of(calls)
+    order = np.argsort(ends, kind="stable")
+    return HostWaits(starts[order], ends[order])
+
+
+def _key(correlations: NDArray[np.int64], processes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number of the two: correlations are 32 bits wide, numbers of processes 22."""
+    return correlations + (processes.astype(np.int64) << np.int64(40))
 
 
 @dataclass(frozen=True)
@@ -67,15 +140,14 @@ class DeviceWork:
         """What the device did between two moments, events that reach beyond them included."""
         last = int(np.searchsorted(self.starts, end_ns, side="left"))
         chosen = np.flatnonzero(self.ends[:last] > begin_ns)
-        return DeviceWork(
-            device=self.device,
+        return replace(
+            self,
             starts=self.starts[chosen],
             ends=self.ends[chosen],
             streams=self.streams[chosen],
             correlations=self.correlations[chosen],
             processes=self.processes[chosen],
             groups=self.groups[chosen],
-            group_names=self.group_names,
             is_communication=self.is_communication[chosen],
             is_memory=self.is_memory[chosen],
         )
@@ -100,8 +172,6 @@ def device_work_of(trace: Trace, rules: Rules) -> list[DeviceWork]:
     work = with_groups(work, rules)
     names, groups = numbered(work["group"])
     work = work.with_columns(pl.Series("group", groups))
-    if len(devices) == 1:
-        return [_device_work(devices[0], work, names)]
     return [
         _device_work(device, work.filter(pl.col("device") == device), names) for device in devices
     ]
@@ -137,3 +207,61 @@ def _device_work(device: int, work: pl.DataFrame, names: tuple[str, ...]) -> Dev
         is_communication=communicates,
         is_memory=work["kind"].is_in(list(_COPIES)).to_numpy() & ~communicates,
     )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: from its mark's start to its end, on the host."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+
+    @property
+    def duration_ns(self) -> int:
+        """From start to end."""
+        return self.end_ns - self.start_ns
+
+
+def steps_of(trace: Trace) -> list[Step]:
+    """Marked steps in the order of time; none where the trace marks none."""
+    marks = matching_names(trace.events, _STEP_NAME)
+    if not marks:
+        return []
+    found = (
+        trace.events.lazy()
+        .filter((pl.col("kind") == "annotation") & pl.col("name").is_in(marks))
+        .select(pl.col("name").cast(pl.String), "start_ns", "duration_ns")
+        .sort("start_ns")
+        .collect()
+    )
+    return [Step(name, start, start + duration) for name, start, duration in found.iter_rows()]
+
+
+def device_steps(steps: list[Step], work: DeviceWork, launches: Launches) -> list[Step]:
+    """The steps as the device lived them: each from the end of the one before to its own.
+
+    A step ends with its mark on the host or with the last work that was launched in it, whichever
+    is later. Work whose launch the trace does not show belongs to the step in which it began.
+    """
+    calls = launches.find(work.correlations, work.processes)
+    launched = work.starts
+    if len(launches):
+        launched = np.where(calls == UNKNOWN, work.starts, launches.starts[calls])
+    marks = np.array([step.start_ns for step in steps], np.int64)
+    step_of = np.searchsorted(marks, launched, side="right") - 1
+    ends = np.array([step.end_ns for step in steps], np.int64)
+    inside = step_of >= 0
+    inside[inside] = launched[inside] < ends[step_of[inside]]
+    np.maximum.at(ends, step_of[inside], work.ends[inside])
+    begins = np.maximum(marks, np.concatenate([marks[:1], ends[:-1]]))
+    return [
+        Step(step.name, begin, max(begin, end))
+        for step, begin, end in zip(steps, begins.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+def middle_step(steps: list[Step]) -> Step:
+    """The step of median duration (of an even number, the shorter of the two in the middle)."""
+    ranked = sorted(steps, key=lambda step: (step.duration_ns, step.start_ns))
+    return ranked[(len(ranked) - 1) // 2]

@@ -39,15 +39,11 @@ def findings_of(report: TraceReport) -> list[str]:
     """What takes the time, what is idle and why, what is exposed, which device differs."""
     found: list[str] = []
     for each in _telling(report.ranks):
-        found += [
-            *_most_of_it(each, report),
-            *_idle(each, report),
-            *_communication(each, report),
-            *_tensor_cores(each, report),
-            *_short_kernels(each, report),
-            *_path(each, report),
-            *_memory(each, report),
-        ]
+        name = device_name(each, has_several_ranks(report.ranks))
+        for told in (
+            _most_of_it, _idle, _communication, _tensor_cores, _short_kernels, _path, _memory,
+        ):  # fmt: skip
+            found += told(each, name)
     found += unlike_devices(report.ranks)
     found += _load_balance(report.ranks)
     for collective in report.communication.collectives:
@@ -60,10 +56,6 @@ def device_name(each: DeviceTime, several_ranks: bool) -> str:
     if several_ranks and each.rank is not None:
         return f"Rank {each.rank}"
     return "The host" if each.device < 0 else f"Device {each.device}"
-
-
-def _name(each: DeviceTime, report: TraceReport) -> str:
-    return device_name(each, has_several_ranks(report.ranks))
 
 
 def has_several_ranks(ranks: Sequence[DeviceTime]) -> bool:
@@ -79,12 +71,12 @@ def _telling(ranks: Sequence[DeviceTime]) -> list[DeviceTime]:
     )[:1]
 
 
-def _most_of_it(each: DeviceTime, report: TraceReport) -> list[str]:
+def _most_of_it(each: DeviceTime, name: str) -> list[str]:
     if not each.groups:
         return []
     first = each.groups[0]
     sentence = (
-        f"{_name(each, report)} spends {units.percent(first.share)} of its work on {first.name} "
+        f"{name} spends {units.percent(first.share)} of its work on {first.name} "
         f"({units.seconds(first.total_s)})"
     )
     if each.kernels:
@@ -97,11 +89,11 @@ def _most_of_it(each: DeviceTime, report: TraceReport) -> list[str]:
     return [f"{sentence}."]
 
 
-def _idle(each: DeviceTime, report: TraceReport) -> list[str]:
+def _idle(each: DeviceTime, name: str) -> list[str]:
     if not each.idle_s or each.idle_s < _IDLE_WORTH_A_SENTENCE * each.wall_s:
         return []
     sentence = (
-        f"{_name(each, report)} is idle for {units.percent(each.idle_s / each.wall_s)} of "
+        f"{name} is idle for {units.percent(each.idle_s / each.wall_s)} of "
         f"{units.seconds(each.wall_s)}"
     )
     if not each.idle:
@@ -111,11 +103,11 @@ def _idle(each: DeviceTime, report: TraceReport) -> list[str]:
     return [f"{sentence}, {units.percent(largest.share)} of that because {_CAUSES[largest.cause]}."]
 
 
-def _communication(each: DeviceTime, report: TraceReport) -> list[str]:
+def _communication(each: DeviceTime, name: str) -> list[str]:
     if each.communication_s < _COMMUNICATION_WORTH_A_SENTENCE * each.wall_s or not each.busy_s:
         return []
     sentence = (
-        f"{_name(each, report)} communicates for {units.seconds(each.communication_s)}, "
+        f"{name} communicates for {units.seconds(each.communication_s)}, "
         f"{units.percent(each.communication_s / each.busy_s)} of its busy time"
     )
     if each.exposed_communication_s is None:
@@ -130,7 +122,7 @@ def _communication(each: DeviceTime, report: TraceReport) -> list[str]:
     ]
 
 
-def _tensor_cores(each: DeviceTime, report: TraceReport) -> list[str]:
+def _tensor_cores(each: DeviceTime, name: str) -> list[str]:
     """What names of kernels say of tensor cores; nothing where they say nothing at all."""
     products = [kernel for kernel in each.kernels if kernel.group == MATRIX_MUL]
     total = sum(kernel.total_s for kernel in products)
@@ -145,20 +137,20 @@ def _tensor_cores(each: DeviceTime, report: TraceReport) -> list[str]:
     )
     if off > total / 2:
         return [
-            f"{_name(each, report)} computes {units.percent(off / total)} of its matrix products "
+            f"{name} computes {units.percent(off / total)} of its matrix products "
             "in kernels whose names say plain fp32 cores: fp16, bf16 or TF32 would use tensor "
             "cores where the device has them."
         ]
     if on + off < total / 2:
         return [
-            f"Whether {_name(each, report).lower()} uses tensor cores is unknown: names of its "
+            f"Whether {name.lower()} uses tensor cores is unknown: names of its "
             f"kernels do not say for {units.percent(1 - (on + off) / total)} of its matrix "
             "products."
         ]
     return []
 
 
-def _short_kernels(each: DeviceTime, report: TraceReport) -> list[str]:
+def _short_kernels(each: DeviceTime, name: str) -> list[str]:
     calls = sum(group.calls for group in each.groups)
     if each.device < 0 or not calls or not each.wall_s:
         return []
@@ -167,28 +159,25 @@ def _short_kernels(each: DeviceTime, report: TraceReport) -> list[str]:
     if mean_s > _SHORT_KERNEL_S or idle_s < _IDLE_WORTH_A_SENTENCE * each.wall_s:
         return []
     return [
-        f"Kernels of {_name(each, report).lower()} last {units.seconds(mean_s)} in the mean, no "
+        f"Kernels of {name.lower()} last {units.seconds(mean_s)} in the mean, no "
         "longer than it takes to launch one: fusing them (torch.compile) or a larger batch helps."
     ]
 
 
-def _path(each: DeviceTime, report: TraceReport) -> list[str]:
+def _path(each: DeviceTime, name: str) -> list[str]:
     total = sum(part.total_s for part in each.critical_path)
     if not total or "critical_path" in each.reasons:  # the breakdown says as much
         return []
     parts = ", ".join(f"{part.name} {units.percent(part.share)}" for part in each.critical_path[:3])
-    return [
-        f"The critical path of {_name(each, report).lower()} is {units.seconds(total)} long: "
-        f"{parts}."
-    ]
+    return [f"The critical path of {name.lower()} is {units.seconds(total)} long: {parts}."]
 
 
-def _memory(each: DeviceTime, report: TraceReport) -> list[str]:
+def _memory(each: DeviceTime, name: str) -> list[str]:
     if not each.memory:
         return []
     peak = max(each.memory, key=lambda point: point.allocated_bytes)
     sentence = (
-        f"Memory of {_name(each, report).lower()} peaks at {units.memory(peak.allocated_bytes)} "
+        f"Memory of {name.lower()} peaks at {units.memory(peak.allocated_bytes)} "
         f"allocated, {units.seconds(peak.at_s)} after the trace begins"
     )
     reserved = max((point.reserved_bytes or 0 for point in each.memory), default=0)

@@ -3,17 +3,37 @@
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from topout.errors import InputError
 from topout.progress import Notify, silent
 from topout.records.record import stamp
-from topout.records.trace import CriticalPart, DeviceTime, TraceReport
+from topout.records.trace import CriticalPart, DeviceTime, MemoryPoint, TraceReport
 from topout.trace.analysis.breakdown import NOT_TIMED, device_times, host_time
 from topout.trace.analysis.communication import rank_numbers, study
-from topout.trace.analysis.critical_path import HostTime, critical_path, host_critical_path
-from topout.trace.analysis.device_work import DeviceWork, device_work_of
+from topout.trace.analysis.critical_path import (
+    NO_LAUNCHES,
+    HostTime,
+    critical_path,
+    has_launches,
+    host_critical_path,
+    idle_times,
+)
+from topout.trace.analysis.device_work import (
+    DeviceWork,
+    HostWaits,
+    Launches,
+    Step,
+    device_steps,
+    device_work_of,
+    host_waits_of,
+    launches_of,
+    middle_step,
+    steps_of,
+)
 from topout.trace.analysis.doubts import doubts_of
 from topout.trace.analysis.findings import findings_of
 from topout.trace.analysis.groups import Rules
@@ -23,13 +43,11 @@ from topout.trace.analysis.host_work import (
     data_loading,
     host_work_of,
 )
-from topout.trace.analysis.idle import NO_LAUNCHES, has_launches, idle_times
 from topout.trace.analysis.intervals import Intervals, bounds_of, union, union_of
-from topout.trace.analysis.launches import HostWaits, Launches, host_waits_of, launches_of
-from topout.trace.analysis.memory import memory_timelines
-from topout.trace.analysis.steps import Step, device_steps, middle_step, steps_of
 from topout.trace.table import HOST_DEVICE, Trace
 
+MOST_POINTS = 400
+_KEPT_PER_SLICE = 3  # lowest and highest allocated, highest reserved
 _NO_MEMORY = "The trace records no allocations: profile with memory (torch: profile_memory=True)."
 _HOST_IDLE = "The trace has no work of a device; idle is when no operator ran on the host."
 _PATH_OF_DEVICE = (
@@ -56,7 +74,7 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> T
             "Record a trace while the model runs.",
         )
     notify("communication", len(traces) / (len(traces) + 1))
-    studied = study(traces)
+    communication, alignment = study(traces)
     if any(trace.rank is not None for trace in traces) or len(traces) > 1:
         found = _numbered(found, traces)
     report = TraceReport(
@@ -66,8 +84,8 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> T
         world_size=max((trace.world_size or 0 for trace in traces), default=0) or None,
         events=sum(trace.events.height for trace in traces),
         ranks=found,
-        communication=studied.communication,
-        doubts=doubts_of(traces, studied.alignment),
+        communication=communication,
+        doubts=doubts_of(traces, alignment),
         reasons=_reasons(found),
         elapsed_s=time.perf_counter() - began,
     )
@@ -178,3 +196,74 @@ def _reasons(found: Sequence[DeviceTime]) -> dict[str, str]:
     return {
         "devices": "The traces hold no work of a device: times are those of the host's operators."
     }
+
+
+def memory_timelines(trace: Trace, most_points: int = MOST_POINTS) -> dict[int, list[MemoryPoint]]:
+    """Per device the memory after each allocation and release, thinned; −1 is the host.
+
+    Times are seconds from the trace's first event. Thinned to at most `most_points` (6 or more),
+    with the highest and lowest allocation and the highest reservation of each slice of time kept,
+    so that no peak is lost. Where a trace does not say the total, it is the sum of the bytes from
+    the trace's start on, moved up so that it is never below zero.
+    """
+    changes = trace.events.filter(pl.col("kind") == "memory").sort("start_ns", maintain_order=True)
+    if changes.is_empty():
+        return {}
+    begin = trace.events["start_ns"].min()
+    assert isinstance(begin, int)  # there are events
+    timelines = {}
+    for (device,), of_device in changes.group_by("device", maintain_order=True):
+        points = _timeline(of_device, begin, most_points)
+        if points and isinstance(device, int):
+            timelines[device] = points
+    return timelines
+
+
+def _timeline(changes: pl.DataFrame, begin_ns: int, most_points: int) -> list[MemoryPoint]:
+    if changes["allocated_bytes"].null_count() == changes.height:
+        total = changes["bytes"].fill_null(0).cum_sum()
+        lowest = total.min()
+        assert isinstance(lowest, int)
+        changes = changes.with_columns(allocated_bytes=total - min(lowest, 0))
+    changes = changes.filter(pl.col("allocated_bytes").is_not_null())
+    if changes.is_empty():
+        return []
+    allocated = changes["allocated_bytes"].to_numpy()
+    reserved = changes["reserved_bytes"]
+    at = changes["start_ns"].to_numpy() - begin_ns
+    kept = _thinned(at, allocated, reserved.fill_null(0).to_numpy(), most_points)
+    # The allocator of the host reserves nothing and reports 0.
+    says_reserved = bool((reserved.fill_null(0) > 0).any())
+    return [
+        MemoryPoint(
+            at_s=at_ns / 1e9,
+            allocated_bytes=now_allocated,
+            reserved_bytes=now_reserved if says_reserved else None,
+        )
+        for at_ns, now_allocated, now_reserved in zip(
+            at[kept].tolist(),
+            allocated[kept].tolist(),
+            reserved.gather(kept).to_list(),
+            strict=True,
+        )
+    ]
+
+
+def _thinned(
+    at: NDArray[np.int64],
+    allocated: NDArray[np.int64],
+    reserved: NDArray[np.int64],
+    most_points: int,
+) -> NDArray[np.int64]:
+    """Positions that remain, ascending: extremes of each slice of time, the first and the last."""
+    count = at.size
+    if count <= most_points:
+        return np.arange(count, dtype=np.int64)
+    slices = max(1, (most_points - 2) // _KEPT_PER_SLICE)
+    slice_of = np.minimum((at - at[0]) * slices // max(1, int(at[-1] - at[0])), slices - 1)
+    begins = np.flatnonzero(np.concatenate([[True], slice_of[1:] != slice_of[:-1]]))
+    kept = [np.array([0, count - 1])]
+    for values in (allocated, -allocated, reserved):
+        # Sorted by slice and value, the first of each slice has the lowest value.
+        kept.append(np.lexsort((values if values is not reserved else -values, slice_of))[begins])
+    return np.unique(np.concatenate(kept))

@@ -1,10 +1,13 @@
-"""What the name of an event says: whether it copies or fills, which way, and which collective."""
+"""What names and shapes of events say: copies and their ways, collectives and their messages."""
 
+import math
 import re
+from typing import NamedTuple
 
+import msgspec
 import polars as pl
 
-from topout.trace.table import COPY_KINDS, CopyKind, EventKind
+from topout.trace.table import COPY_KINDS, SCHEMA, CopyKind, EventKind
 
 # nvprof and Kineto write "HtoD", Nsight Systems "Host-to-Device", ROCm "HostToDevice"; an array
 # (A) lies on the device. The first that is found decides.
@@ -38,6 +41,16 @@ _COLLECTIVES = {
 }
 _DECORATION = re.compile(r"_|tensor|base|coalesced|into|sparse|single")
 _HOST_ANNOTATION = re.compile(r"(?:gloo|mpi|ucc):(\w+)")
+RECORD_NAME = "record_param_comms"  # the host's operator that knows what a collective moves
+_FIELDS = (
+    "collective", "elements_in", "elements_out", "element_type", "group_size", "group_name",
+)  # fmt: skip
+# Every rank gets as much as it gives.
+_SAME_SIZE_OUT = ("all_reduce", "broadcast", "reduce")
+_NO_ELEMENT_TYPES = ("", "Scalar", "ScalarList", "TensorList", "GenericList")
+_SHAPES = msgspec.json.Decoder(list[msgspec.Raw])
+_SIZES = msgspec.json.Decoder(list[int])
+_LIST_OF_SIZES = msgspec.json.Decoder(list[list[int]])
 
 
 def work_kind(name: str) -> EventKind:
@@ -91,7 +104,121 @@ def meanings_of(names: pl.Series) -> pl.DataFrame:
         [
             distinct.alias("name"),
             pl.Series("work", work, pl.String),
-            pl.Series("copy_kind", ways, pl.Enum(list(COPY_KINDS))),
+            pl.Series("copy_kind", ways, pl.Enum(COPY_KINDS)),
             pl.Series("collective", [collective_of_kernel(text) for text in texts], pl.String),
         ]
     )
+
+
+class Message(NamedTuple):
+    """What one rank gives to a collective."""
+
+    elements: int
+    element_type: str | None
+
+
+def with_messages(events: pl.DataFrame, group_sizes: tuple[int, ...] = ()) -> pl.DataFrame:
+    """`events` with the columns of messages on those events that carry a collective out.
+
+    These are kernels, and the annotations of back ends that work on the host ("gloo:all_reduce").
+    Kernels of older profilers, and of AMD's, are joined with the operator `record_param_comms`
+    around them by its External id; the operator itself keeps nothing, or it would count twice.
+    `group_sizes` are those of all process groups: the size is known where there is one.
+    """
+    numbered = events.with_row_index("row")
+    found = pl.concat([_of_kernels(numbered), _of_annotations(numbered, group_sizes)])
+    keep = pl.col("kind") == "kernel"
+    cleared = numbered.with_columns(pl.when(keep).then(pl.col(name)) for name in _FIELDS)
+    return cleared.update(found, on="row", how="left").drop("row")
+
+
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select("row", *(pl.col(name).cast(SCHEMA[name]) for name in _FIELDS))
+
+
+def _of_kernels(events: pl.DataFrame) -> pl.DataFrame:
+    """Of kernels that do not say themselves what they carry out."""
+    silent = events.lazy().filter((pl.col("kind") == "kernel") & pl.col("collective").is_null())
+    kernels = silent.select("row", "name", "external").collect()
+    names = kernels["name"].unique().to_list()
+    by_name = {name: collective_of_kernel(name) for name in names if name is not None}
+    of_nccl = [name for name, collective in by_name.items() if collective]
+    if not of_nccl:
+        return _typed(events.clear())
+    kernels = kernels.with_columns(pl.col("name").cast(pl.String)).filter(
+        pl.col("name").is_in(of_nccl)
+    )
+    own = pl.col("name").replace_strict(by_name, return_dtype=pl.String)
+    joined = kernels.join(_records(events), on="external", how="left")
+    # Names know the algorithm's collective, records what was asked for: the record goes first.
+    return _typed(joined.with_columns(pl.coalesce(pl.col("collective").cast(pl.String), own)))
+
+
+def _records(events: pl.DataFrame) -> pl.DataFrame:
+    """What each `record_param_comms` says, by External id."""
+    is_record = (pl.col("name") == RECORD_NAME) & pl.col("external").is_not_null()
+    records = events.filter(is_record & (pl.col("kind") == "cpu_op"))
+    records = records.unique("external", keep="first", maintain_order=True)
+    silent = records.filter(pl.col("elements_in").is_null())
+    records = records.select("row", "external", *_FIELDS)
+    if len(silent):
+        records = records.update(_with_sizes(silent).select("row", "elements_in"), on="row")
+    return records.drop("row")
+
+
+def _of_annotations(events: pl.DataFrame, group_sizes: tuple[int, ...]) -> pl.DataFrame:
+    """Of the host's own collectives; they say the shapes of what they move."""
+    annotations = events.filter(pl.col("kind") == "annotation")
+    names = [name for name in annotations["name"].unique().to_list() if name is not None]
+    by_name = {name: found for name in names if (found := collective_of_annotation(name))}
+    if not by_name:
+        return _typed(events.clear())
+    annotations = annotations.with_columns(pl.col("name").cast(pl.String))
+    annotations = annotations.filter(pl.col("name").is_in(list(by_name)))
+    collective = pl.col("name").replace_strict(by_name, return_dtype=pl.String)
+    sized = _with_sizes(annotations.with_columns(collective.alias("collective")))
+    same = pl.col("collective").is_in(_SAME_SIZE_OUT)
+    group_size = group_sizes[0] if len(group_sizes) == 1 else None
+    return _typed(
+        sized.with_columns(
+            pl.when(same).then("elements_in").alias("elements_out"),
+            pl.coalesce("group_size", pl.lit(group_size, pl.Int32)),
+        )
+    )
+
+
+def _with_sizes(events: pl.DataFrame) -> pl.DataFrame:
+    """With elements and their type from the shapes of what each event was given."""
+    pairs = events.select("shapes", "element_types").unique()
+    messages = [message_of(shapes, types) for shapes, types in pairs.iter_rows()]
+    pairs = pairs.with_columns(
+        pl.Series("elements_in", [each and each.elements for each in messages], pl.Int64),
+        pl.Series("element_type", [each and each.element_type for each in messages], pl.String),
+    )
+    bare = events.drop("elements_in", "element_type")
+    return bare.join(pairs, on=["shapes", "element_types"], how="left", nulls_equal=True)
+
+
+def message_of(shapes: str | None, element_types: str | None) -> Message | None:
+    """What the input shapes of such an annotation, as JSON text, say of its message.
+
+    None where they cannot be read.
+    """
+    try:
+        types = msgspec.json.decode(element_types or "[]", type=list[str])
+        given = [bytes(shape) for shape in _SHAPES.decode(shapes or "null")]
+        pairs = zip(given, [*types, *[""] * len(given)], strict=False)
+        elements = sum(_elements(shape, element_type) for shape, element_type in pairs)
+    except msgspec.DecodeError:
+        return None
+    tensors = [type_ for type_ in types if type_ not in _NO_ELEMENT_TYPES]
+    return Message(elements, tensors[0] if tensors else None)
+
+
+def _elements(shape: bytes, element_type: str) -> int:
+    """Of one tensor, or of all in a list of tensors; what is no tensor has no shape."""
+    if shape.startswith(b"[["):
+        return sum(math.prod(each) for each in _LIST_OF_SIZES.decode(shape))
+    sizes = _SIZES.decode(shape)
+    is_tensor = bool(sizes) or element_type not in _NO_ELEMENT_TYPES
+    return math.prod(sizes) if is_tensor else 0

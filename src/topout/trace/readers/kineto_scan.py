@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topout.kernels.trace_ops import Column, Counted, Field, Stage
-from topout.trace.readers.json_text import decode, lane_number, scaled_number
+from topout.trace.readers.file_text import decode, lane_number, scaled_number
 
 DEEPEST_NESTING = 128
 LONGEST_EVENT_BYTES = 16 << 20

@@ -4,17 +4,18 @@ What of an event is read, and under which names older and newer profilers wrote 
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from topout.kernels.trace_ops import Column, Counted, Field, Stage
-from topout.trace.readers.event_names import canonical_collective, copy_kind
-from topout.trace.readers.json_text import decode, normalized_json
-from topout.trace.readers.kineto_collectives import with_messages
+from topout.kernels.trace_ops import Field, NativeScan
+from topout.trace.readers.event_names import canonical_collective, copy_kind, with_messages
+from topout.trace.readers.file_text import decode, normalized_json
+from topout.trace.readers.kineto_scan import PythonScan
 from topout.trace.table import HOST_DEVICE, SCHEMA, EventKind, with_all_columns
 
+Scan = NativeScan | PythonScan
 NANOSECONDS = 3  # the file counts in microseconds
 MILLIONTHS = 6
 
@@ -81,27 +82,6 @@ _KINDS: dict[str, EventKind] = {
 }
 _HOST_DEVICE_TYPE = 0  # of "Device Type": PyTorch's number for the CPU
 _ON_DEVICE = ("kernel", "memcpy", "memset", "gpu_annotation", "gpu_sync")
-
-
-class Scan(Protocol):
-    """What both scanners offer once all bytes were fed."""
-
-    @property
-    def stage(self) -> Stage: ...
-    @property
-    def has_events(self) -> bool: ...
-    @property
-    def counts(self) -> dict[Counted, int]: ...
-    @property
-    def read_bytes(self) -> int: ...
-    @property
-    def rows(self) -> int: ...
-    def feed(self, piece: bytes) -> None: ...
-    def finish(self) -> None: ...
-    def take(self, name: str) -> Column | None: ...
-    def strings(self) -> list[bytes]: ...
-    def members(self) -> list[tuple[bytes, bytes]]: ...
-    def close(self) -> None: ...
 
 
 class Columns:

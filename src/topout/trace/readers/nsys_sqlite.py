@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -57,9 +58,9 @@ def _read(database: Database, notify: Notify | None) -> Trace:
     machine = read_machine(database)
     parts = []
     for done, reader in enumerate(_READERS):
-        part = reader(database, machine)
-        if part is not None and part.height:
-            parts.append(part)
+        rows = database.read(reader.table, reader.numbers, reader.text)
+        if rows is not None and rows.height:
+            parts.append(reader.events(rows, database, machine))
         if notify:
             notify(f"reading {database.path.name}", (done + 1) / len(_READERS))
     nothing = pl.DataFrame(schema={"start_ns": pl.Int64})
@@ -111,67 +112,49 @@ def _cleaned(events: pl.DataFrame, doubts: list[str]) -> pl.DataFrame:
 
 
 _DEVICE_COLUMNS = ("start", "end", "deviceId", "streamId", "correlationId", "globalPid")
+_KERNEL_NAMES = ("demangledName", "shortName", "mangledName", "name")
+_GRID = ("gridX", "gridY", "gridZ")
+_COPY_ENDS = ("srcDeviceId", "dstDeviceId")
 
 
-def _kernels(database: Database, machine: Machine) -> pl.DataFrame | None:
-    grid = ("gridX", "gridY", "gridZ")
-    names = ("demangledName", "shortName", "mangledName", "name")
-    rows = database.read(f"{_CUPTI}KERNEL", (*_DEVICE_COLUMNS, *names, *grid))
-    if rows is None:
-        return None
-    rows = database.with_text(rows, names, "name")
+def _kernels(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
+    rows = database.with_text(rows, _KERNEL_NAMES, "name")
     events = _on_device(rows.with_columns(kind=pl.lit("kernel")), machine)
     blocks = pl.col("gridX") * pl.col("gridY") * pl.col("gridZ")
     processors = pl.col("device").replace_strict(
         machine.multiprocessors, default=None, return_dtype=pl.Float32
     )
-    return events.with_columns(sm_share=(blocks / processors).clip(0, 1)).drop(*grid)
+    return events.with_columns(sm_share=(blocks / processors).clip(0, 1)).drop(*_GRID)
 
 
-def _graphs(database: Database, machine: Machine) -> pl.DataFrame | None:
+def _graphs(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
     """CUDA graphs that were recorded as one event each."""
-    rows = database.read(f"{_CUPTI}GRAPH_TRACE", (*_DEVICE_COLUMNS, "graphId"))
-    if rows is None:
-        return None
-    if rows.height:
-        database.doubts.append(
-            f"{rows.height} launches of CUDA graphs were recorded whole, so that their kernels "
-            "are not known (record with --cuda-graph-trace=node)"
-        )
+    database.doubts.append(
+        f"{rows.height} launches of CUDA graphs were recorded whole, so that their kernels "
+        "are not known (record with --cuda-graph-trace=node)"
+    )
     name = pl.format("[CUDA graph {}]", pl.col("graphId").fill_null(0)).cast(pl.Categorical)
     return _on_device(rows.with_columns(kind=pl.lit("kernel"), name=name), machine).drop("graphId")
 
 
-def _copies(database: Database, machine: Machine) -> pl.DataFrame | None:
-    ends = ("srcDeviceId", "dstDeviceId")
-    rows = database.read(f"{_CUPTI}MEMCPY", (*_DEVICE_COLUMNS, "bytes", "copyKind", *ends))
-    if rows is None:
-        return None
+def _copies(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
     kind = pl.col("copyKind").replace_strict(_COPY_KINDS, default=None, return_dtype=pl.String)
     rows = rows.with_columns(kind=pl.lit("memcpy"), copy_kind=kind)
     name = pl.format("[CUDA memcpy {}]", pl.col("copy_kind").fill_null("of unknown kind"))
     events = _on_device(rows.with_columns(name=name.cast(pl.Categorical)), machine)
-    for column, end in zip(("from_device", "to_device"), ends, strict=True):
-        events = machine.numbered(events, end, column)
     between = pl.col("copy_kind") == "PtoP"
-    return events.with_columns(
-        from_device=pl.when(between).then(pl.col("from_device")),
-        to_device=pl.when(between).then(pl.col("to_device")),
-    ).drop("copyKind", *ends)
+    for column, end in zip(("from_device", "to_device"), _COPY_ENDS, strict=True):
+        events = machine.numbered(events, end, column)
+        events = events.with_columns(pl.when(between).then(pl.col(column)).alias(column))
+    return events.drop("copyKind", *_COPY_ENDS)
 
 
-def _fills(database: Database, machine: Machine) -> pl.DataFrame | None:
-    rows = database.read(f"{_CUPTI}MEMSET", (*_DEVICE_COLUMNS, "bytes"))
-    if rows is None:
-        return None
+def _fills(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
     name = pl.lit("[CUDA memset]").cast(pl.Categorical)
     return _on_device(rows.with_columns(kind=pl.lit("memset"), name=name), machine)
 
 
-def _waits(database: Database, machine: Machine) -> pl.DataFrame | None:
-    rows = database.read(f"{_CUPTI}SYNCHRONIZATION", (*_DEVICE_COLUMNS, "syncType"))
-    if rows is None:
-        return None
+def _waits(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
     name = pl.col("syncType").replace_strict(
         _SYNCHRONIZATIONS, default="Synchronize", return_dtype=pl.String
     )
@@ -195,32 +178,23 @@ def _on_device(rows: pl.DataFrame, machine: Machine) -> pl.DataFrame:
     return rows.drop("start", "end", "deviceId", "globalPid")
 
 
-def _calls(database: Database, machine: Machine) -> pl.DataFrame | None:
+def _calls(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
     """Calls of the CUDA runtime and driver on the host."""
-    columns = ("start", "end", "correlationId", "globalTid", "nameId")
-    rows = database.read(f"{_CUPTI}RUNTIME", columns)
-    if rows is None:
-        return None
     rows = database.with_text(rows, ("nameId",), "name").rename({"correlationId": "correlation"})
     return _on_host(rows, "runtime")
 
 
-def _ranges(database: Database, machine: Machine) -> pl.DataFrame | None:
+def _ranges(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
     """NVTX's ranges; marks are moments and left out."""
-    rows = database.read(
-        "NVTX_EVENTS", ("start", "end", "eventType", "textId", "globalTid"), "text"
-    )
-    if rows is None:
-        return None
     if rows["eventType"].null_count() < rows.height:
         rows = rows.filter(pl.col("eventType").is_in(_NVTX_RANGES))
-    open_ranges = rows.filter(pl.col("end").is_null()).height
+    open_ranges = rows["end"].null_count()
     if open_ranges:
         database.doubts.append(f"{open_ranges} NVTX ranges without an end were left out")
-        rows = rows.filter(pl.col("end").is_not_null())
+        rows = rows.drop_nulls("end")
     rows = database.with_text(rows.rename({"text": "own_text"}), ("textId",), "name")
-    rows = rows.with_columns(name=pl.coalesce("own_text", pl.col("name").cast(pl.String)))
-    rows = rows.with_columns(pl.col("name").fill_null("").cast(pl.Categorical))
+    name = pl.coalesce("own_text", pl.col("name").cast(pl.String)).fill_null("")
+    rows = rows.with_columns(name=name.cast(pl.Categorical))
     return _on_host(rows.drop("own_text", "eventType"), "annotation")
 
 
@@ -235,12 +209,21 @@ def _on_host(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
     ).drop("start", "end", "globalTid")
 
 
-_READERS: tuple[Callable[[Database, Machine], pl.DataFrame | None], ...] = (
-    _kernels,
-    _graphs,
-    _copies,
-    _fills,
-    _waits,
-    _calls,
-    _ranges,
+class _Reader(NamedTuple):
+    """A table, its columns of numbers and of text, and what makes events of its rows."""
+
+    table: str
+    numbers: tuple[str, ...]
+    events: Callable[[pl.DataFrame, Database, Machine], pl.DataFrame]
+    text: str = ""
+
+
+_READERS = (
+    _Reader(f"{_CUPTI}KERNEL", (*_DEVICE_COLUMNS, *_KERNEL_NAMES, *_GRID), _kernels),
+    _Reader(f"{_CUPTI}GRAPH_TRACE", (*_DEVICE_COLUMNS, "graphId"), _graphs),
+    _Reader(f"{_CUPTI}MEMCPY", (*_DEVICE_COLUMNS, "bytes", "copyKind", *_COPY_ENDS), _copies),
+    _Reader(f"{_CUPTI}MEMSET", (*_DEVICE_COLUMNS, "bytes"), _fills),
+    _Reader(f"{_CUPTI}SYNCHRONIZATION", (*_DEVICE_COLUMNS, "syncType"), _waits),
+    _Reader(f"{_CUPTI}RUNTIME", ("start", "end", "correlationId", "globalTid", "nameId"), _calls),
+    _Reader("NVTX_EVENTS", ("start", "end", "eventType", "textId", "globalTid"), _ranges, "text"),
 )

@@ -1,10 +1,15 @@
 """Steps as marked on the host and as the device lived them."""
 
 from tests.trace.analysis.example_traces import call, kernel, mark, trace
-from topout.trace.analysis.device_work import device_work_of
+from topout.trace.analysis.device_work import (
+    Step,
+    device_steps,
+    device_work_of,
+    launches_of,
+    middle_step,
+    steps_of,
+)
 from topout.trace.analysis.groups import load_rules
-from topout.trace.analysis.launches import launches_of
-from topout.trace.analysis.steps import Step, device_steps, middle_step, steps_of
 
 
 def test_steps_are_the_marks_of_the_profiler_on_the_host_in_order() -> None:
