@@ -77,7 +77,7 @@ def _report(request: CostRequest, outputs: RooflineOutputs, notify: Notify) -> R
 def _list(request: Request, outputs: Outputs, notify: Notify) -> Result:
     from topout.models.architectures.read import find_architecture
     from topout.models.known import countable_names
-    from topout.report.cost.known_models import known_models_document
+    from topout.report.cost.models import known_models_document
     from topout.report.to_terminal import to_terminal
     from topout.verbs.report_cost import costed_model
 

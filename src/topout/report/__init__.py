@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DOCUMENTS = {
     "Climb": "climb.document:climb_document",
     "CostReport": "cost.document:cost_document",
-    "CountCheck": "cost.count_check:count_check_document",
+    "CountCheck": "cost.models:count_check_document",
     "ExampleReport": "example.document:example_document",
     "GemmReport": "gemm.document:gemm_document",
     "Hardware": "machine.hardware:hardware_document",
@@ -22,9 +22,9 @@ _DOCUMENTS = {
     "MachineReport": "machine.document:machine_document",
     "ProfileReport": "profile.document:profile_document",
     "RunReport": "run.document:run_document",
-    "TraceDiff": "trace.diff_document:trace_diff_document",
+    "TraceDiff": "trace.comparisons:trace_diff_document",
     "TraceReport": "trace.document:trace_document",
-    "TraceRuns": "trace.runs_document:trace_runs_document",
+    "TraceRuns": "trace.comparisons:trace_runs_document",
     "TrainReport": "train.document:train_document",
 }
 """By the name of the record's class: where its document is made."""

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from topout.records import CostReport
 from topout.report.charts.theme import Spec, chart_png, chart_svg
-from topout.report.cost.charts import cost_charts
-from topout.report.cost.memory_chart import kv_bytes_per_device
+from topout.report.cost.charts import speed_charts
+from topout.report.cost.memory_charts import kv_bytes_per_device, memory_charts, training_charts
 
 from .any_cost import cost_reports
 from .example_cost import MARKUP, decoder_report, many_machines_report, marked_up_report
@@ -23,6 +23,12 @@ def _rows(spec: Spec) -> list[dict[str, Any]]:
     carriers = [spec, *spec["layer"]]
     rows = [row for carrier in carriers if "data" in carrier for row in carrier["data"]["values"]]
     return [row for number, row in enumerate(rows) if row not in rows[:number]]
+
+
+def cost_charts(report: CostReport) -> dict[str, Spec]:
+    """The specs by name."""
+    charts = [*speed_charts(report), *memory_charts(report), *training_charts(report)]
+    return {chart.key: chart.spec for chart in charts}
 
 
 def test_the_charts_of_a_full_report() -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from topout import records
 from topout.records import CostReport
 from topout.report import describe
-from topout.report.machine.sources import sources_table
+from topout.report.machine.hardware import sources_table
 from topout.report.to_html import to_html
 from topout.verbs.cost_request import CostRequest
 from topout.verbs.report_cost import report_cost
@@ -169,7 +169,7 @@ def test_any_report_has_a_page(report: CostReport) -> None:
 def test_the_report_does_not_import_torch() -> None:
     code = (
         "import sys, topout.report.cost.document, topout.report.cost.charts, "
-        "topout.report.cost.known_models; sys.exit('torch' in sys.modules)"
+        "topout.report.cost.models; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

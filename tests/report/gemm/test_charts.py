@@ -6,10 +6,12 @@ import msgspec
 
 from tests.gemm import example_report as example
 from topout.report.charts.theme import chart_svg
-from topout.report.gemm.charts import gemm_charts
-from topout.report.gemm.ladder_chart import gemm_ladder_chart
-from topout.report.gemm.roofline import gemm_roofline
-from topout.report.gemm.scaling_chart import gemm_scaling_chart
+from topout.report.gemm.charts import (
+    gemm_charts,
+    gemm_ladder_chart,
+    gemm_roofline,
+    gemm_scaling_chart,
+)
 
 
 def rows_of(spec: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ import pytest
 from topout.models.known import known_config_json
 from topout.records import GraphNode, GraphPort, ModuleGraph
 from topout.report.graph.frame import Point
+from topout.report.graph.insides import opened_by_default
 from topout.report.graph.layout import Box, Line, Picture, lay_out
-from topout.report.graph.opening import opened_by_default
 from topout.verbs.list_layers import report_layers
 
 from ..layers.example_layers import block, marked_up_graph, module, op, stacked_graph

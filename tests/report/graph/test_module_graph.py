@@ -4,10 +4,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from topout.report.graph.module_graph import module_graph_svg
-from topout.report.graph.opening import opened_by_default
-from topout.report.graph.text import parameters_of, shape_of, text_width, title_of
-from topout.report.graph.theme import kind_of
+from topout.report.graph.insides import opened_by_default
+from topout.report.graph.layout import parameters_of, shape_of, text_width, title_of
+from topout.report.graph.module_graph import kind_of, module_graph_svg
 
 from ..layers.example_layers import MARKUP, block, marked_up_graph, module, op, stacked_graph
 

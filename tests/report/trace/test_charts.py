@@ -22,12 +22,14 @@ from tests.trace.analysis.example_trace_report import (
 from topout.records import CollectiveTime, Communication, MemoryPoint, Transfer
 from topout.report.charts.theme import chart_svg
 from topout.report.trace.bars import MOST_BARS, chosen, legend_columns, time_unit
-from topout.report.trace.charts import trace_charts
-from topout.report.trace.diff_chart import change_bars
-from topout.report.trace.memory_chart import memory_chart, thinned
-from topout.report.trace.time_charts import group_colours, time_parts
-from topout.report.trace.transfer_chart import transfer_chart
-from topout.report.trace.waiting_chart import waiting_chart
+from topout.report.trace.charts import (
+    change_bars,
+    memory_chart,
+    thinned,
+    trace_charts,
+    transfer_chart,
+)
+from topout.report.trace.time_charts import group_colours, time_parts, waiting_chart
 
 
 def rows_of(spec: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,11 +6,9 @@ from tests.trace.analysis.example_trace_report import GEMM, device, empty_report
 from topout import units
 from topout.records import TraceReport
 from topout.report.document import Part, Row, Section, Table
-from topout.report.trace.communication import collectives, transfers
 from topout.report.trace.document import all_reasons
-from topout.report.trace.kernels import kernel_sections, over_devices
-from topout.report.trace.measures import group_measures, time_measures
-from topout.report.trace.names import places_of
+from topout.report.trace.measures import group_measures, places_of, time_measures
+from topout.report.trace.tables import collectives, kernel_sections, over_devices, transfers
 
 
 def texts(row: Row) -> list[str]:

@@ -12,6 +12,8 @@ import altair as alt
 import vl_convert
 
 Spec = dict[str, Any]
+Row = dict[str, Any]
+"""Of the data that a chart draws."""
 
 VEGA_LITE = "6.4"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"

@@ -1,11 +1,32 @@
-"""The charts of a climb, each a Vega-Lite spec with a title and a caption."""
+"""The charts of a climb: the ladder as bars, memory by rung, the runs in the order of time."""
 
-from topout.records import Climb
-from topout.report.climb.ladder_chart import ladder_chart
-from topout.report.climb.memory_chart import memory_chart
+from collections.abc import Iterator
+from typing import Any
+
+import altair as alt
+
+from topout import units
+from topout.records import Climb, RunSample
+from topout.report.charts.theme import (
+    BLUE,
+    GREY,
+    VALUE_MARGIN,
+    VERDICT_COLOURS,
+    Row,
+    Spec,
+    chart_of,
+    finished,
+    rung_colour,
+)
 from topout.report.climb.roofline_chart import roofline_chart
-from topout.report.climb.samples_chart import bandwidth_over_time, has_bandwidth, runs_over_time
+from topout.report.climb.rung import RungRow, rung_rows
 from topout.report.document import Chart
+from topout.report.figures import (
+    Phase,
+    phase_result,
+    predicted_tokens_per_s,
+    sample_tokens_per_s,
+)
 
 
 def climb_charts(climb: Climb) -> list[Chart]:
@@ -49,3 +70,339 @@ _BANDWIDTH = (
     "Read bandwidth measured between the runs: where it moves, the machine was disturbed, "
     "and ratios hold better than absolute rates."
 )
+
+
+_STEP = 34  # pixels per rung
+_BAR = 20  # pixels of it that the bar takes
+
+
+def ladder_chart(climb: Climb, phase: Phase) -> Spec:
+    """A bar per rung in the order climbed: median, 95 % interval, single runs and prediction."""
+    rows = rung_rows(climb)
+    bars = [_bar(climb, row, phase) for row in rows]
+    order = [row.label for row in rows]
+    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, grid=False))
+    scale = alt.Scale(domain=[0, _longest(bars) * 1.02], nice=False)
+    x = alt.X("rate:Q", scale=scale, title=f"{phase}, tokens/s", axis=alt.Axis(tickCount=6))
+    base = chart_of(bars)
+    layers = alt.layer(
+        base.mark_bar(height=_BAR, opacity=0.85, cornerRadiusEnd=2).encode(
+            x=x, y=y, color=_verdict_colour(bars), tooltip=_BAR_TOOLTIP
+        ),
+        _runs(climb, rows, phase, y),
+        base.mark_rule(color="currentColor", strokeWidth=1.6).encode(
+            x="low:Q", x2="high:Q", y=y, tooltip=_BAR_TOOLTIP
+        ),
+        base.mark_point(
+            shape="diamond", filled=False, color="currentColor", size=70, strokeWidth=1.5
+        ).encode(x="predicted_rate:Q", y=y, tooltip=_BAR_TOOLTIP),
+        base.mark_text(align="left", dx=9, fontWeight=600).encode(x="end:Q", y=y, text="value:N"),
+    )
+    return finished(layers, height=_STEP * len(rows), padding=VALUE_MARGIN)
+
+
+def _bar(climb: Climb, row: RungRow, phase: Phase) -> Row:
+    result = phase_result(row.rung, phase)
+    predicted = predicted_tokens_per_s(climb, row.rung, phase)
+    bar: Row = {
+        "label": row.label,
+        "verdict": row.verdict,
+        "stack": row.stack,
+        "reason": row.rung.reason,
+        "speedup": f"{row.speedup} {row.speedup_interval}".strip(),
+        "predicted": "" if predicted is None else f"{units.significant(predicted)} tokens/s",
+        "value": row.verdict,
+        "end": 0.0,
+    }
+    if result is None:
+        return bar
+    rate = result.tokens_per_s
+    rates = [sample_tokens_per_s(s, climb.workload, phase) or 0.0 for s in row.rung.samples]
+    bar |= {
+        "rate": rate.median,
+        "low": rate.low,
+        "high": rate.high,
+        "measured": f"{units.significant(rate.median)} tokens/s, 95 % interval "
+        f"{units.significant(rate.low)} to {units.significant(rate.high)}",
+        "value": units.significant(rate.median),
+        "end": max([rate.high, predicted or 0.0, *rates]),
+        "bound": result.bound,
+        "utilization": f"MFU {units.percent(result.mfu_of_ceiling)}, "
+        f"MBU {units.percent(result.mbu_of_ceiling)} of the measured ceilings",
+    }
+    if predicted is not None:
+        bar["predicted_rate"] = predicted
+    return bar
+
+
+_BAR_TOOLTIP = [
+    alt.Tooltip("label:N", title="rung"),
+    alt.Tooltip("stack:N", title="in force"),
+    alt.Tooltip("verdict:N"),
+    alt.Tooltip("reason:N"),
+    alt.Tooltip("measured:N"),
+    alt.Tooltip("predicted:N"),
+    alt.Tooltip("speedup:N", title="over rival"),
+    alt.Tooltip("bound:N"),
+    alt.Tooltip("utilization:N"),
+]
+
+
+def _runs(climb: Climb, rows: list[RungRow], phase: Phase, y: alt.Y) -> Any:
+    """Every single run as a dot on its bar, spread over the bar's height so that none hides."""
+    dots = []
+    for row in rows:
+        for number, sample in enumerate(row.rung.samples):
+            rate = sample_tokens_per_s(sample, climb.workload, phase)
+            if rate is not None:
+                # Multiples of the golden ratio fill the height evenly for any number of runs.
+                offset = (number * 0.618034) % 1 - 0.5
+                dots.append(
+                    {
+                        "label": row.label,
+                        "rate": rate,
+                        "offset": offset,
+                        "run": number + 1,
+                        "measured": f"{units.significant(rate, 4)} tokens/s",
+                        "stolen": units.percent(sample.stolen_share, 1),
+                        "bandwidth": units.bytes_per_s(sample.ceiling_bytes_per_s),
+                    }
+                )
+    return (
+        chart_of(dots)
+        .mark_circle(color="currentColor", size=13, opacity=0.5)
+        .encode(
+            x="rate:Q",
+            y=y,
+            yOffset=alt.YOffset("offset:Q", scale=alt.Scale(domain=[-1, 1])),
+            tooltip=[
+                alt.Tooltip("label:N", title="rung"),
+                alt.Tooltip("run:N"),
+                alt.Tooltip("measured:N"),
+                alt.Tooltip("stolen:N", title="CPU time stolen"),
+                alt.Tooltip("bandwidth:N", title="bandwidth just before"),
+            ],
+        )
+    )
+
+
+def _verdict_colour(bars: list[Row]) -> alt.Color:
+    measured = [bar["verdict"] for bar in bars if "rate" in bar]
+    shown = [verdict for verdict in VERDICT_COLOURS if verdict in measured]
+    return alt.Color(
+        "verdict:N",
+        title=None,
+        scale=alt.Scale(domain=shown, range=[VERDICT_COLOURS[verdict] for verdict in shown]),
+    )
+
+
+def _longest(bars: list[Row]) -> float:
+    return max((bar["end"] for bar in bars), default=0.0) or 1.0
+
+
+_PARTS = {"weights": BLUE, "all else at the peak": GREY}
+_MIB = 2**20
+
+
+def memory_chart(climb: Climb) -> Spec:
+    """Stacked bars per measured rung: weight bytes and the rest of the peak, in MiB."""
+    rows = rung_rows(climb)
+    bars = [part for row in rows for part in _parts(row)]
+    totals = [_total(row) for row in rows]
+    longest = max((total["end"] for total in totals), default=0.0) or 1.0
+    scale = alt.Scale(domain=[0, longest], nice=False)
+    order = [row.label for row in rows]
+    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, grid=False))
+    tooltip = [
+        alt.Tooltip("label:N", title="rung"),
+        alt.Tooltip("weights:N"),
+        alt.Tooltip("peak:N"),
+    ]
+    stacked = (
+        chart_of(bars)
+        .mark_bar(height=16, opacity=0.85)
+        .encode(
+            x=alt.X(
+                "mib:Q",
+                stack="zero",
+                scale=scale,
+                title="memory, MiB",
+                axis=alt.Axis(tickCount=6),
+            ),
+            y=y,
+            order=alt.Order("rank:Q"),
+            color=alt.Color(
+                "part:N",
+                title=None,
+                scale=alt.Scale(domain=list(_PARTS), range=list(_PARTS.values())),
+            ),
+            tooltip=tooltip,
+        )
+    )
+    text = chart_of(totals).mark_text(align="left", dx=6).encode(x="end:Q", y=y, text="value:N")
+    return finished(alt.layer(stacked, text), height=26 * len(rows), padding=VALUE_MARGIN)
+
+
+def _parts(row: RungRow) -> list[dict[str, Any]]:
+    weights, peak = row.rung.weight_bytes or 0, row.rung.peak_memory_bytes or 0
+    common = {
+        "label": row.label,
+        "weights": units.memory(row.rung.weight_bytes),
+        "peak": units.memory(row.rung.peak_memory_bytes),
+    }
+    # Weights mapped from a file or shared between processes can exceed the peak that was counted.
+    rest = max(0, peak - weights)
+    sizes = zip(_PARTS, (weights, rest), strict=True)
+    return [
+        {**common, "part": part, "rank": rank, "mib": size / _MIB}
+        for rank, (part, size) in enumerate(sizes)
+        if size
+    ]
+
+
+def _total(row: RungRow) -> dict[str, Any]:
+    weights, peak = row.rung.weight_bytes, row.rung.peak_memory_bytes
+    if peak is not None:
+        value = units.memory(peak)
+    elif weights is not None:
+        value = f"weights {units.memory(weights)}, peak not measured"
+    else:
+        value = row.verdict if row.verdict in ("skipped", "failed") else "not measured"
+    return {"label": row.label, "end": max(weights or 0, peak or 0) / _MIB, "value": value}
+
+
+# Both charts have the same room for labels at the left, so that their times stand in line.
+_LEFT = 48
+
+
+def runs_over_time(climb: Climb) -> Spec:
+    """Decode tokens/s of every timed run, rung and rival, by the time at which it began."""
+    rows = [row for row in rung_rows(climb) if row.rung.samples]
+    dots = [_dot(climb, row, role, sample) for row, role, sample in _all_runs(climb)]
+    base = chart_of([dot for dot in dots if dot is not None]).encode(
+        x=_time_axis(climb, None),
+        y=alt.Y(
+            "rate:Q",
+            title="decode, tokens/s",
+            scale=alt.Scale(zero=True),
+            axis=alt.Axis(minExtent=_LEFT, maxExtent=_LEFT, tickCount=5),
+        ),
+        color=alt.Color(
+            "label:N",
+            legend=None,
+            scale=alt.Scale(
+                domain=[row.label for row in rows], range=[rung_colour(r.number) for r in rows]
+            ),
+        ),
+        tooltip=_RUN_TOOLTIP,
+    )
+    filled = base.transform_filter(alt.datum.role == _RUNG).mark_point(filled=True, size=46)
+    hollow = base.transform_filter(alt.datum.role == _RIVAL).mark_point(size=34, strokeWidth=1.5)
+    return finished(alt.layer(_names(climb, rows), hollow, filled), height=240)
+
+
+_RUNG, _RIVAL = "the rung", "its rival"
+_RUN_TOOLTIP = [
+    alt.Tooltip("label:N", title="rung"),
+    alt.Tooltip("role:N", title="run of"),
+    alt.Tooltip("decode:N"),
+    alt.Tooltip("ttft:N", title="time to first token"),
+    alt.Tooltip("at:N", title="began at"),
+    alt.Tooltip("stolen:N", title="CPU time stolen"),
+    alt.Tooltip("bandwidth:N", title="bandwidth just before"),
+]
+
+
+def _names(climb: Climb, rows: list[RungRow]) -> Any:
+    """The rungs' names over their runs, each cut to the room that it has before the next."""
+    first, last = _time_domain(climb)
+    starts = [min(sample.at_s for sample in row.rung.samples) for row in rows]
+    names = [
+        {
+            "number": str(row.number),
+            "name": f"{row.number} {row.label}",
+            "at_s": start,
+            "share": min([other for other in starts if other > start], default=last) - start,
+        }
+        for row, start in zip(rows, starts, strict=True)
+    ]
+    room = f"(datum.share / {last - first} * width - 14)"
+    style: dict[str, Any] = {
+        "fontSize": 11,
+        "limit": {"expr": f"max(14, {room})"},
+        "text": {"expr": f"{room} < 48 ? datum.number : datum.name"},
+    }
+    return (
+        chart_of(names)
+        .mark_text(align="left", baseline="bottom", dx=-4, dy=-6, **style)
+        .encode(x=_time_axis(climb, None), y=alt.value(0))
+    )
+
+
+def bandwidth_over_time(climb: Climb) -> Spec:
+    """Read bandwidth measured between the runs, on the time axis of `runs_over_time`."""
+    probes = sorted(
+        (
+            {
+                "at_s": sample.at_s,
+                "gb_per_s": sample.ceiling_bytes_per_s / 1e9,
+                "bandwidth": units.bytes_per_s(sample.ceiling_bytes_per_s),
+                "at": units.seconds(sample.at_s),
+            }
+            for _, _, sample in _all_runs(climb)
+            if sample.ceiling_bytes_per_s is not None
+        ),
+        key=lambda probe: float(str(probe["at_s"])),
+    )
+    base = chart_of(probes).encode(
+        x=_time_axis(climb, "time since the climb began, s"),
+        y=alt.Y(
+            "gb_per_s:Q",
+            title="bandwidth, GB/s",
+            scale=alt.Scale(zero=True),
+            axis=alt.Axis(minExtent=_LEFT, maxExtent=_LEFT, tickCount=4),
+        ),
+        tooltip=[alt.Tooltip("bandwidth:N"), alt.Tooltip("at:N", title="measured at")],
+    )
+    line = base.mark_line(color=GREY, strokeWidth=1)
+    return finished(alt.layer(line, base.mark_circle(color=GREY, size=22)), height=110)
+
+
+def has_bandwidth(climb: Climb) -> bool:
+    """Whether any run was preceded by a bandwidth measurement."""
+    return any(sample.ceiling_bytes_per_s is not None for _, _, sample in _all_runs(climb))
+
+
+def _all_runs(climb: Climb) -> Iterator[tuple[RungRow, str, RunSample]]:
+    for row in rung_rows(climb):
+        yield from ((row, _RUNG, sample) for sample in row.rung.samples)
+        yield from ((row, _RIVAL, sample) for sample in row.rung.rival_samples)
+
+
+def _dot(climb: Climb, row: RungRow, role: str, sample: RunSample) -> dict[str, Any] | None:
+    rate = sample_tokens_per_s(sample, climb.workload, "decode")
+    if rate is None:
+        return None
+    return {
+        "label": row.label,
+        "role": role,
+        "rate": rate,
+        "at_s": sample.at_s,
+        "at": units.seconds(sample.at_s),
+        "decode": f"{units.significant(rate, 4)} tokens/s",
+        "ttft": units.seconds(sample.ttft_s),
+        "stolen": units.percent(sample.stolen_share, 1),
+        "bandwidth": units.bytes_per_s(sample.ceiling_bytes_per_s),
+    }
+
+
+def _time_axis(climb: Climb, title: str | None) -> alt.X:
+    scale = alt.Scale(domain=list(_time_domain(climb)), nice=False)
+    return alt.X("at_s:Q", title=title, scale=scale, axis=alt.Axis(tickCount=8))
+
+
+def _time_domain(climb: Climb) -> tuple[float, float]:
+    times = [sample.at_s for _, _, sample in _all_runs(climb)]
+    first, last = min(times, default=0.0), max(times, default=1.0)
+    margin = (last - first or 1.0) * 0.02
+    return first - margin, last + margin

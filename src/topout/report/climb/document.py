@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from topout import units
 from topout.records import Climb, Doubt, Duel, Estimate, PairedRatio
-from topout.report.climb.rung_card import rung_card
-from topout.report.climb.rung_row import RungRow, rung_rows
+from topout.report.climb.rung import RungRow, rung_card, rung_rows
 from topout.report.document import (
     Absent,
     Cell,
@@ -22,9 +21,8 @@ from topout.report.document import (
     Table,
     Tile,
 )
-from topout.report.intervals import interval
+from topout.report.figures import interval, terms
 from topout.report.machine.facts import machine_section
-from topout.report.terms import terms
 
 _WIDE = 100  # characters that MFU and MBU, and what is predicted, need beside each other
 _STYLES: dict[str, Style] = {

@@ -8,14 +8,13 @@ import altair as alt
 from topout import units
 from topout.records import BandwidthCeiling, Ceilings, Climb, ComputeCeiling, PhaseResult
 from topout.report.charts.labels import LINE, apart
-from topout.report.charts.theme import Spec, chart_of, finished, rung_colour
-from topout.report.climb.rung_row import RungRow, rung_rows
-from topout.report.phase_rates import PHASES, Phase, phase_result, placement
+from topout.report.charts.theme import Row, Spec, chart_of, finished, rung_colour
+from topout.report.climb.rung import RungRow, rung_rows
+from topout.report.figures import PHASES, Phase, phase_result, placement
 from topout.report.roofline.frame import (
     HEIGHT,
     Frame,
     RoofLine,
-    Row,
     bandwidth_ends,
     compute_ends,
     roof_layers,

@@ -5,16 +5,18 @@ from collections.abc import Callable, Sequence
 from topout import units
 from topout.errors import InputError
 from topout.records import CostReport, MachineCost
-from topout.report.cost.machines import assumptions, machines_table, reasons
-from topout.report.cost.memory_tables import (
+from topout.report.cost.ops import op_sections
+from topout.report.cost.tables import (
+    assumptions,
     kv_sentence,
     kv_table,
+    machines_table,
+    reasons,
     saving_sentence,
     saving_table,
     training_sentence,
     training_table,
 )
-from topout.report.cost.ops import op_sections
 from topout.report.cost.words import (
     asked_sentence,
     model_sentence,
@@ -37,7 +39,7 @@ from topout.report.document import (
     Section,
     Tile,
 )
-from topout.report.machine.sources import sources_table
+from topout.report.machine.hardware import sources_table
 
 _MOST_TILES = 6
 _ROOFLINE = (
@@ -133,13 +135,13 @@ def _speed(report: CostReport) -> Sequence[Chart]:
 
 
 def _memory(report: CostReport) -> Sequence[Chart]:
-    from topout.report.cost.charts import memory_charts
+    from topout.report.cost.memory_charts import memory_charts
 
     return memory_charts(report)
 
 
 def _training_memory(report: CostReport) -> Sequence[Chart]:
-    from topout.report.cost.charts import training_charts
+    from topout.report.cost.memory_charts import training_charts
 
     return training_charts(report)
 

@@ -1,15 +1,16 @@
-"""The rooflines of a cost report: each machine with the ops that were predicted on it."""
+"""The rooflines of a cost report: the ops predicted on each machine, as charts and as a table."""
+
+from collections.abc import Iterable
 
 import msgspec
 
 from topout import units
-from topout.cost.roofs import RooflinePoint, roofs_of
+from topout.cost.roofs import RooflinePoint, Roofs, default_dtype, place_point, roofs_of
 from topout.records import CostReport, Hardware, MachineCost, OpCost, PeakDtype
 from topout.report.charts.theme import Spec
-from topout.report.document import Document
-from topout.report.roofline.compare import compare_rooflines
-from topout.report.roofline.hierarchical import hierarchical_roofline
-from topout.report.roofline.table import roofline_document
+from topout.report.document import Column, Document, Row, Table
+from topout.report.roofline.hierarchical import compare_rooflines, hierarchical_roofline
+from topout.roofline import Placement, ridge_point
 
 _MOST_TOGETHER = 4  # more lines than that are not told apart
 # Training has three times the ops of a forward pass, in the same places.
@@ -87,3 +88,68 @@ def cost_points(report: CostReport, machine: MachineCost) -> list[RooflinePoint]
 def _is_drawn(op: OpCost) -> bool:
     counted = op.flops > 0 and op.bytes > 0
     return op.phase in _DRAWN and op.kind in ("linear", "attention") and counted
+
+
+_REGIONS = {
+    "above the bandwidth roof": "above bandwidth",
+    "above the compute roof": "above compute",
+    "poor": "poor, {bound}",
+}
+
+
+def roofline_document(
+    points: Iterable[RooflinePoint], hardware: Hardware, dtype: PeakDtype | None = None
+) -> Document:
+    """Name, intensity, rate, attainable rate, share of it, and region with bound of each point.
+
+    A point stands under the roofs of its own data type and level, else of `dtype` and main
+    memory. A rate that was predicted has a tilde.
+    """
+    roofs = roofs_of(hardware)
+    chosen = dtype or default_dtype(roofs)
+    columns = [
+        Column("Work", text=True, least=16),
+        *map(Column, ("FLOP/byte", "Rate", "Attainable", "Share")),
+        Column("Region", text=True, least=15),
+    ]
+    ordered = sorted(points, key=lambda each: each.arithmetic_intensity)
+    return Document(
+        record=hardware,
+        title=hardware.name,
+        about=_heading(hardware, roofs, chosen),
+        parts=[Table(columns, [_row(point, roofs, chosen) for point in ordered])],
+    )
+
+
+def _row(point: RooflinePoint, roofs: Roofs, dtype: PeakDtype | None) -> Row:
+    placed = place_point(point, roofs, dtype)
+    tilde = "~" if point.predicted else ""
+    return Row(
+        [
+            point.name,
+            units.significant(point.arithmetic_intensity),
+            f"{tilde}{units.flops_per_s(point.flops_per_s)}",
+            units.flops_per_s(placed.attainable_flops_per_s if placed else None),
+            units.percent(placed.attained_share if placed else None),
+            _region(placed) if placed else units.ABSENT,
+        ]
+    )
+
+
+def _region(placed: Placement) -> str:
+    """Poor work names the roof that is the lower one there, as its bound; others imply it."""
+    return _REGIONS.get(placed.region, placed.region).format(bound=placed.bound)
+
+
+def _heading(hardware: Hardware, roofs: Roofs, dtype: PeakDtype | None) -> str:
+    """The roofs of the regions, and where they meet."""
+    memory, peak = roofs.level(), roofs.peak(dtype) if dtype else None
+    if memory is None or peak is None:
+        return "its figures do not suffice for a roofline"
+    ridge = ridge_point(peak.flops_per_s, memory.bytes_per_s)
+    unit = "OP/s" if peak.dtype in ("int8", "int4") else "FLOP/s"
+    return (
+        f"{memory.level} {units.bytes_per_s(memory.bytes_per_s)}, "
+        f"{peak.dtype} {units.si(peak.flops_per_s, unit)}, "
+        f"ridge point {units.significant(ridge)} FLOP/byte"
+    )

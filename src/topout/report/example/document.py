@@ -28,7 +28,7 @@ from topout.report.document import (
     Table,
     Tile,
 )
-from topout.report.intervals import spread
+from topout.report.figures import spread
 
 _BASIS_WORDS: dict[Basis, str] = {
     "measured": "measured",

@@ -1,12 +1,30 @@
-"""The charts of a comparison, each a Vega-Lite spec with a title and a caption."""
+"""The charts of a comparison: versions as bars, rates over threads, products on the roofline."""
 
-from topout.records import GemmReport, GemmShape
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from topout import units
+from topout.cost.roofs import RooflinePoint
+from topout.gemm.findings import bound_rate
+from topout.records import GemmReport, GemmResult, GemmShape, Hardware
+from topout.records.gemm import GemmDtype
+from topout.report.charts.theme import (
+    BLUE,
+    GREY,
+    ORANGE,
+    RUNG_COLOURS,
+    VALUE_MARGIN,
+    Row,
+    Spec,
+    chart_of,
+    finished,
+)
 from topout.report.document import Chart
-from topout.report.gemm.ladder_chart import gemm_ladder_chart
-from topout.report.gemm.roofline import gemm_roofline
-from topout.report.gemm.rows import shape_title
-from topout.report.gemm.scaling_chart import gemm_scaling_chart
-from topout.report.roofline.hierarchical import ROOFLINE_CAPTION
+from topout.report.gemm.rows import GemmRow, gemm_rows, rate_unit, shape_title
+from topout.report.roofline.hierarchical import ROOFLINE_CAPTION, hierarchical_roofline
+from topout.roofline import ceilings_at
 
 _MOST_LADDERS = 12  # a page of more is not read
 
@@ -50,3 +68,284 @@ _THREADS = (
     "Both axes are logarithmic: a line that is parallel to the ceiling's loses nothing by more "
     "threads. The best rival is dashed. Counts of threads were measured one after the other."
 )
+
+
+_STEP = 30  # pixels per bar
+_CROSSING = 0.85  # of the roof: from here on a figure would stand on its line
+_BAR = 17  # pixels of it that the bar takes
+_KINDS = ("version", "rival", "rival, packed ahead")
+_COLOURS = (BLUE, GREY, ORANGE)
+
+
+def gemm_ladder_chart(shape: GemmShape) -> Spec:
+    """A bar per version and rival with its 95 % interval, and a line at the lower roof."""
+    bars = [_bar(shape, row) for row in gemm_rows(shape)]
+    unit = rate_unit(shape)
+    roof = _roof(shape)
+    top = max([bar["end"] for bar in bars] + ([roof] if roof else []))
+    y = alt.Y(
+        "label:N",
+        sort=[bar["label"] for bar in bars],
+        title=None,
+        axis=alt.Axis(labelLimit=190, grid=False),
+    )
+    x = alt.X(
+        "rate:Q",
+        scale=alt.Scale(domain=[0, (top or 1.0) * 1.02], nice=False),
+        title=f"G{unit}/s",
+        axis=alt.Axis(tickCount=6),
+    )
+    base = chart_of(bars)
+    shown = [kind for kind in _KINDS if any(bar["kind"] == kind for bar in bars)]
+    colour = alt.Color(
+        "kind:N",
+        title=None,
+        scale=alt.Scale(domain=shown, range=[_COLOURS[_KINDS.index(kind)] for kind in shown]),
+        legend=alt.Legend(orient="bottom"),  # above stands the name of the roof
+    )
+    layers = [
+        base.mark_bar(height=_BAR, opacity=0.85, cornerRadiusEnd=2).encode(
+            x=x, y=y, color=colour, tooltip=_TOOLTIP
+        ),
+        base.mark_rule(color="currentColor", strokeWidth=1.6).encode(
+            x="low:Q", x2="high:Q", y=y, tooltip=_TOOLTIP
+        ),
+        base.mark_text(align="left", dx=7, fontWeight=600).encode(x="end:Q", y=y, text="value:N"),
+    ]
+    if roof is not None:
+        layers += _roof_layers(roof, _roof_name(shape, roof))
+    return finished(alt.layer(*layers), height=_STEP * len(bars), padding=_margin())
+
+
+def _margin() -> dict[str, int]:
+    """Room for the name of the roof above."""
+    return {**VALUE_MARGIN, "top": 18}
+
+
+def _roof(shape: GemmShape) -> float | None:
+    """G(FL)OP/s that the lower roof allows."""
+    rate = bound_rate(shape)
+    return rate / 1e9 if rate else None
+
+
+def _roof_name(shape: GemmShape, roof: float) -> str:
+    ceiling = shape.ceiling_flops_per_s
+    is_arithmetic = ceiling is not None and roof == ceiling.median / 1e9
+    figure = f"{units.significant(roof)} G{rate_unit(shape)}/s"
+    return f"ceiling {figure}" if is_arithmetic else f"memory allows {figure}"
+
+
+def _roof_layers(rate: float, text: str) -> list[Any]:
+    rows = [{"roof": rate, "text": text}]
+    return [
+        chart_of(rows)
+        .mark_rule(strokeDash=[5, 4], color="currentColor", opacity=0.7)
+        .encode(x="roof:Q"),
+        chart_of(rows)
+        .mark_text(align="right", baseline="bottom", dy=-3, fontSize=11, opacity=0.85)
+        .encode(x="roof:Q", y=alt.value(0), text="text:N"),
+    ]
+
+
+def _bar(shape: GemmShape, row: GemmRow) -> Row:
+    result = row.result
+    kind = _KINDS[0]
+    if row.is_rival:
+        kind = _KINDS[2] if result.packed_ahead else _KINDS[1]
+    bar: Row = {
+        "label": row.name if not row.is_rival else f"{row.name} ",  # a version may share a name
+        "kind": kind,
+        "reason": result.reason or "",
+        "previous": f"{row.over_previous} {row.over_previous_interval}".strip(),
+        "naive": f"{row.over_naive} {row.over_naive_interval}".strip(),
+        "rival": f"{row.over_rival} {row.over_rival_interval}".strip(),
+        "share": row.of_ceiling,
+        "packed": "before the clock started" if result.packed_ahead else "no",
+        "value": result.status,
+        "end": 0.0,
+    }
+    rate = result.flops_per_s
+    if rate is None:
+        return bar
+    unit = rate_unit(shape)
+    return bar | {
+        "rate": rate.median / 1e9,
+        "low": rate.low / 1e9,
+        "high": rate.high / 1e9,
+        "measured": f"{units.si(rate.median, f'{unit}/s')}, 95 % interval "
+        f"{units.si(rate.low, f'{unit}/s')} to {units.si(rate.high, f'{unit}/s')}",
+        "value": units.significant(rate.median / 1e9),
+        "end": _end_of_text(shape, max(rate.median, rate.high) / 1e9),
+    }
+
+
+def _end_of_text(shape: GemmShape, end: float) -> float:
+    """Where the figure beside a bar begins: beyond the roof, if it would cross its line."""
+    roof = _roof(shape) or 0.0
+    return roof if _CROSSING * roof < end < roof else end
+
+
+_TOOLTIP = [
+    alt.Tooltip("label:N", title="name"),
+    alt.Tooltip("measured:N"),
+    alt.Tooltip("share:N", title="of the ceiling"),
+    alt.Tooltip("previous:N", title="over the one before it"),
+    alt.Tooltip("naive:N", title="over naive"),
+    alt.Tooltip("rival:N", title="over the best rival"),
+    alt.Tooltip("packed:N", title="B packed ahead"),
+    alt.Tooltip("reason:N"),
+]
+
+
+_HEIGHT = 300
+_CEILING = "ceiling"
+
+
+def gemm_scaling_chart(shapes: Sequence[GemmShape]) -> Spec:
+    """FLOP/s over threads of one product; the rival that is best on the most threads is dashed."""
+    rival = _best_rival(shapes[-1])
+    rows = [row for shape in shapes for row in _rows(shape, rival)]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    counts = sorted({row["threads"] for row in rows})
+    hues = iter(RUNG_COLOURS[1:] * len(names))
+    colours = [GREY if name == _CEILING else next(hues) for name in names]
+    x = alt.X(
+        "threads:Q",
+        title="threads",
+        axis=alt.Axis(values=counts, format="d", grid=False),
+        scale=alt.Scale(type="log", base=2, domain=[counts[0], counts[-1]], nice=False),
+    )
+    y = alt.Y(
+        "rate:Q",
+        title=f"G{rate_unit(shapes[0])}/s",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(tickCount=6),
+    )
+    base = chart_of(rows).encode(
+        x=x,
+        y=y,
+        color=alt.Color(
+            "name:N",
+            title=None,
+            sort=names,
+            scale=alt.Scale(domain=names, range=colours),
+            legend=alt.Legend(columns=3, symbolType="stroke"),
+        ),
+        tooltip=[
+            alt.Tooltip("name:N"),
+            alt.Tooltip("threads:Q"),
+            alt.Tooltip("measured:N"),
+            alt.Tooltip("efficiency:N"),
+        ],
+    )
+    dash = alt.StrokeDash(
+        "kind:N",
+        title=None,
+        scale=alt.Scale(domain=["solid", "dashed"], range=[[1, 0], [5, 4]]),
+        legend=None,
+    )
+    layers: list[Any] = [
+        base.mark_line(strokeWidth=1.8).encode(strokeDash=dash),
+        base.mark_point(filled=True, size=46, opacity=1),
+    ]
+    return finished(alt.layer(*layers), height=_HEIGHT)
+
+
+def _best_rival(shape: GemmShape) -> str | None:
+    measured = [each for each in shape.rivals if each.flops_per_s is not None]
+    best = max(measured, key=_rate, default=None)
+    return best.name if best is not None else None
+
+
+def _rate(result: GemmResult) -> float:
+    return result.flops_per_s.median if result.flops_per_s is not None else 0.0
+
+
+def _rows(shape: GemmShape, rival: str | None) -> list[dict[str, Any]]:
+    rows = []
+    if shape.ceiling_flops_per_s is not None:
+        rows.append(_row(shape, _CEILING, shape.ceiling_flops_per_s.median, "dashed", None))
+    rivals = [each for each in shape.rivals if each.name == rival]
+    for results, kind in ((shape.versions, "solid"), (rivals, "dashed")):
+        rows += [
+            _row(shape, each.name, _rate(each), kind, each)
+            for each in results
+            if each.flops_per_s is not None
+        ]
+    return rows
+
+
+def _row(
+    shape: GemmShape, name: str, rate: float, kind: str, result: GemmResult | None
+) -> dict[str, Any]:
+    efficiency = result.parallel_efficiency if result is not None else None
+    return {
+        "name": name,
+        "threads": shape.threads,
+        "rate": rate / 1e9,
+        "kind": kind,
+        "measured": units.si(rate, f"{rate_unit(shape)}/s"),
+        "efficiency": units.percent(efficiency),
+    }
+
+
+_MOST_IN_FULL = 1  # products of which every version is drawn; of more the best alone
+
+
+def gemm_roofline(report: GemmReport, dtype: GemmDtype) -> Spec | None:
+    """The roofline with the products of a data type on the most threads; None without ceilings."""
+    shapes = [
+        each for each in report.shapes if each.dtype == dtype and each.threads == report.threads
+    ]
+    points = _points(shapes)
+    if report.ceilings is None or not points:
+        return None
+    ceilings = ceilings_at(report.ceilings, report.threads)
+    if not any(each.dtype == dtype for each in ceilings.compute) or not ceilings.bandwidth:
+        return None
+    hardware = Hardware(
+        name="here",
+        full_name=report.machine.cpu_model,
+        device="cpu",
+        vendor=report.machine.cpu_vendor or "unknown",
+        memory_bytes=report.machine.memory_bytes,
+        ceilings=ceilings,
+    )
+    return hierarchical_roofline(hardware, points, dtype=dtype)
+
+
+def _points(shapes: list[GemmShape]) -> list[RooflinePoint]:
+    if len(shapes) <= _MOST_IN_FULL:
+        return [
+            _point(shape, each, each.name, kind)
+            for shape in shapes
+            for kind, results in (("versions", shape.versions), ("rivals", shape.rivals))
+            for each in results
+            if _has_place(shape, each)
+        ]
+    points = []
+    for shape in shapes:
+        for kind, results in (("best version", shape.versions), ("best rival", shape.rivals)):
+            measured = [each for each in results if _has_place(shape, each)]
+            if measured:
+                best = max(measured, key=_rate)
+                name = shape.label or f"{shape.m}x{shape.n}x{shape.k}"
+                points.append(_point(shape, best, name, kind))
+    return points
+
+
+def _has_place(shape: GemmShape, result: GemmResult) -> bool:
+    return result.flops_per_s is not None and shape.flops > 0
+
+
+def _point(shape: GemmShape, result: GemmResult, name: str, group: str) -> RooflinePoint:
+    return RooflinePoint(
+        name=name,
+        group=group,
+        arithmetic_intensity=shape.arithmetic_intensity,
+        flops_per_s=_rate(result),
+        predicted=False,
+        dtype=shape.dtype,
+        detail=f"{result.name}, {shape.m}x{shape.n}x{shape.k}, "
+        f"{units.seconds(shape.flops / _rate(result))}",
+    )

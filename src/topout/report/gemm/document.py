@@ -21,6 +21,7 @@ from topout.report.document import (
     Table,
     Tile,
 )
+from topout.report.figures import terms
 from topout.report.gemm.rows import (
     GemmRow,
     gemm_rows,
@@ -30,7 +31,6 @@ from topout.report.gemm.rows import (
     shape_title,
 )
 from topout.report.machine.facts import machine_section
-from topout.report.terms import terms
 
 _STYLES: dict[str, Style] = {"measured": "", "failed": "failed", "skipped": "soft"}
 _SOURCES = {

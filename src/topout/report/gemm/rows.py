@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from topout import units
 from topout.records import GemmReport, GemmResult, GemmShape, PairedRatio
-from topout.report.intervals import spread
+from topout.report.figures import spread
 
 _MARKS = {"measured": " ", "failed": "!", "skipped": units.ABSENT}
 

@@ -1,8 +1,9 @@
-"""Machines to predict for, as documents: one in full, or all."""
+"""Machines to predict for, as documents: one in full, or all; their figures with sources."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from topout import units
 from topout.records import ComputePeak, Hardware, Link, MemoryLevel
 from topout.report.document import Column, Document, Facts, Paragraph, Part, Row, Table
 from topout.roofline import ridge_point
@@ -191,3 +192,54 @@ def _best(hardware: Hardware, dtype: str) -> _Figure:
     peaks: list[ComputePeak] = [each for each in hardware.compute if each.dtype == dtype]
     figures = [_figure(each.spec_flops_per_s, each.achievable_flops_per_s) for each in peaks]
     return max(figures, key=lambda each: each.rate or 0.0, default=_Figure(None, False))
+
+
+def sources_table(hardware: Hardware) -> Table:
+    """Capacity, arithmetic, memory levels and links; web addresses among the sources are links."""
+    columns = [
+        Column("figure", text=True),
+        Column("datasheet"),
+        Column("reached"),
+        Column("source", text=True, addresses=True),
+    ]
+    return Table(columns, list(_sourced_figures(hardware)), only="page")
+
+
+def _sourced_figures(hardware: Hardware) -> Iterator[Row]:
+    yield _sourced("memory", units.memory(hardware.memory_bytes), "", hardware.memory_source)
+    if hardware.cores is not None or hardware.clock_hz is not None:
+        clock = f" at {units.si(hardware.clock_hz, 'Hz')}" if hardware.clock_hz else ""
+        cores = str(hardware.cores or "")
+        yield _sourced("cores", f"{cores}{clock}".strip(), "", hardware.source)
+    for peak in hardware.compute:
+        unit = "OP/s" if peak.dtype.startswith("int") else "FLOP/s"
+        yield _sourced(
+            f"{peak.dtype}, {peak.unit}",
+            units.si(peak.spec_flops_per_s, unit),
+            units.si(peak.achievable_flops_per_s, unit),
+            peak.spec_source,
+            peak.achievable_source,
+        )
+    for level in hardware.levels:
+        capacity = f", {units.memory(level.capacity_bytes)}" if level.capacity_bytes else ""
+        yield _sourced(
+            f"{level.name}{capacity}",
+            units.bytes_per_s(level.spec_bytes_per_s),
+            units.bytes_per_s(level.achievable_bytes_per_s),
+            level.spec_source,
+            level.achievable_source,
+        )
+    for link in hardware.links:
+        latency = f", latency {units.seconds(link.latency_s)}" if link.latency_s else ""
+        yield _sourced(
+            f"{link.name}{latency}",
+            units.bytes_per_s(link.spec_bytes_per_s),
+            units.bytes_per_s(link.achievable_bytes_per_s),
+            link.spec_source,
+            link.achievable_source,
+            link.latency_source,
+        )
+
+
+def _sourced(name: str, spec: str, reached: str, *sources: str | None) -> Row:
+    return Row([name, spec, reached, "; ".join(dict.fromkeys(filter(None, sources)))])

@@ -21,9 +21,8 @@ from topout.report.document import (
     Table,
     Tile,
 )
-from topout.report.intervals import interval
+from topout.report.figures import GAP, interval, rate_name, short_name
 from topout.report.machine.facts import machine_section
-from topout.report.profile.names import GAP, rate_name, short_name
 
 _MOST_TILED = 2  # phases with tiles of their own
 _MOST_OPERATORS = 20  # in a row each: all are in the JSON

@@ -9,7 +9,7 @@ from topout.records import Hardware, PhaseResult
 from topout.records.climb import RunReport, RunResult
 from topout.report.charts.theme import BLUE, ORANGE, Spec, chart_of, finished
 from topout.report.document import Chart
-from topout.report.phase_rates import PHASES, Phase, sample_tokens_per_s
+from topout.report.figures import PHASES, Phase, sample_tokens_per_s
 from topout.report.roofline.hierarchical import hierarchical_roofline
 
 _ROOFLINE = (

@@ -20,10 +20,8 @@ from topout.report.document import (
     Table,
     Tile,
 )
-from topout.report.intervals import interval, spread
+from topout.report.figures import interval, sample_tokens_per_s, spread, terms
 from topout.report.machine.facts import machine_section
-from topout.report.phase_rates import sample_tokens_per_s
-from topout.report.terms import terms
 
 _WIDE = 90  # characters that MFU and MBU need beside each other
 _OWN_TERMS = [

@@ -6,13 +6,12 @@ rest are shown, which the caption says.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import altair as alt
 
 from topout import units
 from topout.report.charts.labels import text_width
-from topout.report.charts.theme import AMBER, SKY, VALUE_MARGIN, Spec, chart_of, finished
+from topout.report.charts.theme import AMBER, SKY, VALUE_MARGIN, Row, Spec, chart_of, finished
 
 MOST_BARS = 64
 GREY_FAINT, GREY_PALE = "#b9bfc6", "#d5d9dd"  # of what is idle, and of all the rest
@@ -29,8 +28,6 @@ _WIDEST_LABEL = 150
 _DARK_INK = {GREY_FAINT, GREY_PALE, AMBER, SKY}  # colours on which white cannot be read
 _ROUNDING = 1e-9  # of a bar: what differences of rounded sums leave over
 _UNITS = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

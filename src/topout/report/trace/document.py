@@ -17,19 +17,19 @@ from topout.report.document import (
     Terms,
     Tile,
 )
-from topout.report.trace.communication import collectives, transfers
-from topout.report.trace.kernels import kernel_sections
 from topout.report.trace.measures import (
     MOST_COLUMNS,
     Measure,
+    device_labels,
     device_table,
     every_device,
     group_measures,
     idle_measures,
     path_measures,
     time_measures,
+    work_noun,
 )
-from topout.report.trace.names import device_labels, work_noun
+from topout.report.trace.tables import collectives, kernel_sections, transfers
 
 NOT_TOLD = "What these traces do not tell"
 _TERMS = [

@@ -1,14 +1,13 @@
-"""Charts of where the time of a trace's devices goes: a stacked bar for each device."""
+"""Charts of where the time of devices goes: a stacked bar for each device, collective or run."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from topout import units
-from topout.records import DeviceTime
+from topout.records import CollectiveTime, Communication, DeviceTime, TraceRuns
 from topout.report.charts.theme import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, RUNG_COLOURS, SKY
 from topout.report.document import Chart
 from topout.report.trace.bars import GREY_FAINT, GREY_PALE, Bar, choice_words, chosen, stacked_bars
-from topout.report.trace.measures import IDLE_CAUSES, names_by_total
-from topout.report.trace.names import device_labels
+from topout.report.trace.measures import IDLE_CAUSES, device_labels, device_rows, names_by_total
 
 # They do not overlap and together are the wall time of the device.
 TIME_COLOURS = {
@@ -144,3 +143,115 @@ def group_colours(names: Sequence[str]) -> dict[str, str]:
         own = _GROUP_COLOURS.get(name)
         colours[name] = own or (spare.pop(0) if spare else GREY)
     return colours
+
+
+_MOST_COLLECTIVES = 12  # collectives; the shorter ones are one more bar
+_COLLECTIVE_COLOURS = {
+    "transfer": BLUE,
+    "waiting for the late rank": ORANGE,
+    "not told apart": GREY,
+}
+_COLLECTIVES = (
+    "Mean of the ranks. A collective ends everywhere at once, so its shortest run on any rank is "
+    "the transfer, and what it took longer elsewhere is waiting for the rank that came last."
+)
+
+
+def waiting_chart(communication: Communication) -> Chart | None:
+    """A bar for each collective, the longest first; None where there are none."""
+    found = sorted(communication.collectives, key=lambda each: (-each.total_s, each.name))
+    if not found:
+        return None
+    names = [_collective_name(each, found) for each in found]
+    bars = [_collective_bar(name, each) for name, each in zip(names, found, strict=True)]
+    if len(bars) > _MOST_COLLECTIVES:
+        bars = [*bars[: _MOST_COLLECTIVES - 1], _other_collectives(bars[_MOST_COLLECTIVES - 1 :])]
+    spec = stacked_bars(bars, _COLLECTIVE_COLOURS, "the collective's time")
+    return Chart("collectives", "Transfer and waiting", _COLLECTIVES, spec)
+
+
+def _collective_name(each: CollectiveTime, found: list[CollectiveTime]) -> str:
+    alike = [other for other in found if other.name == each.name]
+    if len(alike) == 1:
+        return each.name
+    group = each.group or f"group {alike.index(each) + 1}"
+    clash = sum(other.group == each.group for other in alike) > 1
+    return f"{each.name}, {group}" + (f" ({alike.index(each) + 1})" if clash else "")
+
+
+def _collective_bar(name: str, each: CollectiveTime) -> Bar:
+    transfer, waiting = each.transfer_s or 0.0, each.waiting_s or 0.0
+    parts = {
+        "transfer": transfer,
+        "waiting for the late rank": waiting,
+        "not told apart": max(0.0, each.total_s - transfer - waiting),
+    }
+    about = [f"{each.calls:,} calls of {each.group_size or 'unknown'} ranks"]
+    if each.late_rank is not None:
+        about.append(f"mostly rank {each.late_rank} is late")
+    return Bar(name, parts, units.seconds(each.total_s), ", ".join(about))
+
+
+def _other_collectives(bars: list[Bar]) -> Bar:
+    parts = {part: sum(bar.parts.get(part, 0.0) for bar in bars) for part in _COLLECTIVE_COLOURS}
+    return Bar(f"{len(bars)} others", parts, units.seconds(sum(parts.values())))
+
+
+_MOST_GROUPS = 9
+
+
+def runs_charts(report: TraceRuns) -> dict[str, Chart]:
+    """The charts by their keys, in the order of reading."""
+    made = [_run_shares(report), _run_groups(report)]
+    return {chart.key: chart for chart in made}
+
+
+def _run_shares(report: TraceRuns) -> Chart:
+    rows = device_rows(report.runs)
+    devices = [row.run.ranks[row.place] for row in rows]
+    places = chosen([device.busy_s for device in devices])
+    bars = [
+        Bar(
+            rows[place].label,
+            time_parts(devices[place]),
+            units.seconds(devices[place].wall_s),
+            devices[place].name or "",
+        )
+        for place in places
+    ]
+    caption = (
+        "Each device's time from its first event to its last, in parts that do not overlap. At the "
+        "end of a bar stands that time."
+    )
+    return Chart(
+        "shares",
+        "What each device's time goes into",
+        caption + choice_words(len(places), len(rows)),
+        stacked_bars(bars, TIME_COLOURS, share_of="the device's time"),
+    )
+
+
+def _run_groups(report: TraceRuns) -> Chart:
+    found = [{group.name: group.total_s for group in run.groups} for run in report.runs]
+    names = names_by_total(found)
+    kept = names if len(names) <= _MOST_GROUPS + 1 else names[:_MOST_GROUPS]
+    bars = [
+        Bar(
+            run.name,
+            {name: groups.get(name, 0.0) for name in kept}
+            | {_REST: sum(value for name, value in groups.items() if name not in kept)},
+            units.seconds(sum(groups.values())),
+            f"{run.devices} devices" if run.devices > 1 else "1 device",
+        )
+        for run, groups in zip(report.runs, found, strict=True)
+    ]
+    palette = group_colours(kept)
+    if len(kept) < len(names):
+        palette = {**palette, _REST: GREY_PALE}
+    return Chart(
+        "groups",
+        "What all devices together spend",
+        "Durations in sum over the devices of a run: with the same work and nothing lost, all bars "
+        "would be of one length. What a bar is longer by is what more devices cost.",
+        stacked_bars(bars, palette, "the run"),
+    )

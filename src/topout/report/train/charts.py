@@ -20,7 +20,7 @@ from topout.report.charts.theme import (
     finished,
 )
 from topout.report.document import Chart
-from topout.report.train.names import PARTS, rank_name, ranks_name
+from topout.report.figures import PARTS, rank_name, ranks_name
 
 PART_COLOURS = dict(zip(PARTS, (AMBER, BLUE, GREEN, ORANGE, PINK, GREY), strict=True))
 _STEP = 34  # pixels per rank

@@ -20,9 +20,8 @@ from topout.report.document import (
     Table,
     Tile,
 )
-from topout.report.intervals import interval, spread
+from topout.report.figures import interval, rank_name, ranks_name, spread
 from topout.report.machine.facts import machine_section
-from topout.report.train.names import rank_name, ranks_name
 
 _MOST_SKIPPED = 50  # rows of data that were left out, on the page
 _WIDE = 100  # characters that columns of their own need

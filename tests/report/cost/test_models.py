@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from topout.records import CostedModel
-from topout.report.cost.known_models import known_models_document
+from topout.report.cost.models import known_models_document
 from topout.report.to_terminal import to_terminal
 
 from .example_cost import decoder_report, encoder_report, image_report, mixture_report

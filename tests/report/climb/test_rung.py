@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from topout.records import Climb, Estimate, PairedRatio
-from topout.report.climb.rung_row import RungRow, rung_labels, rung_rows
-from topout.report.intervals import interval, spread
+from topout.report.climb.rung import RungRow, rung_labels, rung_rows
+from topout.report.figures import interval, spread
 
 from ..example_climb import example_climb
 

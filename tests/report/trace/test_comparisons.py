@@ -11,7 +11,7 @@ from topout.records import Doubt, TraceReport, TraceRuns
 from topout.report import describe
 from topout.report.to_html import to_html
 from topout.report.to_terminal import to_terminal
-from topout.report.trace.runs_document import headline as runs_headline
+from topout.report.trace.comparisons import runs_headline
 from topout.trace.analysis.runs import runs_side_by_side
 
 from ..browser import drawn, needs_browser, opened

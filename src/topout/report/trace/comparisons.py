@@ -1,28 +1,148 @@
-"""Runs on other numbers of devices, as a document: does it scale, and what eats the gain?"""
+"""Traces compared, as documents: what got slower, and does it scale?"""
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from statistics import fmean
 
 from topout import units
-from topout.records import TracedRun, TraceRuns
+from topout.records import GroupChange, TraceDiff, TracedRun, TraceRuns
 from topout.report.document import (
     Absent,
+    Cell,
     Chart,
     Column,
     Document,
     Figures,
+    Part,
     Row,
     Section,
+    Style,
     Table,
     Tile,
 )
 from topout.report.trace.document import NOT_TOLD
-from topout.report.trace.measures import Measure, device_rows, names_by_total
-from topout.report.trace.names import milliseconds
+from topout.report.trace.measures import (
+    Measure,
+    device_rows,
+    largest_changes,
+    milliseconds,
+    names_by_total,
+    short_kernel,
+    signed,
+)
+
+_MOST_GROUPS = 20
+_DIFF_TERMS = [
+    (
+        "Of one step, of the whole trace",
+        "Where both traces mark their training or generation steps, all times are those of one "
+        "step, so that traces of different length compare. Where one does not, they are those of "
+        "the whole trace, and both must hold the same work.",
+    ),
+    (
+        "New, gone",
+        "A kernel that only one of the traces has. Another library or GPU has other kernels for "
+        "the same work: the groups tell whether that work got slower.",
+    ),
+    (
+        "Calls",
+        "How often it ran, before and after. More calls of the same mean time are more work, or "
+        "the same work in smaller pieces.",
+    ),
+]
+
+
+def trace_diff_document(diff: TraceDiff, top: int = 10) -> Document:
+    """The report of a comparison, with charts of the `top` kernels."""
+    return Document(
+        record=diff,
+        title="What got slower?",
+        about=_diff_subject(diff),
+        headlines=[_headline(diff)],
+        tiles=_diff_tiles(diff),
+        parts=[
+            _changes("groups", "Kernel groups", diff.groups, _MOST_GROUPS, None),
+            _changes("kernels", "Kernels", diff.kernels, top, top),
+        ],
+        findings=diff.findings,
+        doubts=diff.doubts,
+        absent=Absent(diff.reasons, NOT_TOLD),
+        terms=_DIFF_TERMS,
+    )
+
+
+def _diff_subject(diff: TraceDiff) -> str:
+    of = "one step" if diff.per_step else "the whole trace"
+    return f"before: {diff.before}; after: {diff.after}; times are those of {of}, mean of devices"
+
+
+def _headline(diff: TraceDiff) -> str:
+    """How the whole changed, in one sentence."""
+    what = "A step takes" if diff.per_step else "The trace spans"
+    before, after = units.seconds(diff.wall_before_s), units.seconds(diff.wall_after_s)
+    if not diff.wall_before_s or diff.wall_after_s == diff.wall_before_s:
+        return f"{what} {after}, and took {before}."
+    change = abs(diff.wall_after_s / diff.wall_before_s - 1)
+    words = "longer" if diff.wall_after_s > diff.wall_before_s else "shorter"
+    return f"{what} {after}, where it took {before}: {units.percent(change, 1)} {words}."
+
+
+def _diff_tiles(diff: TraceDiff) -> list[Tile]:
+    of = "one step" if diff.per_step else "the whole trace"
+    change = diff.wall_after_s - diff.wall_before_s
+    ratio = diff.wall_after_s / diff.wall_before_s if diff.wall_before_s else None
+    return [
+        Tile("before", units.seconds(diff.wall_before_s), detail=of),
+        Tile("after", units.seconds(diff.wall_after_s), detail=of),
+        Tile("change", f"{signed(change)} ms", detail=f"{units.times(ratio)} the time"),
+    ]
+
+
+def _changes(
+    key: str, title: str, changes: Sequence[GroupChange], drawn: int, most: int | None
+) -> Section:
+    """The changes, the largest in either direction first; `most` of them on a terminal."""
+
+    def chart() -> Sequence[Chart]:
+        from topout.report.trace.charts import change_chart
+
+        return [change_chart(key, title, changes, drawn)]
+
+    columns = [
+        Column("", text=True),
+        *map(Column, ("Before,\nms", "After,\nms", "Change,\nms", "Ratio", "Calls")),
+    ]
+    rows = [_change(each) for each in largest_changes(changes)]
+    parts: list[Part] = [Table(columns, rows, most=most)]
+    if any(each.change_s for each in changes):
+        parts.insert(0, Figures(chart, titled=False))
+    return Section(f"{title}, the largest change first", parts, key=f"{key}_section")
+
+
+def _change(each: GroupChange) -> Row:
+    alike = each.before_calls == each.after_calls
+    calls = f"{each.after_calls:,}" if alike else f"{each.before_calls:,} → {each.after_calls:,}"
+    style: Style = "rejected" if each.change_s > 0 else "kept" if each.change_s < 0 else ""
+    return Row(
+        [
+            Cell(each.name, short=short_kernel(each.name)),
+            milliseconds(each.before_s),
+            milliseconds(each.after_s),
+            Cell(signed(each.change_s), style=style),
+            _ratio(each),
+            calls,
+        ]
+    )
+
+
+def _ratio(each: GroupChange) -> str:
+    if each.after_calls == 0 and each.before_calls:
+        return "gone"
+    return "new" if each.ratio is None else units.times(each.ratio)
+
 
 _MOST_DEVICES = 32  # rows of devices on a terminal
-_TERMS = [
+_RUN_TERMS = [
     (
         "Work",
         "Durations in sum over all devices, of everything but communication, copies and fills. "
@@ -52,7 +172,7 @@ def trace_runs_document(report: TraceRuns) -> Document:
 
     @cache
     def charts() -> dict[str, Chart]:
-        from topout.report.trace.runs_charts import runs_charts
+        from topout.report.trace.time_charts import runs_charts
 
         return runs_charts(report)
 
@@ -64,8 +184,8 @@ def trace_runs_document(report: TraceRuns) -> Document:
         record=report,
         title="Does it scale, and what eats the gain?",
         about=", ".join(f"{run.name}: {_devices(run.devices)}" for run in runs),
-        headlines=[headline(report)],
-        tiles=_tiles(report),
+        headlines=[runs_headline(report)],
+        tiles=_run_tiles(report),
         parts=[
             Section("The runs", [_runs(runs)], key="runs_section"),
             draw("shares", True),
@@ -83,11 +203,11 @@ def trace_runs_document(report: TraceRuns) -> Document:
         findings=report.findings,
         doubts=report.doubts,
         absent=Absent(_reasons(report), NOT_TOLD),
-        terms=_TERMS,
+        terms=_RUN_TERMS,
     )
 
 
-def headline(report: TraceRuns) -> str:
+def runs_headline(report: TraceRuns) -> str:
     """What the run on the most devices gains over the first, or that none can be claimed."""
     first, last = report.runs[0], report.runs[-1]
     if first.devices == last.devices:
@@ -109,7 +229,7 @@ def _devices(count: int) -> str:
     return "1 device" if count == 1 else f"{count} devices"
 
 
-def _tiles(report: TraceRuns) -> list[Tile]:
+def _run_tiles(report: TraceRuns) -> list[Tile]:
     """The run on the most devices beside the first."""
     first, last = report.runs[0], report.runs[-1]
     on = f"on {_devices(last.devices)}"

@@ -1,0 +1,150 @@
+"""Figures and words that several reports, or a report and its charts, give alike."""
+
+from typing import Literal
+
+from topout import units
+from topout.cost.roofs import ROOF_TOLERANCE
+from topout.errors import InputError
+from topout.records import (
+    Climb,
+    Estimate,
+    OperatorRate,
+    PairedRatio,
+    PhaseResult,
+    RankTime,
+    RungResult,
+    RunSample,
+    TrainCase,
+    WorkloadSummary,
+)
+from topout.roofline import Placement, place
+
+
+def spread(estimate: Estimate | None) -> str:
+    """Half the interval as a share of the median: "±1.2 %"; empty when there is none."""
+    if estimate is None or estimate.median == 0:
+        return ""
+    half = (estimate.high - estimate.low) / 2 / abs(estimate.median)
+    return f"±{units.percent(half, 1)}"
+
+
+def interval(ratio: PairedRatio | Estimate | None) -> str:
+    """The bounds of an interval: "[2.05, 2.18]"; empty when there is none."""
+    if ratio is None:
+        return ""
+    return f"[{_bound(ratio.low)}, {_bound(ratio.high)}]"
+
+
+def _bound(value: float) -> str:
+    # The bounds of one interval are read side by side: equal decimals, not equal significance.
+    return f"{value:.2f}" if value < 100 else units.significant(value)
+
+
+TERMS = {
+    "Prefill and decode": (
+        "Prefill reads the whole prompt at once and yields the first new token; decode yields the "
+        "others one after another. Prefill is mostly bound by arithmetic, decode by memory."
+    ),
+    "TTFT, TPOT": (
+        "Time to first token: all of prefill; and time per output token after it: "
+        "(total − TTFT) / (new tokens − 1)."
+    ),
+    "MFU": (
+        "Model FLOP/s utilization: the FLOPs that the model needs, over the time taken, over the "
+        "arithmetic rate that this machine was measured to reach. One multiply-add is 2 FLOPs."
+    ),
+    "MBU": (
+        "Memory bandwidth utilization: the weight and KV-cache bytes that one step must read, over "
+        "the time taken, over the bandwidth that this machine was measured to reach. Above 100 % "
+        "some of the bytes came from a cache."
+    ),
+    "Speedup and its interval": (
+        "Two rivals run in turns, and every pair of neighbouring runs gives one ratio. The figure "
+        "is the median of the ratios; in brackets stands the 95 % bootstrap interval. An interval "
+        "that holds 1 shows no difference."
+    ),
+    "Regions of the roofline": (
+        "Memory-bound and compute-bound work reaches at least half of the roof above it. Poor work "
+        "stands under half of both roofs, so something else takes its time. Work above a roof was "
+        "given to the wrong one: its bytes came from a nearer level of memory, or its FLOPs were "
+        "not all done."
+    ),
+    "±": "Half of the 95 % interval of the median, as a share of it.",
+}
+
+
+def terms(*names: str) -> list[tuple[str, str]]:
+    """The terms of these names with their meanings."""
+    return [(name, TERMS[name]) for name in names]
+
+
+Phase = Literal["prefill", "decode"]
+PHASES: tuple[Phase, Phase] = ("prefill", "decode")
+
+
+def phase_result(rung: RungResult, phase: Phase) -> PhaseResult | None:
+    """What was measured of one phase."""
+    return rung.prefill if phase == "prefill" else rung.decode
+
+
+def sample_tokens_per_s(sample: RunSample, workload: WorkloadSummary, phase: Phase) -> float | None:
+    """Tokens/s of all sequences of the batch in one run; None when the phase took no time."""
+    if phase == "prefill":
+        tokens, time_s = workload.prompt_len, sample.ttft_s
+    else:
+        # The first new token comes out of prefill.
+        tokens, time_s = sample.new_tokens - 1, sample.total_s - sample.ttft_s
+    return None if time_s <= 0 or tokens <= 0 else tokens * workload.batch_size / time_s
+
+
+def predicted_tokens_per_s(climb: Climb, rung: RungResult, phase: Phase) -> float | None:
+    """Tokens/s that the cost model expected; None when it made no prediction."""
+    if rung.prediction is None:
+        return None
+    expected = rung.prediction.prefill if phase == "prefill" else rung.prediction.decode
+    tokens = climb.workload.prompt_len if phase == "prefill" else 1
+    return None if expected.time_s <= 0 else tokens * climb.workload.batch_size / expected.time_s
+
+
+def placement(result: PhaseResult) -> Placement | None:
+    """Where a measured phase stands under its own ceilings; None when they are not known."""
+    if result.ceiling_flops_per_s is None or result.ceiling_bytes_per_s is None:
+        return None
+    try:
+        return place(
+            result.arithmetic_intensity,
+            result.flops / result.time_s.median,
+            result.ceiling_flops_per_s,
+            result.ceiling_bytes_per_s,
+            ROOF_TOLERANCE,
+        )
+    except (InputError, ZeroDivisionError):
+        return None
+
+
+PARTS = ("data", "forward", "backward", "communication", "optimizer", "other")
+
+
+def ranks_name(ranks: int) -> str:
+    """ "1 rank", "2 ranks"."""
+    return f"{units.counted(ranks, 'rank')}"
+
+
+def rank_name(case: TrainCase, time: RankTime) -> str:
+    """ "1 rank", "2 ranks, rank 0": unique within a report."""
+    name = ranks_name(case.ranks)
+    return name if case.ranks == 1 else f"{name}, rank {time.rank}"
+
+
+GAP = "(no operator)"
+
+
+def short_name(name: str) -> str:
+    """An operator without the namespace that nearly all have."""
+    return name.removeprefix("aten::")
+
+
+def rate_name(rate: OperatorRate) -> str:
+    """What the operator is and whose: "mlp.up addmm"."""
+    short = short_name(rate.name)
+    return f"{rate.part} {short}" if rate.part else short
