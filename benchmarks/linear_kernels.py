@@ -26,12 +26,17 @@ from typing import NamedTuple
 
 import torch
 
-from topout.gemm.case import Case
+from topout.gemm.case import Case, version_names
 from topout.gemm.laboratory import Laboratory
-from topout.gemm.versions import version_names
 from topout.kernels.build import build_library
-from topout.kernels.linear_ops import PackedLinear, linear_library
-from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
+from topout.kernels.linear_ops import (
+    Int4Weight,
+    Int8Weight,
+    PackedLinear,
+    linear_library,
+    pack_float,
+    pack_quantized,
+)
 from topout.machine.describe import describe
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.records.gemm import GemmResult, GemmShape
@@ -227,10 +232,10 @@ def _packed(form: str, n: int, k: int) -> PackedLinear:
         return pack_float(torch.randn(n, k), "bf16" if form == "bf16" else "fp32")
     if form.startswith("int8"):
         values = torch.randint(-127, 128, (n, k), dtype=torch.int8)
-        return pack_int8(Int8Weight(values, torch.rand(n)))
+        return pack_quantized(Int8Weight(values, torch.rand(n)))
     scales = torch.rand(n, k // 64).bfloat16()
     values = torch.randint(0, 256, (n, k // 2), dtype=torch.uint8)
-    return pack_int4(Int4Weight(values, scales, -8 * scales))
+    return pack_quantized(Int4Weight(values, scales, -8 * scales))
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -30,7 +30,7 @@ from .records import (
     write as write,
 )
 from .rungs.rung import Rung as Rung
-from .train.request import TrainRequest as TrainRequest
+from .train.plan import TrainRequest as TrainRequest
 from .verbs.check_count import check_count as check_count
 from .verbs.climb import (
     climb as climb,

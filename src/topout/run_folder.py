@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from topout.errors import OutputError, writing
-from topout.measure.lifetime import Closing
+from topout.measure.process import Closing
 from topout.records.record import Record, write
 
 RUN_FILE = "run.json"

@@ -5,9 +5,8 @@ import pytest
 from tests.gemm.example_machine import machine
 from topout.errors import UnsupportedError
 from topout.gemm.blockings import blocking_of, row_parts
-from topout.gemm.case import Case
+from topout.gemm.case import VERSIONS, Case
 from topout.gemm.source_constants import macros_of, read_constants
-from topout.gemm.versions import VERSIONS
 from topout.kernels.build import SOURCE_FOLDER
 from topout.kernels.gemm_ops import GEMM_FOLDER, version_source
 from topout.records.gemm import GemmDtype
@@ -139,7 +138,7 @@ def test_rows_are_cut_where_there_are_too_few_panels(
 def test_every_version_has_a_nest_that_covers_the_product(
     version: object, shape: tuple[int, int, int], threads: int
 ) -> None:
-    from topout.gemm.versions import Version
+    from topout.gemm.case import Version
 
     assert isinstance(version, Version)
     folders = [GEMM_FOLDER, SOURCE_FOLDER]

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.errors import InputError
-from topout.gemm.case import Case, bytes_needed, check_case
+from topout.errors import InputError, UnknownNameError
+from topout.gemm.case import VERSIONS, Case, bytes_needed, check_case, find_version, version_names
+from topout.kernels.gemm_ops import GEMM_FOLDER
 
 
 def test_counts_by_hand() -> None:
@@ -48,3 +49,28 @@ def test_what_is_needed_grows_with_processes_and_rivals(m: int, n: int, k: int) 
     least = bytes_needed(case, processes=1, rivals=False)
     assert case.least_bytes <= least <= bytes_needed(case, processes=1, rivals=True)
     assert least <= bytes_needed(case, processes=2, rivals=False)
+
+
+def test_the_ladder_stands_in_the_order_in_which_it_teaches() -> None:
+    assert version_names("fp32") == [
+        "naive",
+        "loop_order",
+        "tiled",
+        "packed",
+        "simd",
+        "threaded",
+        "prepacked",
+    ]
+    assert version_names("bf16") == ["bf16"] and version_names("int8") == ["int8"]
+    assert len(set(version_names())) == len(VERSIONS)
+
+
+@pytest.mark.parametrize("name", version_names())
+def test_every_version_has_its_file_and_a_sentence(name: str) -> None:
+    assert (GEMM_FOLDER / f"{name}.cpp").is_file()
+    assert find_version(name).change.endswith(".")
+
+
+def test_an_unknown_version_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean naive"):
+        find_version("naiv")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from topout.cost.ops import Op
 from topout.errors import InputError, UnknownNameError, UnsupportedError
+from topout.gemm.case import version_names
 from topout.gemm.request import (
     GemmRequest,
     Shape,
@@ -18,7 +19,6 @@ from topout.gemm.request import (
     square,
     sweep,
 )
-from topout.gemm.versions import version_names
 from topout.models.known import countable_names
 
 

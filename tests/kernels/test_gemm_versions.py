@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from topout.gemm.case import VERSIONS, Version
 from topout.gemm.instruction_mix import main_loop
-from topout.gemm.versions import VERSIONS, Version
 from topout.kernels.build import SOURCE_FOLDER, build_library
 from topout.kernels.gemm_ops import GEMM_FOLDER, GemmDtype
 

@@ -1,7 +1,9 @@
 """Packed weights and their products against PyTorch's own, and as an op of PyTorch's."""
 
 import gc
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,14 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from topout.errors import InputError, UnsupportedError
+from topout.kernels import linear_ops
 from topout.kernels.linear_ops import (
     ACTIVATIONS,
+    Int4Weight,
+    Int8Weight,
     LinearActivation,
     PackedLinear,
+    fastest_flags,
     linear_library,
     linear_op,
+    pack_float,
+    pack_quantized,
 )
-from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
 
 N, K, GROUP = 70, 96, 32
 HALF = ("-DTOPOUT_VECTOR_BYTES=32",)
@@ -41,11 +48,11 @@ FORMATS: dict[str, tuple[Callable[..., PackedLinear], Tensor, float]] = {
     "fp32": (lambda **more: pack_float(WEIGHT, "fp32", BIAS, **more), WEIGHT, 1e-5),
     "bf16": (lambda **more: pack_float(WEIGHT, "bf16", BIAS, **more), WEIGHT.bfloat16(), 1e-2),
     "int8": (
-        lambda **more: pack_int8(INT8, BIAS, **more),
+        lambda **more: pack_quantized(INT8, BIAS, **more),
         INT8.values.float() * INT8.scales[:, None],
         1e-5,
     ),
-    "int4": (lambda **more: pack_int4(INT4, BIAS, **more), int4_values(), 1e-5),
+    "int4": (lambda **more: pack_quantized(INT4, BIAS, **more), int4_values(), 1e-5),
 }
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
@@ -197,11 +204,11 @@ def test_an_unusable_residual_is_refused() -> None:
         lambda: pack_float(torch.zeros(3), "fp32"),
         lambda: pack_float(WEIGHT, "fp32", torch.zeros(N + 1)),
         lambda: pack_float(torch.zeros(3, 4), "fp32", gated=True),
-        lambda: pack_int8(Int8Weight(torch.zeros(3, 4), torch.ones(3))),
-        lambda: pack_int8(Int8Weight(torch.zeros(3, 4, dtype=torch.int8), torch.ones(4))),
-        lambda: pack_int8(Int8Weight(torch.zeros(1, 70_000, dtype=torch.int8), torch.ones(1))),
-        lambda: pack_int4(INT4._replace(scales=INT4.scales[:, :1])),
-        lambda: pack_int4(INT4._replace(offsets=INT4.offsets[:1])),
+        lambda: pack_quantized(Int8Weight(torch.zeros(3, 4), torch.ones(3))),
+        lambda: pack_quantized(Int8Weight(torch.zeros(3, 4, dtype=torch.int8), torch.ones(4))),
+        lambda: pack_quantized(Int8Weight(torch.zeros(1, 70_000, dtype=torch.int8), torch.ones(1))),
+        lambda: pack_quantized(INT4._replace(scales=INT4.scales[:, :1])),
+        lambda: pack_quantized(INT4._replace(offsets=INT4.offsets[:1])),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(packing: Callable[[], PackedLinear]) -> None:
@@ -246,3 +253,88 @@ def test_weights_that_are_gone_are_not_used() -> None:
     gc.collect()
     with pytest.raises(InputError, match=f"number {index}"):
         linear_op(torch.zeros(1, K), None, index, N, 0, False)
+
+
+class Library:
+    def __init__(self, instructions: str) -> None:
+        self.instructions = instructions
+        self.path = Path(f"linear-{instructions.split()[0]}.so")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path))
+    fastest_flags.cache_clear()
+    yield tmp_path
+    fastest_flags.cache_clear()
+
+
+def has(monkeypatch: pytest.MonkeyPatch, wide: str, half_is_faster: bool | None) -> list[str]:
+    """A machine of such instructions; `half_is_faster` None: it must not be measured."""
+    asked: list[str] = []
+
+    def faster(kind: str, one: object, other: object) -> bool:
+        assert half_is_faster is not None, "measured"
+        asked.append(kind)
+        return half_is_faster
+
+    monkeypatch.setattr(
+        linear_ops, "linear_library", lambda flags: Library("avx2" if flags else wide)
+    )
+    monkeypatch.setattr(linear_ops, "_faster", faster)
+    return asked
+
+
+def test_one_width_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    has(monkeypatch, "avx2 vpdpbusd", None)
+    assert fastest_flags("fp32") == ()
+
+
+@pytest.mark.parametrize("half_is_faster", [True, False])
+def test_it_is_measured_once(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, half_is_faster: bool
+) -> None:
+    asked = has(monkeypatch, "avx512 vpdpbusd", half_is_faster)
+    expected = HALF if half_is_faster else ()
+    assert fastest_flags("int8") == expected
+    has(monkeypatch, "avx512 vpdpbusd", None)
+    fastest_flags.cache_clear()
+    assert fastest_flags("int8") == expected
+    assert asked == ["int8"]
+    assert [file.suffix for file in (cache / "kernels").iterdir()] == [".json"]
+
+
+def of_another_cpu(file: Path) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"cpu": "another"}))
+
+
+def cut(file: Path) -> None:
+    file.write_text(file.read_text()[:-5])
+
+
+def of_another_form(file: Path) -> None:
+    file.write_text("[1, 2]")
+
+
+@pytest.mark.parametrize("damage", [of_another_cpu, cut, of_another_form])
+def test_what_does_not_hold_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, damage: Callable[[Path], None]
+) -> None:
+    has(monkeypatch, "avx512", True)
+    fastest_flags("fp32")
+    damage(next((cache / "kernels").iterdir()))
+    asked = has(monkeypatch, "avx512", False)
+    fastest_flags.cache_clear()
+    assert fastest_flags("fp32") == () and asked == ["fp32"]
+
+
+def test_formats_are_measured_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = has(monkeypatch, "avx512", True)
+    fastest_flags("fp32")
+    fastest_flags("bf16")
+    assert asked == ["fp32", "bf16"]
+
+
+def test_the_comparison_itself_runs() -> None:
+    for kind in ("fp32", "bf16", "int8", "int4"):
+        assert linear_ops._faster(kind, (), HALF) in (True, False)  # type: ignore[arg-type]

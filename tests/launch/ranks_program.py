@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from topout.measure.lifetime import end_with_parent
+from topout.measure.process import end_with_parent
 
 
 def main(arguments: list[str]) -> None:

@@ -10,14 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from topout.launch.agent import RankEnd
 from topout.launch.local import (
+    NOTES_VARIABLE,
+    RankEnd,
     RankFailure,
     failure_of,
     first_failure,
     how_ended,
     last_lines,
+    note_failure,
     run_ranks,
+    take_notes,
 )
 
 MODULE = "tests.launch.ranks_program"
@@ -157,3 +160,18 @@ def test_the_first_failure_is_the_one_that_the_others_follow_from(
     ends = [RankEnd(rank, status) for rank, status in statuses.items()]
     found = first_failure(ends, noted_ns)
     assert (found.rank if found is not None else None) == first
+
+
+def test_a_note_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NOTES_VARIABLE, str(tmp_path))
+    for rank in (2, 0):
+        monkeypatch.setenv("RANK", str(rank))
+        note_failure()
+    noted = take_notes(tmp_path, 3)
+    assert set(noted) == {0, 2} and noted[2] <= noted[0]
+    assert take_notes(tmp_path, 3) == {} and list(tmp_path.iterdir()) == []
+
+
+def test_a_rank_that_nobody_watches_notes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(NOTES_VARIABLE, raising=False)
+    note_failure()

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from topout.errors import RecordError, UnknownNameError
-from topout.machine.catalog.check import check_hardware
 from topout.machine.catalog.find import (
     DATA_FOLDER,
     catalog_names,
+    check_hardware,
     find_hardware,
     known_hardware,
     same_device,

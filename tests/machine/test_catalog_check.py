@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.errors import RecordError
-from topout.machine.catalog.check import check_hardware
-from topout.machine.catalog.find import find_hardware
+from topout.machine.catalog.find import check_hardware, find_hardware
 from topout.records import Hardware
 
 SMALLEST: dict[str, Any] = {

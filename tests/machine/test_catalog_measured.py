@@ -7,8 +7,12 @@ import msgspec
 import pytest
 
 from topout.errors import InputError
-from topout.machine.catalog.check import check_hardware
-from topout.machine.catalog.find import find_hardware, save_hardware, shipped_hardware
+from topout.machine.catalog.find import (
+    check_hardware,
+    find_hardware,
+    save_hardware,
+    shipped_hardware,
+)
 from topout.machine.catalog.measured import hardware_of
 from topout.records import (
     BandwidthCeiling,

@@ -224,7 +224,7 @@ def test_torch_is_asked_only_on_request() -> None:
         "from topout.machine.describe import describe\n"
         "describe()\n"
         "assert 'torch' not in sys.modules\n"
-        "import topout.machine.ceilings, topout.machine.cuda_ceilings\n"
+        "import topout.machine.ceilings, topout.machine.torch_ceilings\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from topout.machine.recorded_files import SystemFiles
-from topout.machine.topology import read_limits
+from topout.machine.topology import SystemFiles, read_limits
 
 
 def root_with(folder: Path, files: dict[str, str]) -> SystemFiles:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.machine.processor import parse_cpuinfo, read_processor, vector_isa
-from topout.machine.recorded_files import SystemFiles
+from topout.machine.topology import SystemFiles
 
 
 def test_vectors_come_weakest_first() -> None:

@@ -1,7 +1,10 @@
 """Counting hardware events, on a kernel that is played, and on the one that is here."""
 
 import errno
+import os
+import platform
 import struct
+import sys
 import threading
 from collections.abc import Callable
 
@@ -12,14 +15,21 @@ from hypothesis import strategies as st
 from topout.measure import counters
 from topout.measure.counters import (
     GROUPS,
+    NO_UNIT,
     Event,
+    NoCounters,
     count_events,
+    explain_refusal,
+    linux_perf,
     scaled_count,
 )
-from topout.measure.perf_system import NoCounters
 
 ONE = ((Event("cycles", 0, 0), Event("instructions", 0, 1)),)
 _INHERIT, _EXCLUDE_KERNEL = 1 << 1, 1 << 5
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"),
+    reason="perf_event_open is Linux's",
+)
 
 
 class Played:
@@ -190,3 +200,53 @@ def test_this_machine_counts_or_says_why() -> None:
     if "instructions" in counts.events:
         one = count_events(spin).events["instructions"]
         assert counts.events["instructions"] > 1.5 * one
+
+
+@pytest.mark.parametrize(
+    ("code", "paranoia", "words"),
+    [
+        (errno.EACCES, 4, "perf_event_paranoid is 4"),
+        (errno.EPERM, 2, "seccomp"),
+        (errno.EACCES, None, "seccomp"),
+        (errno.ENOENT, 2, NO_UNIT),
+        (errno.EOPNOTSUPP, 2, NO_UNIT),
+        (errno.EMFILE, 2, "ulimit"),
+        (errno.EIO, 2, os.strerror(errno.EIO)),
+        (None, None, "for no stated reason"),
+    ],
+)
+def test_refusals(code: int | None, paranoia: int | None, words: str) -> None:
+    assert words in explain_refusal(code, paranoia)
+
+
+@pytest.mark.parametrize(("system", "processor"), [("darwin", "arm64"), ("linux", "riscv64")])
+def test_other_systems_have_none(
+    monkeypatch: pytest.MonkeyPatch, system: str, processor: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    with pytest.raises(NoCounters, match=processor):
+        linux_perf()
+
+
+@on_linux
+def test_threads_of_this_process_are_seen() -> None:
+    system = linux_perf()
+    done = threading.Event()
+    other = threading.Thread(target=done.wait)
+    other.start()
+    try:
+        threads = system.threads()
+        assert os.getpid() in threads
+        assert other.native_id in threads
+    finally:
+        done.set()
+        other.join()
+
+
+@on_linux
+def test_what_is_no_event_is_refused_with_a_reason() -> None:
+    system = linux_perf()
+    with pytest.raises(OSError) as refusal:
+        system.open(b"\xff" * 112, 0, -1)
+    assert system.explain(refusal.value)

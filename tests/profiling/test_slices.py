@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from topout.profiling.operators import operator_times, shapes_text
+from topout.profiling.phases import operator_times, shapes_text
 from topout.profiling.regions import (
     OUTSIDE,
     Parts,

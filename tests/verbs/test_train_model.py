@@ -10,7 +10,7 @@ from tests.models.tiny import GPT2, write_model
 from topout.errors import InputError, TopoutError, UnsupportedError
 from topout.records import TrainReport, read
 from topout.run_folder import RunFolder
-from topout.train.request import TrainRequest
+from topout.train.plan import TrainRequest
 from topout.verbs.train_model import train_model
 from topout.verbs.train_subject import resolve_subject
 

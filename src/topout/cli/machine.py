@@ -1,7 +1,7 @@
 """`topout machine` and its sub-commands."""
 
 from topout.cli.outputs import JsonOutputs, Outputs, Result, print_table
-from topout.machine.request import MachineRequest, SaveMachineRequest, ShowMachineRequest
+from topout.machine.effort import MachineRequest, SaveMachineRequest, ShowMachineRequest
 from topout.options import Request
 from topout.progress import Notify
 

@@ -4,7 +4,7 @@ from topout.cli.outputs import PageOutputs, Result
 from topout.progress import Notify
 from topout.records import TrainReport
 from topout.run_folder import RunFolder
-from topout.train.request import TrainRequest
+from topout.train.plan import TrainRequest
 
 
 def _train(request: TrainRequest, outputs: PageOutputs, notify: Notify) -> Result:

@@ -1,7 +1,7 @@
 """The matrix multiplication laboratory: versions, rivals, checks, and PyTorch's place.
 
-Read `versions` and `request` (what is compared), `product` (one product and its memory), then how
-it is compared: `laboratory` asks a process (`worker_process`, and in it `worker`) to check (`trial`
+Read `case` and `request` (what is compared), `matrices` (a product's memory), then how it is
+compared: `laboratory` asks a process (`worker_process`, and in it `worker`) to check (`trial`
 against `bounds`) and to time (`rounds`, `timing`) versions (`sources`) and `rivals`; `results` and
 `findings` say what came of it. `explain` says why a version is as fast as it is, from its loops
 (`blockings`, `loop_nest`, `source_constants`), its machine code (`instruction_mix`, `instructions`)

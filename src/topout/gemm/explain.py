@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from topout.errors import TopoutError
 from topout.gemm.blockings import blocking_of
 from topout.gemm.cachegrind import Simulation, simulate
-from topout.gemm.case import Case
+from topout.gemm.case import Case, version_names
 from topout.gemm.instruction_mix import MainLoop, main_loop
 from topout.gemm.loop_nest import (
     Blocking,
@@ -25,7 +25,6 @@ from topout.gemm.sentences import (
     traffic_sentences,
 )
 from topout.gemm.source_constants import macros_of, read_constants, up_to_avx2
-from topout.gemm.versions import version_names
 from topout.gemm.worker_process import count_product
 from topout.kernels.build import SOURCE_FOLDER
 from topout.kernels.gemm_ops import GEMM_FOLDER, version_source

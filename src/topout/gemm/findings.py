@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from topout import units
-from topout.gemm.versions import VERSIONS
+from topout.gemm.case import VERSIONS
 from topout.records import PairedRatio
 from topout.records.gemm import GemmDtype, GemmReport, GemmResult, GemmShape
 

@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Self
 
 from topout.errors import CompilerError, InputError, TopoutError, UnsupportedError
-from topout.gemm.case import Case, check_case
+from topout.gemm.case import VERSIONS, Case, check_case, find_version
 from topout.gemm.results import Outcome, shape_of
 from topout.gemm.rounds import FULL, QUICK, Contestant, Rounds, list_rivals
 from topout.gemm.sources import build_own
-from topout.gemm.versions import VERSIONS, find_version
 from topout.gemm.worker_process import Checking, ProductWorker, build_parameter
 from topout.kernels.gemm_ops import GemmBuild, build_gemm, version_source
 from topout.machine.describe import describe
-from topout.machine.recorded_files import SystemFiles
-from topout.machine.topology import read_limits
-from topout.machine.working_sets import cache_capacities, working_sets
-from topout.measure.lifetime import Closing
+from topout.machine.effort import cache_capacities, working_sets
+from topout.machine.topology import SystemFiles, read_limits
+from topout.measure.process import Closing
 from topout.measure.worker import WorkerFailure
 from topout.progress import Notify, silent
 from topout.records import Machine

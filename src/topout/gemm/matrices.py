@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
 from topout.errors import UnsupportedError
-from topout.measure.lifetime import Closing
+from topout.measure.process import Closing
 from topout.records.gemm import GemmDtype
 
 Matrix = NDArray[Any]

@@ -12,9 +12,8 @@ import msgspec
 from topout.cost.ops import Op
 from topout.cost.phases import Phase, Plan, check_workload, forward, prefill
 from topout.errors import InputError, UnsupportedError
-from topout.gemm.case import Case
+from topout.gemm.case import Case, find_version, version_names
 from topout.gemm.sources import check_source, own_dtype
-from topout.gemm.versions import find_version, version_names
 from topout.models.architecture import Architecture
 from topout.models.architectures.read import find_architecture
 from topout.options import Option, Request

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from topout.gemm.case import Case
+from topout.gemm.case import VERSIONS, Case
 from topout.gemm.timing import Roofs
-from topout.gemm.versions import VERSIONS
 from topout.measure.stats import estimate, paired_ratio
 from topout.records import Bound, Estimate, PairedRatio
 from topout.records.gemm import GemmResult, GemmShape, GemmStatus

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from topout.errors import InputError, OutputError
-from topout.gemm.versions import find_version, version_names
+from topout.gemm.case import find_version, version_names
 from topout.kernels.build import RefusedSourceError, first_error
 from topout.kernels.gemm_ops import (
     GEMM_FOLDER,

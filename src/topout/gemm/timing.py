@@ -26,7 +26,7 @@ from topout.gemm.rivals import Rival
 from topout.kernels.gemm_ops import GemmLibrary
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.counters import EventCounts, count_events
-from topout.measure.lifetime import Closing
+from topout.measure.process import Closing
 from topout.records.gemm import GemmDtype
 
 # OpenBLAS's waiting threads spin for some 2^26 cycles, OpenMP's for less: the next candidate would

@@ -26,7 +26,7 @@ from topout.gemm.matrices import (
     whole_numbers,
 )
 from topout.kernels.gemm_ops import GemmLibrary
-from topout.measure.lifetime import Closing
+from topout.measure.process import Closing
 from topout.records.gemm import GemmDtype
 
 # Told before each call: which product it is, and where A, B and C begin and end.

@@ -20,7 +20,7 @@ from topout.gemm.rivals import rival_environment
 from topout.kernels.build import load_library
 from topout.kernels.gemm_ops import GemmBuild
 from topout.measure.counters import EventCounts
-from topout.measure.lifetime import Closing
+from topout.measure.process import Closing
 from topout.measure.worker import Worker, WorkerFailure
 from topout.units import counted
 

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import msgspec
 
-from topout.kernels.cache import writable_cache_folder
-from topout.measure.usage import processor_time, stolen_share
+from topout.kernels.build import writable_cache_folder
+from topout.measure.process import processor_time, stolen_share
 from topout.measure.worker import Worker
 from topout.records import RunSample, Verification
 

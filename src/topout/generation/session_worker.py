@@ -24,7 +24,7 @@ from topout.generation.verify import (
     verify,
     verify_draws,
 )
-from topout.measure.usage import begin_peak, peak_rss_bytes
+from topout.measure.process import begin_peak, peak_rss_bytes
 from topout.measure.worker import Handler, serve
 
 

@@ -5,10 +5,10 @@ import msgspec
 from topout.generation.build import ModelChoice, Preparation
 from topout.generation.request import Backend, GenerationRequest
 from topout.generation.texts import Texts, cut_texts
-from topout.kernels.cache import writable_cache_folder
+from topout.kernels.build import writable_cache_folder
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
-from topout.measure.checks import load_doubts
+from topout.measure.stats import load_doubts
 from topout.models.architecture import total_parameters
 from topout.models.architectures.decoder import architecture_of
 from topout.models.source import ModelSource, resolve_model

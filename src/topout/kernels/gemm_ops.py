@@ -15,7 +15,7 @@ from topout.kernels.build import (
     declare,
     load_openmp_library,
 )
-from topout.measure.lifetime import Closing
+from topout.measure.process import Closing
 
 GemmDtype = Literal["fp32", "bf16", "int8"]
 GEMM_FOLDER = Path(__file__).parent / "gemm"

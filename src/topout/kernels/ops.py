@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from topout.errors import InputError, UnsupportedError
 from topout.kernels.build import Abi, declare, load_library
-from topout.measure.lifetime import Closing
+from topout.measure.process import Closing
 
 PeakDtype = Literal["fp32", "bf16", "int8"]
 _DTYPE_CODES: dict[PeakDtype, int] = {"fp32": 0, "bf16": 1, "int8": 2}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from topout.errors import UnsupportedError
 from topout.kernels.build import Abi, declare, load_library
-from topout.measure.lifetime import Closing
+from topout.measure.process import Closing
 
 Form = Literal["number", "text", "json", "lane"]
 Stage = Literal["start", "members", "member_value", "events", "entry", "done", "foreign", "broken"]

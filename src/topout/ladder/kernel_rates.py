@@ -16,7 +16,7 @@ from topout.cost.measured_times import roofline_time
 from topout.cost.ops import ELEMENT_BYTES
 from topout.generation.build import TORCH_DTYPES
 from topout.generation.session import wait_for
-from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
+from topout.kernels.linear_ops import Int4Weight, Int8Weight, pack_float, pack_quantized
 from topout.models.config import DTYPE_BYTES
 from topout.quantization.native_layers import NATIVE_FORMATS, NativeFormat, NativeLinear
 from topout.quantization.rounding import quantize_per_channel
@@ -172,10 +172,10 @@ def _native_layer(form: NativeFormat, n: int, k: int) -> NativeLinear:
     elif form.name == "int4":
         values = torch.randint(0, 256, (n, k // 2), dtype=torch.uint8)
         scales = torch.full((n, k // _GROUP), 0.01, dtype=torch.bfloat16)
-        packed = pack_int4(Int4Weight(values, scales, -8 * scales), bias)
+        packed = pack_quantized(Int4Weight(values, scales, -8 * scales), bias)
     else:
         values = torch.randint(-127, 128, (n, k), dtype=torch.int8)
-        packed = pack_int8(Int8Weight(values, torch.full((n,), 0.001)), bias)
+        packed = pack_quantized(Int8Weight(values, torch.full((n,), 0.001)), bias)
     return NativeLinear(packed, dynamic=form.dynamic)
 
 

@@ -10,8 +10,7 @@ import msgspec
 
 from topout.errors import OutputError, RecordError, UnsupportedError
 from topout.generation.session_process import worker_environment
-from topout.kernels.build import SOURCE_FOLDER, included_files
-from topout.kernels.cache import writable_cache_folder
+from topout.kernels.build import SOURCE_FOLDER, included_files, writable_cache_folder
 from topout.measure.worker import Worker, WorkerFailure
 from topout.models.known import known_config_json
 from topout.records import Ceilings, Machine, Rates, read, write

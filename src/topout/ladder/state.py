@@ -10,8 +10,7 @@ from topout.errors import InputError, OutputError, RecordError, writing
 from topout.generation.placement import prediction_error
 from topout.ladder.findings import climb_findings
 from topout.ladder.request import ClimbRequest
-from topout.measure.checks import drift_doubt
-from topout.measure.stats import estimate
+from topout.measure.stats import drift_doubt, estimate
 from topout.records import Climb, Doubt, RungResult, read
 from topout.run_folder import RUN_FILE, RunFolder
 

@@ -10,9 +10,8 @@ from topout.generation.placement import phase_ratios, place_run, tokens_per_pass
 from topout.ladder.duel import Candidate
 from topout.ladder.predictions import Predictions
 from topout.ladder.stack import Stack, label_of
-from topout.measure.checks import sample_doubts
 from topout.measure.runner import Duel, StoppingRule
-from topout.measure.stats import chained
+from topout.measure.stats import chained, sample_doubts
 from topout.measure.worker import WorkerFailure
 from topout.records import Duel as DuelResult
 from topout.records import (

@@ -1,6 +1,9 @@
 """n ranks of a module on this machine: started by torchrun, ended together, their logs kept.
 
 Of ranks that failed it tells which was first, how its process ended and the end of its log.
+`python -m topout.launch.local FAILURES.json ARGUMENTS…` is torchrun, watched over: it ends with the
+process that started it, and writes down which ranks failed. A rank that fails notes when: the
+failures of others may only follow from it.
 """
 
 import contextlib
@@ -16,7 +19,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from topout.launch.agent import NOTES_VARIABLE, RankEnd, take_notes
+from topout.measure.process import end_with_parent
 
 _POLL_S = 0.05
 _GRACE_S = 5.0  # for torchrun to end its ranks before they are ended from here
@@ -24,6 +27,14 @@ _LOOPBACK = "127.0.0.1"
 LAST_LINES = 12
 _LONGEST_LINE = 300
 _READ_BYTES = 1 << 16  # from the end of a log
+NOTES_VARIABLE = "TOPOUT_RANK_NOTES"  # the folder, in the environment of a rank
+
+
+class RankEnd(msgspec.Struct, frozen=True):
+    """A rank that failed, and how its process ended; ranks that torchrun ended are among them."""
+
+    rank: int
+    exit_status: int  # negative: the number of the signal
 
 
 def run_ranks(
@@ -45,7 +56,7 @@ def run_ranks(
     logs.mkdir(parents=True, exist_ok=True)
     failure_file = logs / "failures.json"
     command = [
-        *(sys.executable, "-m", "topout.launch.agent", str(failure_file)),
+        *(sys.executable, "-m", "topout.launch.local", str(failure_file)),
         *("--standalone", "--local-addr", _LOOPBACK, "--nproc-per-node", str(ranks)),
         *("--redirects", "3", "--log-dir", str(logs), "--monitor-interval", "0.1"),
         *("--module", module, *arguments),
@@ -188,3 +199,48 @@ def last_lines(log: Path, most: int = LAST_LINES) -> list[str]:
         return []
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     return [line[:_LONGEST_LINE] for line in lines[-most:]]
+
+
+def note_failure() -> None:
+    """Write down that this rank fails now, before the others can notice."""
+    folder, rank = os.environ.get(NOTES_VARIABLE), os.environ.get("RANK")
+    if folder is None or rank is None:
+        return
+    with contextlib.suppress(OSError):
+        _note_file(Path(folder), int(rank)).write_text(str(time.monotonic_ns()))
+
+
+def take_notes(folder: Path, ranks: int) -> dict[int, int]:
+    """Nanoseconds at which ranks failed, on one clock; the notes are gone afterwards."""
+    found = {}
+    for rank in range(ranks):
+        file = _note_file(folder, rank)
+        with contextlib.suppress(OSError, ValueError):
+            found[rank] = int(file.read_text())
+            file.unlink()
+    return found
+
+
+def _note_file(folder: Path, rank: int) -> Path:
+    return folder / f"rank-{rank}.failed"
+
+
+def main(arguments: list[str]) -> int:
+    """Run torchrun to its end; 0 when every rank ended well, else 1."""
+    end_with_parent(signal.SIGTERM)  # torchrun answers it by ending the ranks
+    # Imported here, since it imports torch: a parent that dies meanwhile is noticed.
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    failure_file, *torchrun_arguments = arguments
+    try:
+        run(parse_args(torchrun_arguments))  # type: ignore[no-untyped-call]
+    except ChildFailedError as error:
+        ends = [RankEnd(rank, failure.exitcode) for rank, failure in error.failures.items()]
+        Path(failure_file).write_bytes(msgspec.json.encode(ends))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -14,9 +14,9 @@ import msgspec
 from topout.errors import CompilerError
 from topout.kernels.build import find_compiler
 from topout.machine.processor import Processor, can_count_events, read_processor
-from topout.machine.recorded_files import SystemFiles
 from topout.machine.topology import (
     Limits,
+    SystemFiles,
     Topology,
     parse_lscpu,
     read_limits,

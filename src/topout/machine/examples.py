@@ -14,8 +14,7 @@ from topout.machine.describe import pinning_order
 from topout.machine.effort import Meter
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.machine.torch_ceilings import torch_threads
-from topout.measure.checks import WIDE_SPREAD
-from topout.measure.stats import estimate, inverse, relative_spread
+from topout.measure.stats import WIDE_SPREAD, estimate, inverse, relative_spread
 from topout.progress import Notify
 from topout.records import Doubt, Example, Machine, MeasuredExample
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from topout.kernels import ops
 from topout.kernels.ops import GRAIN_BYTES, PeakDtype, ReadBuffers, ReadPattern, ThreadTeam
 from topout.machine.describe import pinning_order
-from topout.machine.effort import CeilingParts, Effort, Meter
-from topout.machine.working_sets import WorkingSet, working_sets
-from topout.measure.lifetime import Closing
+from topout.machine.effort import CeilingParts, Effort, Meter, WorkingSet, working_sets
+from topout.measure.process import Closing
 from topout.records import BandwidthCeiling, ComputeCeiling, Doubt, Machine, OverheadCeiling
 
 _DTYPES: tuple[PeakDtype, ...] = ("fp32", "bf16", "int8")

@@ -9,7 +9,7 @@ import struct
 import sys
 from typing import NamedTuple
 
-from topout.machine.recorded_files import SystemFiles
+from topout.machine.topology import SystemFiles
 
 # As /proc/cpuinfo spells them, weakest first; Arm's are renamed to what people call them.
 _X86_VECTORS = [

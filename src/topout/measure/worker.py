@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from topout.errors import TopoutError
-from topout.measure.lifetime import Closing, end_with_parent
+from topout.measure.process import Closing, end_with_parent
 
 FailureKind = Literal["crash", "hang", "memory", "error", "input"]
 Handler = Callable[[dict[str, Any]], Any]

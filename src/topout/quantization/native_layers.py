@@ -12,11 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from topout.errors import InputError, UnknownNameError, UnsupportedError
-from topout.kernels.linear_ops import ACTIVATIONS, LinearActivation, PackedLinear, linear_op
-from topout.kernels.linear_packing import Int4Weight, Int8Weight, pack_float, pack_int4, pack_int8
+from topout.kernels.linear_ops import (
+    ACTIVATIONS,
+    LinearActivation,
+    PackedLinear,
+    linear_op,
+    pack_float,
+    pack_quantized,
+)
 from topout.models.decoder import Block, Decoder, GatedMlp, Mlp, Span, StaticCache
-from topout.quantization.checkpoint import QuantizedWeights
-from topout.quantization.rounding import INT8, Scheme, int4_scheme
+from topout.quantization.rounding import INT8, QuantizedWeights, Scheme, int4_scheme
 
 NativeName = Literal["fp32", "bf16", "int8", "int8_dynamic", "int4"]
 # What packs a layer's weight: its name in the model, the layer, and whether it is gated.
@@ -159,10 +164,7 @@ def packer_of(form: NativeFormat, weights: QuantizedWeights | None) -> Packer:
             kind: Literal["fp32", "bf16"] = "bf16" if form.name == "bf16" else "fp32"
             return pack_float(weight, kind, bias, gated=gated)
         found = form.scheme.quantize(name, weight) if weights is None else weights[name]
-        if isinstance(found, Int8Weight):
-            return pack_int8(found, bias, gated=gated)
-        assert isinstance(found, Int4Weight)
-        return pack_int4(found, bias, gated=gated)
+        return pack_quantized(found, bias, gated=gated)
 
     return pack
 

@@ -1,12 +1,20 @@
-"""How weights are rounded: int8 with a scale per row, int4 with a scale and an offset per group."""
+"""How weights are rounded, and kept in a safetensors file for every later session.
 
-from collections.abc import Callable
+int8 has a scale per row, int4 a scale and an offset per group.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from topout.kernels.linear_packing import GROUP_SIZES, Int4Weight, Int8Weight
+from topout.kernels.linear_ops import GROUP_SIZES, Int4Weight, Int8Weight
 
 _LARGEST_INT8 = 127
 _LARGEST_INT4 = 15
@@ -14,6 +22,8 @@ _LARGEST_INT4 = 15
 _NARROWER = (0.95, 0.9, 0.85, 0.8, 0.75)
 _FITS = 3  # of scale and offset to the values, and of the values to those
 _ROWS_AT_ONCE = 1 << 22  # values
+QuantizedWeights = dict[str, Int8Weight | Int4Weight]  # by the name of the layer
+_FIELDS = {"values": "weight"}  # how a field is called in the file
 
 
 def quantize_per_channel(weight: Tensor) -> Int8Weight:
@@ -94,15 +104,6 @@ def _fitted(grouped: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return scale, mean - scale * mean_value
 
 
-def restore_int4(weight: Int4Weight) -> Tensor:
-    """The values [N, K] in fp32 that 4-bit weights stand for."""
-    n, k = weight.values.shape[0], 2 * weight.values.shape[1]
-    values = torch.stack([weight.values & 15, weight.values >> 4], dim=-1).reshape(n, k)
-    groups = values.reshape(n, k // weight.group, weight.group).float()
-    scaled = groups * weight.scales.float()[..., None] + weight.offsets.float()[..., None]
-    return scaled.reshape(n, k)
-
-
 class Scheme(NamedTuple):
     """One way to quantize a whole model, each of its linear layers in turn.
 
@@ -140,3 +141,93 @@ _HEADS = ("head", "lm_head")
 def linear_layers(model: nn.Module) -> list[tuple[str, nn.Linear]]:
     """Names and modules of all linear layers."""
     return [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+
+
+def load_or_quantize(
+    model: nn.Module, folder: Path, fingerprint: str, scheme: Scheme
+) -> QuantizedWeights:
+    """The checkpoint of these weights from `folder`, made and saved there if need be."""
+    path = folder / f"{fingerprint}-{scheme.name}.safetensors"
+    weights = _load(path, model, fingerprint, scheme)
+    if weights is None:
+        weights = quantize_model(model, scheme)
+        _save(weights, path, fingerprint, scheme)
+    return weights
+
+
+def quantize_model(model: nn.Module, scheme: Scheme) -> QuantizedWeights:
+    """The quantized weight of every linear layer, on the CPU."""
+    return {
+        name: _moved(scheme.quantize(name, linear.weight.detach()))
+        for name, linear in linear_layers(model)
+    }
+
+
+def _moved(weight: Int8Weight | Int4Weight) -> Int8Weight | Int4Weight:
+    return type(weight)(*(part.cpu() for part in weight))
+
+
+def _tensors(weights: QuantizedWeights) -> dict[str, Tensor]:
+    return {
+        f"{name}.{_FIELDS.get(field, field)}": tensor.contiguous()
+        for name, weight in weights.items()
+        for field, tensor in weight._asdict().items()
+    }
+
+
+def _load(
+    path: Path, model: nn.Module, fingerprint: str, scheme: Scheme
+) -> QuantizedWeights | None:
+    """The weights of a saved checkpoint; None where it is missing, damaged or of other weights."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != scheme.format:
+                return None
+            if metadata.get("fingerprint") != fingerprint:
+                return None
+            # Copies in memory of their own: a mapped file is paged in while it is timed, and its
+            # tensors are not aligned as the int8 kernel needs them.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+    weights: QuantizedWeights = {}
+    for name, linear in linear_layers(model):
+        expected = _shape_of(scheme, name, linear)
+        found = _weight_of(name, tensors, type(expected))
+        if found is None or _described(found) != _described(expected):
+            return None
+        weights[name] = found
+    return weights
+
+
+def _shape_of(scheme: Scheme, name: str, linear: nn.Linear) -> Int8Weight | Int4Weight:
+    """Types and shapes of a layer's quantized weight, without its values."""
+    return scheme.quantize(name, torch.empty(linear.weight.shape, device="meta"))
+
+
+def _weight_of(
+    name: str, tensors: Mapping[str, Tensor], kind: type[Int8Weight] | type[Int4Weight]
+) -> Int8Weight | Int4Weight | None:
+    parts = [tensors.get(f"{name}.{_FIELDS.get(field, field)}") for field in kind._fields]
+    return None if any(part is None for part in parts) else kind(*parts)  # type: ignore[arg-type]
+
+
+def _described(weight: Int8Weight | Int4Weight) -> list[tuple[torch.Size, torch.dtype]]:
+    return [(part.shape, part.dtype) for part in weight]
+
+
+def _save(weights: QuantizedWeights, path: Path, fingerprint: str, scheme: Scheme) -> None:
+    """Save through a temporary file; a folder that cannot be written costs only the saving."""
+    metadata = {"format": scheme.format, "fingerprint": fingerprint}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{scheme.name}-", dir=path.parent)
+        os.close(handle)
+        try:
+            save_file(_tensors(weights), temporary, metadata)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        print(f"the {scheme.name} checkpoint was not saved: {error}")  # noqa: T201 - worker's log

@@ -6,8 +6,8 @@ from topout.cost.predict import Expectation
 from topout.errors import CompilerError
 from topout.generation.build import Build
 from topout.models.decoder import Decoder
-from topout.quantization.checkpoint import load_or_quantize
 from topout.quantization.native_layers import NATIVE_FORMATS, NativeName, swap_decoder_layers
+from topout.quantization.rounding import load_or_quantize
 from topout.records import OutputClass
 from topout.rungs.rung import Rung
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from topout.cost.predict import Expectation
 from topout.generation.build import Build
 from topout.models.decoder import Decoder
-from topout.quantization.checkpoint import load_or_quantize
-from topout.quantization.rounding import INT8, linear_layers
+from topout.quantization.rounding import INT8, linear_layers, load_or_quantize
 from topout.rungs.generate_gemv import GeneratedGemvLinear, few_rows_product, most_rows
 from topout.rungs.rung import Rung
 

@@ -15,7 +15,7 @@ from topout.errors import InputError, writing
 from topout.models.source import AnySource
 from topout.models.text import load_tokenizer
 from topout.records import TrainTask
-from topout.train.request import TrainRequest
+from topout.train.plan import TrainRequest
 from topout.train.rows import Rows, read_rows
 from topout.units import counted
 

@@ -4,8 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from topout import units
-from topout.measure.checks import FEW_SAMPLES, WIDE_SPREAD
-from topout.measure.stats import relative_spread
+from topout.measure.stats import FEW_SAMPLES, WIDE_SPREAD, relative_spread
 from topout.records import Doubt, TrainCase, TrainReport
 from topout.train.results import slowest
 

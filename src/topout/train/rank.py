@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from topout.errors import InputError
-from topout.measure.usage import begin_peak, peak_rss_bytes
+from topout.measure.process import begin_peak, peak_rss_bytes
 from topout.records import TrainStep
 from topout.train.distributed import (
     Batch,

@@ -12,9 +12,8 @@ from pathlib import Path
 import msgspec
 
 from topout.errors import TopoutError, writing
-from topout.launch.agent import note_failure
-from topout.launch.local import run_ranks
-from topout.measure.lifetime import end_with_parent
+from topout.launch.local import note_failure, run_ranks
+from topout.measure.process import end_with_parent
 from topout.progress import Notify
 from topout.train.plan import (
     Line,

@@ -18,7 +18,7 @@ from topout.gemm.sources import build_own
 from topout.gemm.worker_process import worker_environment
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
-from topout.measure.checks import load_doubts
+from topout.measure.stats import load_doubts
 from topout.progress import Notify, silent
 from topout.records import Doubt, GemmReport, GemmResult, GemmShape, Machine
 from topout.records.gemm import GemmDtype

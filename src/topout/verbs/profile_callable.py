@@ -14,13 +14,14 @@ from topout.errors import InputError
 from topout.machine.catalog.measured import roofs_for
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
-from topout.profiling.findings import profile_doubts, profile_findings
 from topout.profiling.report import (
     TRACE_FILE,
     Captured,
     export_perfetto,
     export_tensorboard,
     fill_in,
+    profile_doubts,
+    profile_findings,
 )
 from topout.profiling.runs import run_captured, run_counted, run_in_turns, run_plain
 from topout.progress import Notify, silent

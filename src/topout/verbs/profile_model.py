@@ -9,13 +9,14 @@ from topout.errors import InputError
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
 from topout.machine.catalog.measured import roofs_for
 from topout.measure.worker import WorkerFailure
-from topout.profiling.findings import profile_doubts, profile_findings
 from topout.profiling.report import (
     TRACE_FILE,
     Captured,
     export_perfetto,
     export_tensorboard,
     fill_in,
+    profile_doubts,
+    profile_findings,
 )
 from topout.profiling.request import ProfileRequest
 from topout.profiling.runs import run_in_turns

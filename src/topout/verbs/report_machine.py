@@ -5,7 +5,7 @@ from pathlib import Path
 from topout.machine.catalog.find import check_name, save_hardware
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
-from topout.machine.request import MachineRequest, SaveMachineRequest
+from topout.machine.effort import MachineRequest, SaveMachineRequest
 from topout.models.architectures.read import find_architecture
 from topout.options import takes
 from topout.progress import Notify

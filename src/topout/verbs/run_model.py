@@ -10,8 +10,8 @@ from topout.errors import InputError
 from topout.gemm.sources import GemmChoice
 from topout.generation.placement import phase_ratios, place_run
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
-from topout.measure.checks import FEW_SAMPLES, sample_doubts
 from topout.measure.runner import Duel
+from topout.measure.stats import FEW_SAMPLES, sample_doubts
 from topout.measure.worker import WorkerFailure
 from topout.progress import Notify, silent
 from topout.records import Bound, Doubt, PairedRatio, PhaseResult, RunSample

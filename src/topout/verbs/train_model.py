@@ -10,15 +10,14 @@ import msgspec
 from topout.errors import TopoutError, UnsupportedError
 from topout.launch.local import RankFailure
 from topout.machine.ceilings import cached_ceilings
-from topout.measure.checks import load_doubts
+from topout.measure.stats import load_doubts
 from topout.progress import Notify, silent
 from topout.records import Communication, TrainCase, TrainReport
 from topout.roofline import compute_at
 from topout.run_folder import Interrupted, RunFolder
 from topout.train.data import save_samples
 from topout.train.findings import case_doubts, train_findings
-from topout.train.plan import DEFAULT_BUILDER, Plan, RankDone
-from topout.train.request import TrainRequest
+from topout.train.plan import DEFAULT_BUILDER, Plan, RankDone, TrainRequest
 from topout.train.results import finished_case, flops_per_sample, unfinished_case, with_speedups
 from topout.train.run_case import lines_of, refusal_of, run_case
 from topout.units import counted

@@ -18,7 +18,7 @@ from topout.records import (
 )
 from topout.records.record import stamp
 from topout.train.data import Samples, prepare_data
-from topout.train.request import DEFAULT_SEQUENCE_LEN, TrainRequest
+from topout.train.plan import DEFAULT_SEQUENCE_LEN, TrainRequest
 
 _FEW_STEPS = 3
 _MUCH_PADDING = 0.5

@@ -7,7 +7,7 @@ import msgspec
 
 from topout.errors import InputError
 from topout.machine.catalog.find import same_device
-from topout.machine.working_sets import cache_capacities
+from topout.machine.effort import cache_capacities
 from topout.records import (
     Ceilings,
     ComputeCeiling,
@@ -93,7 +93,7 @@ def _gpu(machine: Machine, ceilings: Ceilings) -> Hardware:
         raise InputError("this machine has no GPU that a driver describes.", "Use the CPU.")
     gpu = machine.gpus[0]
     known = same_device(gpu.name)
-    # The set that was read is half of the cache (`topout.machine.cuda_ceilings.read_sizes`).
+    # The set that was read is half of the cache (`topout.machine.torch_ceilings.read_sizes`).
     caches = [
         _level(ceilings, each.level, 2 * each.working_set_bytes)
         for each in ceilings.bandwidth

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.machine.working_sets import cache_capacities, working_sets
+from topout.machine.effort import cache_capacities, working_sets
 from topout.records import Cache
 from topout.roofline import level_holding
 

@@ -1,8 +1,13 @@
-"""What is used: processor time (ours, other programs', the hypervisor's), and our peak memory."""
+"""A process: its processor time and peak memory, and what ends with it or with its `with` block."""
 
+import contextlib
+import ctypes
 import resource
+import signal
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -13,6 +18,7 @@ _STEAL_COLUMN = 7
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
+_PR_SET_PDEATHSIG = 1
 
 
 class ProcessorTime(msgspec.Struct, frozen=True):
@@ -93,3 +99,25 @@ def peak_rss_bytes() -> int:
         return peak
     usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return usage if sys.platform == "darwin" else usage * 1024
+
+
+class Closing(ABC):
+    """What holds something until `close`, which the end of a `with` block calls."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held; safe to call again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def end_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
+    """Ask Linux to send `with_signal` to this process when its parent ends; elsewhere nothing."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(with_signal), 0, 0, 0)

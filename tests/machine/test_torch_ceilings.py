@@ -8,7 +8,9 @@ import pytest
 
 from topout.errors import UnsupportedError
 from topout.machine.ceilings import load_or_measure_ceilings
-from topout.machine.cuda_ceilings import (
+from topout.machine.describe import describe, read_gpus
+from topout.machine.effort import Meter
+from topout.machine.torch_ceilings import (
     _doubts_of_spread,
     _measure_launch,
     _measure_matmuls,
@@ -17,8 +19,6 @@ from topout.machine.cuda_ceilings import (
     measure_cuda_ceilings,
     read_sizes,
 )
-from topout.machine.describe import describe, read_gpus
-from topout.machine.effort import Meter
 from topout.records import ComputeCeiling, Dtype
 
 GIB = 1 << 30
@@ -116,7 +116,7 @@ def test_matmuls_run_in_true_fp32_and_gaps_have_reasons(monkeypatch: pytest.Monk
             raise RuntimeError("not supported")
         return lambda: None
 
-    monkeypatch.setattr("topout.machine.cuda_ceilings.matmul_of", matmul_of)
+    monkeypatch.setattr("topout.machine.torch_ceilings.matmul_of", matmul_of)
     reasons: dict[str, str] = {}
     found = _measure_matmuls(torch, 2, reasons, Meter(4, None))
     assert [each.dtype for each in found] == ["fp32", "bf16", "fp16"]

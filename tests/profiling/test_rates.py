@@ -6,15 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topout.cost.graph import count
-from topout.profiling.costs import (
+from topout.profiling.phases import WRAPPERS, group_times
+from topout.profiling.rates import (
     OperatorKey,
     costs_of,
     is_free,
+    operator_rates,
     shapes_of,
+    uncounted_operators,
+    units_of,
     why_uncounted,
 )
-from topout.profiling.operators import WRAPPERS, group_times
-from topout.profiling.rates import operator_rates, uncounted_operators, units_of
 from topout.profiling.regions import Parts
 from topout.profiling.slices import cut
 from topout.records import Hardware, MemoryLevel
