@@ -61,7 +61,8 @@ def measure(model: str, dtype: str) -> None:
 
     from topout.generation.build import TORCH_DTYPES
     from topout.machine.native_ceilings import BandwidthProbe
-    from topout.models.load import load_decoder, resolve_model
+    from topout.models.load import load_decoder
+    from topout.models.source import resolve_model
 
     source = resolve_model(model, random_weights=True)
     decoder = load_decoder(source, dtype=TORCH_DTYPES[dtype], device="cpu", max_len=1024)

@@ -5,6 +5,8 @@ from .ladder.request import ClimbRequest as ClimbRequest
 from .models.load import (
     load_decoder as load_decoder,
     load_encoder as load_encoder,
+)
+from .models.source import (
     resolve_encoder as resolve_encoder,
     resolve_model as resolve_model,
     resolve_source as resolve_source,

@@ -9,7 +9,7 @@ from topout.cost.ops import Op, product_flops
 from topout.cost.passes import pass_ops
 from topout.cost.training import TrainingStep, backward_of, is_recomputed, training_ops
 from topout.errors import InputError
-from topout.models.architectures.decoder import architecture_of
+from topout.models.config import architecture_of
 
 from .small_config import SMALL
 

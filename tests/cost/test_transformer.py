@@ -29,9 +29,8 @@ from topout.models.architecture import (
     Mlp,
     total_parameters,
 )
-from topout.models.architectures.decoder import architecture_of
 from topout.models.architectures.read import read_architecture
-from topout.models.config import ModelConfig
+from topout.models.config import ModelConfig, architecture_of
 from topout.models.known import known_config_json
 from topout.models.source import resolve_model
 

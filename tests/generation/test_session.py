@@ -10,7 +10,7 @@ from tests.generation.tiny_builds import MODELS, session_of, source_of
 from tests.models.tiny import make_tokens
 from topout.generation.session import DecoderSession, memory_bytes_of
 from topout.models.architecture import total_parameters
-from topout.models.architectures.decoder import architecture_of
+from topout.models.config import architecture_of
 from topout.models.load import load_decoder
 from topout.models.source import ModelSource
 

@@ -21,8 +21,7 @@ from topout.ladder.kernel_rates import MatrixSet
 from topout.ladder.rates import RatesRequest
 from topout.ladder.stack import Stack
 from topout.models.architecture import total_parameters
-from topout.models.architectures.decoder import architecture_of
-from topout.models.config import ModelConfig
+from topout.models.config import ModelConfig, architecture_of
 from topout.models.known import known_config_json
 from topout.records import Rates, decode, encode
 

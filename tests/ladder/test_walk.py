@@ -13,7 +13,7 @@ from topout.generation.build import Build
 from topout.ladder.request import ClimbRequest
 from topout.ladder.stack import Stack
 from topout.ladder.walk import reason_to_skip
-from topout.models.load import resolve_model
+from topout.models.source import resolve_model
 from topout.records import RungResult, Status, Verification
 from topout.run_folder import RunFolder
 from topout.rungs.rung import Rung

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from topout.models.checkpoint import expected_tensors
 from topout.models.config import ModelConfig
-from topout.models.load import expected_tensors
 
 SMALL_GPT2: dict[str, Any] = {
     "model_type": "gpt2",

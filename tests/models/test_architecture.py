@@ -14,10 +14,9 @@ from transformers import AutoConfig
 
 from topout.errors import InputError, TopoutError, UnsupportedError
 from topout.models.architecture import total_parameters
-from topout.models.architectures.decoder import architecture_of
 from topout.models.architectures.read import read_architecture
 from topout.models.checkpoint import expected_tensors
-from topout.models.config import ModelConfig, read_config_json
+from topout.models.config import ModelConfig, architecture_of, read_config_json
 
 from . import tiny
 from .tiny_architectures import (

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from topout.errors import InputError, UnknownNameError, UnsupportedError
-from topout.models import hub
+from topout.models import source
 from topout.models.architecture import total_parameters
+from topout.models.architectures import read
 from topout.models.architectures.read import find_architecture
 from topout.models.source import resolve_model
 
@@ -22,7 +23,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch_config(name: str, revision: str | None = None) -> Path:
         raise AssertionError(f"the hub was asked for {name}")
 
-    monkeypatch.setattr(hub, "fetch_config", fetch_config)
+    monkeypatch.setattr(read, "fetch_config", fetch_config)
 
 
 def write_config(folder: Path, fields: dict[str, object]) -> Path:
@@ -63,7 +64,7 @@ def test_another_hub_id_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         asked.append((name, revision))
         return folder
 
-    monkeypatch.setattr(hub, "fetch_config", fetch_config)
+    monkeypatch.setattr(read, "fetch_config", fetch_config)
     assert find_architecture("someone/model", revision="v2").name == "someone/model"
     assert asked == [("someone/model", "v2")]
 
@@ -101,7 +102,7 @@ def test_what_does_not_run_is_refused_before_any_download(
     def fetch(name: str, revision: str | None = None) -> Path:
         raise AssertionError(f"the hub was asked for {name}")
 
-    monkeypatch.setattr(hub, "fetch", fetch)
+    monkeypatch.setattr(source, "fetch", fetch)
     for name in ("bert-base-uncased", "google-bert/bert-base-uncased", "mixtral-8x7b"):
         for random_weights in (False, True):
             with pytest.raises(UnsupportedError, match="is not supported"):

@@ -13,7 +13,7 @@ from topout.errors import InputError
 from topout.models.checkpoint import Recipe, decoder_recipes
 from topout.models.encoder import Encoder
 from topout.models.encoder_config import EncoderConfig
-from topout.models.load import AnySource, resolve_encoder, resolve_model
+from topout.models.source import AnySource, resolve_encoder, resolve_model
 from topout.models.trainable import load_trainable
 from topout.models.trainable_models import SequenceClassifier
 
@@ -265,7 +265,7 @@ def _random(fields: Fields, labels: int) -> Any:
     import json
     import tempfile
 
-    from topout.models.load import resolve_source
+    from topout.models.source import resolve_source
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(fields))

@@ -11,8 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from topout.errors import InputError, TopoutError, UnsupportedError
 from topout.models.architecture import parameters_by_part, total_parameters
-from topout.models.architectures.decoder import architecture_of
-from topout.models.config import ModelConfig, read_config
+from topout.models.config import ModelConfig, architecture_of, read_config
 from topout.models.rope import DynamicScaling, LinearScaling, Llama3Scaling, YarnScaling
 
 from .tiny import GPT2, GROUPED, LLAMA, MISTRAL, QWEN2, QWEN3, Fields

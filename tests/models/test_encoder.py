@@ -17,7 +17,8 @@ from topout.models.encoder import Encoder, EncoderOutput
 from topout.models.encoder_checkpoint import part_recipes
 from topout.models.encoder_config import EncoderConfig, EncoderDropout, without_dropout
 from topout.models.known import known_encoder_names
-from topout.models.load import load_encoder, resolve_encoder, resolve_model, resolve_source
+from topout.models.load import load_encoder
+from topout.models.source import resolve_encoder, resolve_model, resolve_source
 
 from .tiny_encoders import (
     BERT,

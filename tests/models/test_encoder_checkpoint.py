@@ -16,7 +16,8 @@ from topout.models.encoder_checkpoint import (
     part_shapes,
     stored_labels,
 )
-from topout.models.load import load_encoder, resolve_encoder
+from topout.models.load import load_encoder
+from topout.models.source import resolve_encoder
 
 from .tiny_encoders import BERT, DISTILBERT, FAMILIES, Fields, make_reference, write_reference
 

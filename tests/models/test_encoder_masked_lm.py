@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from topout.models.load import resolve_encoder
+from topout.models.source import resolve_encoder
 from topout.models.trainable import load_trainable
 
 from .tiny_encoders import (

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from topout.errors import InputError
 from topout.models.encoder import Encoder, embed_texts, mean_pool
 from topout.models.encoder_config import EncoderConfig
-from topout.models.load import load_encoder, resolve_encoder
+from topout.models.load import load_encoder
+from topout.models.source import resolve_encoder
 from topout.models.text import ByteTokenizer, load_tokenizer
 from topout.models.trainable import load_trainable
 

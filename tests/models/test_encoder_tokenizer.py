@@ -8,7 +8,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 
 from topout.errors import InputError
-from topout.models.load import resolve_encoder
+from topout.models.source import resolve_encoder
 from topout.models.text import ByteTokenizer, Tokenizer, load_tokenizer
 
 from .tiny_encoders import BERT

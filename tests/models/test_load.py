@@ -23,15 +23,10 @@ from topout.errors import (
     WeightsError,
 )
 from topout.models.architecture import total_parameters
-from topout.models.architectures.decoder import architecture_of
-from topout.models.load import (
-    expected_tensors,
-    hugging_face_tensors,
-    load_decoder,
-    load_transformers,
-    resolve_model,
-)
-from topout.models.source import ModelSource
+from topout.models.checkpoint import expected_tensors
+from topout.models.config import architecture_of
+from topout.models.load import hugging_face_tensors, load_decoder, load_transformers
+from topout.models.source import ModelSource, resolve_model
 
 from .tiny import (
     GPT2,
@@ -465,7 +460,8 @@ def test_large_files_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 PRINT_DIGEST = """
 import hashlib, sys, torch
-from topout.models.load import hugging_face_tensors, resolve_model
+from topout.models.load import hugging_face_tensors
+from topout.models.source import resolve_model
 source = resolve_model(sys.argv[1], random_weights=True, seed=int(sys.argv[2]))
 digest = hashlib.sha256()
 for name, tensor in sorted(hugging_face_tensors(source, torch.float32).items()):
@@ -526,7 +522,7 @@ def test_resolving_imports_no_torch(tmp_path: Path) -> None:
     """Nor numpy, until a header is read: the safetensors library imports it then."""
     write_model(tmp_path, GPT2)
     script = (
-        "import sys; from topout.models.load import resolve_model; "
+        "import sys; from topout.models.source import resolve_model; "
         "resolve_model('gpt2', random_weights=True); "
         "print([name for name in ('torch', 'transformers', 'numpy') if name in sys.modules]); "
         f"resolve_model({str(tmp_path)!r}); "

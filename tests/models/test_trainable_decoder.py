@@ -8,9 +8,10 @@ from torch import Tensor
 
 from topout.errors import InputError
 from topout.models.architecture import total_parameters
-from topout.models.architectures.decoder import architecture_of
 from topout.models.checkpoint import decoder_recipes
-from topout.models.load import load_decoder, load_transformers, resolve_model
+from topout.models.config import architecture_of
+from topout.models.load import load_decoder, load_transformers
+from topout.models.source import resolve_model
 from topout.models.trainable import load_trainable, padding_id
 from topout.models.trainable_models import (
     CausalLanguageModel,
@@ -144,7 +145,7 @@ def test_what_rows_are_filled_with(tmp_path: Path) -> None:
     assert padding_id(make_source(tmp_path / "a", GPT2)) == 0
     assert padding_id(make_source(tmp_path / "b", GPT2 | {"pad_token_id": 7})) == 7
     assert padding_id(make_source(tmp_path / "c", GPT2 | {"pad_token_id": 211})) == 0
-    from topout.models.load import resolve_encoder
+    from topout.models.source import resolve_encoder
 
     write_reference(tmp_path / "d", BERT | {"pad_token_id": 4})
     assert padding_id(resolve_encoder(str(tmp_path / "d"))) == 4

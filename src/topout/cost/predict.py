@@ -11,8 +11,7 @@ from topout.cost.measured_times import MeasuredTimes, mode_overhead, native_arit
 from topout.cost.ops import ELEMENT_BYTES, Load, Op, moved_bytes
 from topout.cost.passes import kv_elements, pass_ops
 from topout.cost.transformer import ExtraTraffic
-from topout.models.architectures.decoder import architecture_of
-from topout.models.config import ModelConfig
+from topout.models.config import ModelConfig, architecture_of
 from topout.records import (
     Bound,
     Ceilings,

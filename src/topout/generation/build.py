@@ -21,7 +21,8 @@ from topout.generation.session import DecoderSession, Session, TransformersSessi
 from topout.generation.speculation import PROPOSED_TOKENS
 from topout.generation.steps import DecoderSteps, Steps
 from topout.models.decoder import Decoder
-from topout.models.load import ModelSource, load_decoder, load_transformers, resolve_model
+from topout.models.load import load_decoder, load_transformers
+from topout.models.source import ModelSource, resolve_model
 from topout.records import OutputClass, WorkloadSummary
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -10,8 +10,7 @@ from topout.cost.passes import kv_elements, pass_ops
 from topout.cost.predict import Expectation
 from topout.measure.runner import Duel
 from topout.measure.stats import estimate, inverse, paired_ratio
-from topout.models.architectures.decoder import architecture_of
-from topout.models.config import ModelConfig
+from topout.models.config import ModelConfig, architecture_of
 from topout.records import (
     Bound,
     Ceilings,

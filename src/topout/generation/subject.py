@@ -10,7 +10,7 @@ from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.measure.stats import load_doubts
 from topout.models.architecture import total_parameters
-from topout.models.architectures.decoder import architecture_of
+from topout.models.config import architecture_of
 from topout.models.source import ModelSource, resolve_model
 from topout.progress import Notify
 from topout.records import Ceilings, Doubt, Machine, ModelSummary, WorkloadSummary

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from topout.errors import InputError
-from topout.models.load import ModelSource
+from topout.models.source import ModelSource
 from topout.models.text import heldout_text, load_tokenizer, read_text
 from topout.records import WorkloadSummary
 

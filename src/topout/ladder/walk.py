@@ -22,8 +22,7 @@ from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.runner import Duel, StoppingRule
 from topout.measure.worker import WorkerFailure
 from topout.models.architecture import total_parameters
-from topout.models.architectures.decoder import architecture_of
-from topout.models.config import DTYPE_BYTES
+from topout.models.config import DTYPE_BYTES, architecture_of
 from topout.progress import Notify
 from topout.records import RungResult, RunSample, Verification
 from topout.rungs.registry import BASELINE

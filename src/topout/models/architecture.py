@@ -133,6 +133,44 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     not_counted: list[str] = []  # what this description leaves out, in words
 
 
+def language_head(width: int, vocab_size: int, tied: bool) -> Head:
+    """The layer that turns a decoder's output into logits."""
+    return Head(name="head", inputs=width, outputs=vocab_size, bias=False, tied=tied, per="token")
+
+
+def stack_layers(
+    layers: list[Block], slides: list[bool] | None = None, window: int | None = None
+) -> list[Block]:
+    """Equal layers as one stack each, in the order of first appearance.
+
+    Where `slides` is true the layer sees `window` tokens only; without a window all see all.
+    Models whose layers alternate in kind become one stack per kind.
+    """
+    if slides is not None and window is not None and any(slides):
+        layers = [
+            _sliding(layer, window) if slide else _named(layer, "full")
+            for layer, slide in zip(layers, slides, strict=True)
+        ]
+    stacks: list[Block] = []
+    for layer in layers:
+        for index, stack in enumerate(stacks):
+            if msgspec.structs.replace(stack, count=layer.count) == layer:
+                stacks[index] = msgspec.structs.replace(stack, count=stack.count + layer.count)
+                break
+        else:
+            stacks.append(layer)
+    return stacks
+
+
+def _sliding(layer: Block, window: int) -> Block:
+    attention = msgspec.structs.replace(layer.attention, window=window)
+    return msgspec.structs.replace(_named(layer, "sliding"), attention=attention)
+
+
+def _named(layer: Block, kind: str) -> Block:
+    return msgspec.structs.replace(layer, name=f"{kind}_{layer.name}")
+
+
 def parameters_by_part(architecture: Architecture) -> dict[str, int]:
     """Parameters by part, of PARTS those that the network has, in that order."""
     parts = dict.fromkeys(PARTS, 0)

@@ -7,7 +7,7 @@ before any weight is loaded. Tensors go by the names of transformers' causal-LM 
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,22 +25,34 @@ _SAMPLE_BYTES, _SAMPLES = 64 << 10, 256
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tensor of `Decoder` is made of Hugging Face tensors."""
+    """How a parameter of ours is made: of these stored tensors, joined along dimension 0."""
 
-    sources: tuple[str, ...]  # concatenated along dimension 0
+    sources: dict[str, Shape]
     transposed: bool = False  # GPT-2 stores its matrices as [in, out]
+
+
+def decoder_recipes(config: ModelConfig) -> dict[str, Recipe]:
+    """Name of each parameter of `Decoder` → how it is made; a tied head comes from no recipe.
+
+    Stored names are those of transformers' causal-LM model of the architecture.
+    """
+    recipes = dict(_gpt2(config) if config.architecture == "gpt2" else _llama(config))
+    if not config.tied_head:
+        recipes["head.weight"] = Recipe({"lm_head.weight": (config.vocab_size, config.width)})
+    return recipes
 
 
 def expected_tensors(config: ModelConfig) -> dict[str, Shape]:
     """Name → shape of every tensor that a checkpoint of this config holds.
 
-    The names are those of transformers' causal-LM model of the architecture; a tied head is no
-    tensor of its own.
+    A tied head is no tensor of its own.
     """
-    shapes = _gpt2_shapes(config) if config.architecture == "gpt2" else _llama_shapes(config)
-    if not config.tied_head:
-        shapes["lm_head.weight"] = (config.vocab_size, config.width)
-    return shapes
+    return stored_shapes(decoder_recipes(config))
+
+
+def stored_shapes(recipes: Mapping[str, Recipe]) -> dict[str, Shape]:
+    """Name → shape of all that the recipes take."""
+    return {name: shape for each in recipes.values() for name, shape in each.sources.items()}
 
 
 def name_prefix(config: ModelConfig) -> str:
@@ -55,115 +67,67 @@ def is_ignored(name: str, config: ModelConfig) -> bool:
     return name.endswith((".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"))
 
 
-def decoder_recipes(config: ModelConfig) -> dict[str, Recipe]:
-    """Name of each parameter of `Decoder` → how it is made; a tied head comes from no recipe."""
-    recipes = _gpt2_recipes(config) if config.architecture == "gpt2" else _llama_recipes(config)
-    if not config.tied_head:
-        recipes["head.weight"] = Recipe(("lm_head.weight",))
-    return recipes
-
-
-def _gpt2_shapes(config: ModelConfig) -> dict[str, Shape]:
+def _gpt2(config: ModelConfig) -> Iterator[tuple[str, Recipe]]:
     width, mlp_width = config.width, config.mlp_width
-    shapes: dict[str, Shape] = {
-        "transformer.wte.weight": (config.vocab_size, width),
-        "transformer.wpe.weight": (config.context_len, width),
+    yield "token_embedding.weight", Recipe({"transformer.wte.weight": (config.vocab_size, width)})
+    yield (
+        "position_embedding.weight",
+        Recipe({"transformer.wpe.weight": (config.context_len, width)}),
+    )
+    modules: dict[str, tuple[str, Shape]] = {
+        "attention_norm": ("ln_1", (width,)),
+        "attention.qkv": ("attn.c_attn", (width, 3 * width)),
+        "attention.output": ("attn.c_proj", (width, width)),
+        "mlp_norm": ("ln_2", (width,)),
+        "mlp.up": ("mlp.c_fc", (width, mlp_width)),
+        "mlp.down": ("mlp.c_proj", (mlp_width, width)),
     }
     for layer in range(config.layers):
-        block: dict[str, Shape] = {
-            "ln_1.weight": (width,),
-            "ln_1.bias": (width,),
-            "attn.c_attn.weight": (width, 3 * width),
-            "attn.c_attn.bias": (3 * width,),
-            "attn.c_proj.weight": (width, width),
-            "attn.c_proj.bias": (width,),
-            "ln_2.weight": (width,),
-            "ln_2.bias": (width,),
-            "mlp.c_fc.weight": (width, mlp_width),
-            "mlp.c_fc.bias": (mlp_width,),
-            "mlp.c_proj.weight": (mlp_width, width),
-            "mlp.c_proj.bias": (width,),
-        }
-        shapes |= {f"transformer.h.{layer}.{name}": shape for name, shape in block.items()}
-    return shapes | {"transformer.ln_f.weight": (width,), "transformer.ln_f.bias": (width,)}
+        for ours, (theirs, shape) in modules.items():
+            name, source = f"blocks.{layer}.{ours}", f"transformer.h.{layer}.{theirs}"
+            yield f"{name}.weight", Recipe({f"{source}.weight": shape}, transposed=len(shape) > 1)
+            yield f"{name}.bias", Recipe({f"{source}.bias": shape[-1:]})
+    for kind in ("weight", "bias"):
+        yield f"norm.{kind}", Recipe({f"transformer.ln_f.{kind}": (width,)})
 
 
-def _llama_shapes(config: ModelConfig) -> dict[str, Shape]:
+def _llama(config: ModelConfig) -> Iterator[tuple[str, Recipe]]:
     width, mlp_width = config.width, config.mlp_width
-    block: dict[str, Shape] = {
-        "input_layernorm.weight": (width,),
-        "post_attention_layernorm.weight": (width,),
-    }
-    linears = [
-        ("self_attn.q_proj", config.query_width, width, config.qkv_bias),
-        ("self_attn.k_proj", config.kv_width, width, config.qkv_bias),
-        ("self_attn.v_proj", config.kv_width, width, config.qkv_bias),
-        ("self_attn.o_proj", width, config.query_width, config.attention_bias),
-        ("mlp.gate_proj", mlp_width, width, config.mlp_bias),
-        ("mlp.up_proj", mlp_width, width, config.mlp_bias),
-        ("mlp.down_proj", width, mlp_width, config.mlp_bias),
-    ]
-    for name, out_width, in_width, has_bias in linears:
-        block[f"{name}.weight"] = (out_width, in_width)
-        if has_bias:
-            block[f"{name}.bias"] = (out_width,)
-    if config.qk_norm:
-        block["self_attn.q_norm.weight"] = (config.head_size,)
-        block["self_attn.k_norm.weight"] = (config.head_size,)
-    shapes: dict[str, Shape] = {"model.embed_tokens.weight": (config.vocab_size, width)}
-    for layer in range(config.layers):
-        shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in block.items()}
-    return shapes | {"model.norm.weight": (width,)}
-
-
-def _gpt2_recipes(config: ModelConfig) -> dict[str, Recipe]:
-    recipes = {
-        "token_embedding.weight": Recipe(("transformer.wte.weight",)),
-        "position_embedding.weight": Recipe(("transformer.wpe.weight",)),
-        "norm.weight": Recipe(("transformer.ln_f.weight",)),
-        "norm.bias": Recipe(("transformer.ln_f.bias",)),
-    }
-    modules = {
-        "attention_norm": "ln_1",
-        "attention.qkv": "attn.c_attn",
-        "attention.output": "attn.c_proj",
-        "mlp_norm": "ln_2",
-        "mlp.up": "mlp.c_fc",
-        "mlp.down": "mlp.c_proj",
+    yield (
+        "token_embedding.weight",
+        Recipe({"model.embed_tokens.weight": (config.vocab_size, width)}),
+    )
+    norms = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
+    head_norms = {"attention.query_norm": "q_norm", "attention.key_norm": "k_norm"}
+    query, key = (config.query_width, width), (config.kv_width, width)
+    # What each is joined of, and whether that has biases.
+    linears: dict[str, tuple[dict[str, Shape], bool]] = {
+        "attention.qkv": (
+            {"self_attn.q_proj": query, "self_attn.k_proj": key, "self_attn.v_proj": key},
+            config.qkv_bias,
+        ),
+        "attention.output": ({"self_attn.o_proj": query[::-1]}, config.attention_bias),
+        "mlp.gate_up": (
+            {"mlp.gate_proj": (mlp_width, width), "mlp.up_proj": (mlp_width, width)},
+            config.mlp_bias,
+        ),
+        "mlp.down": ({"mlp.down_proj": (width, mlp_width)}, config.mlp_bias),
     }
     for layer in range(config.layers):
-        for ours, theirs in modules.items():
-            source = f"transformer.h.{layer}.{theirs}"
-            is_matrix = not ours.endswith("norm")
-            name = f"blocks.{layer}.{ours}"
-            recipes[f"{name}.weight"] = Recipe((f"{source}.weight",), transposed=is_matrix)
-            recipes[f"{name}.bias"] = Recipe((f"{source}.bias",))
-    return recipes
-
-
-def _llama_recipes(config: ModelConfig) -> dict[str, Recipe]:
-    recipes = {
-        "token_embedding.weight": Recipe(("model.embed_tokens.weight",)),
-        "norm.weight": Recipe(("model.norm.weight",)),
-    }
-    modules = {
-        "attention_norm": ["input_layernorm"],
-        "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-        "attention.output": ["self_attn.o_proj"],
-        "attention.query_norm": ["self_attn.q_norm"],
-        "attention.key_norm": ["self_attn.k_norm"],
-        "mlp_norm": ["post_attention_layernorm"],
-        "mlp.gate_up": ["mlp.gate_proj", "mlp.up_proj"],
-        "mlp.down": ["mlp.down_proj"],
-    }
-    expected = expected_tensors(config)
-    for layer in range(config.layers):
-        for ours, theirs in modules.items():
-            for kind in ("weight", "bias"):
-                sources = tuple(f"model.layers.{layer}.{name}.{kind}" for name in theirs)
-                if sources[0] in expected:
-                    recipes[f"blocks.{layer}.{ours}.{kind}"] = Recipe(sources)
-    return recipes
+        ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
+        for name, source in norms.items():
+            yield f"{ours}{name}.weight", Recipe({f"{theirs}{source}.weight": (width,)})
+        for name, (parts, has_bias) in linears.items():
+            for kind in ("weight", "bias") if has_bias else ("weight",):
+                sources = {
+                    f"{theirs}{part}.{kind}": shape if kind == "weight" else shape[:1]
+                    for part, shape in parts.items()
+                }
+                yield f"{ours}{name}.{kind}", Recipe(sources)
+        for name, source in head_norms.items() if config.qk_norm else ():
+            shape = (config.head_size,)
+            yield f"{ours}{name}.weight", Recipe({f"{theirs}self_attn.{source}.weight": shape})
+    yield "norm.weight", Recipe({"model.norm.weight": (width,)})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""`ModelConfig`: the shape of a decoder, read from a Hugging Face `config.json`."""
+"""`ModelConfig`: the shape of a decoder, read from a Hugging Face `config.json`.
+
+GPT-2 and the Llama family are what topout runs; `architecture_of` is what it counts of them.
+"""
 
 import json
 from pathlib import Path
@@ -7,14 +10,25 @@ from typing import Any, Literal
 import msgspec
 
 from topout.errors import InputError, UnsupportedError
+from topout.models.architecture import (
+    Architecture,
+    Attention,
+    Block,
+    Embedding,
+    Mlp,
+    language_head,
+    stack_layers,
+)
 from topout.models.fields import (
     Activation,
     Fields,
     check_heads,
+    notes,
     read_activation,
     read_kv_heads,
     read_sliding_layers,
     read_weights_dtype,
+    read_window,
 )
 from topout.models.rope import DEFAULT_THETA, RopeScaling, read_rope
 from topout.records import Dtype
@@ -30,6 +44,13 @@ DTYPE_BYTES: dict[Dtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 MOST_LAYERS = 100_000  # far above any model; layers that differ are looked at one by one
 # What transformers takes for an absent `num_key_value_heads`; for null, as many as heads.
 _KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
+_COUNTED_AS = {
+    "gpt2": "GPT2LMHeadModel",
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -217,13 +238,10 @@ def _sliding_window(fields: Fields, architecture: str, layers: int) -> int | Non
     if architecture == "llama":
         return None
     if architecture == "mistral":
-        # transformers takes 4096 for an absent field, and no window for null.
-        is_null = "sliding_window" in fields.raw and not fields.has("sliding_window")
-        return None if is_null else fields.integer("sliding_window", 4096)
+        return read_window(fields)
     if not fields.flag("use_sliding_window", False):
         return None
-    full_layers = fields.integer("max_window_layers", 28, least=0)
-    slides = read_sliding_layers(fields, [layer >= full_layers for layer in range(layers)])
+    slides = _qwen_slides(fields, layers)
     if not any(slides):
         return None
     if not all(slides):
@@ -232,3 +250,80 @@ def _sliding_window(fields: Fields, architecture: str, layers: int) -> int | Non
             "Set `use_sliding_window` to false where the context stays within the window.",
         )
     return fields.integer("sliding_window", 4096)
+
+
+def architecture_of(config: ModelConfig) -> Architecture:
+    """The architecture of a decoder that topout can run."""
+    embeddings = [Embedding(name="tokens", rows=config.vocab_size, width=config.width)]
+    if config.positions == "learned":
+        embeddings.append(Embedding(name="positions", rows=config.context_len, width=config.width))
+    return Architecture(
+        name=config.name,
+        model_type=config.architecture,
+        kind="decoder",
+        counted_as=_COUNTED_AS[config.architecture],
+        width=config.width,
+        vocab_size=config.vocab_size,
+        context_len=config.context_len,
+        embeddings=embeddings,
+        blocks=[_block(config)],
+        final_norms=1,
+        heads=[language_head(config.width, config.vocab_size, config.tied_head)],
+        weights_dtype=config.weights_dtype,
+    )
+
+
+def read_decoder(fields: Fields) -> Architecture:
+    """GPT-2, Llama, Mistral, Qwen2 or Qwen3, also where topout could not run it.
+
+    Counted beyond `ModelConfig`: stored quantized, or with a sliding window in some layers only.
+    """
+    raw = {key: value for key, value in fields.raw.items() if key != "quantization_config"}
+    may_mix_windows = raw.get("model_type") in ("qwen2", "qwen3")
+    if may_mix_windows:
+        raw |= {"use_sliding_window": False}
+    config = ModelConfig.from_hugging_face(raw, fields.source)
+    architecture = architecture_of(config)
+    if may_mix_windows and fields.flag("use_sliding_window", False):
+        architecture = msgspec.structs.replace(
+            architecture, blocks=_qwen_blocks(fields, architecture.blocks[0])
+        )
+    return msgspec.structs.replace(architecture, not_counted=notes(fields, architecture.counted_as))
+
+
+def _qwen_blocks(fields: Fields, block: Block) -> list[Block]:
+    single = msgspec.structs.replace(block, count=1)
+    slides = _qwen_slides(fields, block.count)
+    return stack_layers([single] * block.count, slides, read_window(fields))
+
+
+def _qwen_slides(fields: Fields, layers: int) -> list[bool]:
+    full_layers = fields.integer("max_window_layers", 28, least=0)
+    return read_sliding_layers(fields, [layer >= full_layers for layer in range(layers)])
+
+
+def _block(config: ModelConfig) -> Block:
+    return Block(
+        name="block",
+        count=config.layers,
+        width=config.width,
+        attention=Attention(
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            head_size=config.head_size,
+            qkv_bias=config.qkv_bias,
+            out_bias=config.attention_bias,
+            causal=True,
+            window=config.sliding_window,
+            qk_norm=config.qk_norm,
+            rotary=config.positions == "rope",
+        ),
+        mlp=Mlp(
+            width=config.mlp_width,
+            gated=config.gated_mlp,
+            bias=config.mlp_bias,
+            activation=config.activation,
+        ),
+        norm=config.norm,
+        norm_bias=config.norm == "layer_norm",
+    )

@@ -16,10 +16,12 @@ from topout.models.checkpoint import (
     check_tensors,
     read_header,
     refuse_names,
+    stored_shapes,
 )
 from topout.models.encoder_config import EncoderConfig
 
 Part = Literal["encoder", "pooler", "masked_head", "classifier"]
+_Recipes = Iterator[tuple[str, Recipe]]  # names of ours, and how they are made
 PARTS: list[Part] = ["encoder", "pooler", "masked_head", "classifier"]
 
 _BERT_BLOCK: dict[str, tuple[str, ...]] = {
@@ -94,30 +96,17 @@ _NAMINGS = {
 }
 
 
-@dataclass(frozen=True)
-class _Tensor:
-    """A parameter of ours, and the stored tensors of one shape that it is concatenated from."""
-
-    ours: str
-    theirs: tuple[str, ...]
-    shape: Shape
-
-
 def part_shapes(config: EncoderConfig, part: Part, labels: int) -> dict[str, Shape]:
     """Name → shape of every tensor that a checkpoint holds for a part, in transformers' names.
 
     `labels` are those of the classifier. A tied vocabulary matrix is no tensor of its own.
     """
-    return {
-        name: tensor.shape
-        for tensor in _part_tensors(config, part, labels)
-        for name in tensor.theirs
-    }
+    return stored_shapes(dict(_part_recipes(config, part, labels)))
 
 
 def part_recipes(config: EncoderConfig, part: Part) -> dict[str, Recipe]:
     """Name of each parameter of a part of ours → how it is made."""
-    return {tensor.ours: Recipe(tensor.theirs) for tensor in _part_tensors(config, part, 1)}
+    return dict(_part_recipes(config, part, 1))
 
 
 def canonical_name(name: str, config: EncoderConfig) -> str | None:
@@ -158,11 +147,11 @@ def _modern(name: str) -> str:
     return name
 
 
-def _part_tensors(config: EncoderConfig, part: Part, labels: int) -> Iterator[_Tensor]:
+def _part_recipes(config: EncoderConfig, part: Part, labels: int) -> _Recipes:
     naming, width = _NAMINGS[config.family], config.width
     match part:
         case "encoder":
-            yield from _encoder_tensors(config, naming)
+            yield from _encoder_recipes(config, naming)
         case "pooler" if config.pools:
             yield from _layer("pooler", (f"{naming.prefix}pooler.dense",), (width, width))
         case "pooler":
@@ -173,14 +162,14 @@ def _part_tensors(config: EncoderConfig, part: Part, labels: int) -> Iterator[_T
             if not config.tied_head:
                 yield from _layer("head", (naming.vocabulary,), (config.vocab_size, width))
             else:
-                yield _Tensor("head.bias", (naming.vocabulary_bias,), (config.vocab_size,))
+                yield "head.bias", Recipe({naming.vocabulary_bias: (config.vocab_size,)})
         case "classifier":
             if naming.classifier_dense is not None:
                 yield from _layer("dense", (naming.classifier_dense,), (width, width))
             yield from _layer("output", (naming.classifier_output,), (labels, width))
 
 
-def _encoder_tensors(config: EncoderConfig, naming: _Naming) -> Iterator[_Tensor]:
+def _encoder_recipes(config: EncoderConfig, naming: _Naming) -> _Recipes:
     width, mlp_width = config.width, config.mlp_width
     embeddings = f"{naming.prefix}embeddings"
     tables = {
@@ -190,7 +179,7 @@ def _encoder_tensors(config: EncoderConfig, naming: _Naming) -> Iterator[_Tensor
     }
     for ours, (theirs, table) in tables.items():
         if rows := config.table_rows(table):
-            yield _Tensor(f"{ours}.weight", (f"{embeddings}.{theirs}.weight",), (rows, width))
+            yield f"{ours}.weight", Recipe({f"{embeddings}.{theirs}.weight": (rows, width)})
     yield from _layer("embedding_norm", (f"{embeddings}.LayerNorm",), (width,))
     shapes: dict[str, Shape] = {
         "attention.qkv": (width, width),  # each of the three
@@ -204,10 +193,10 @@ def _encoder_tensors(config: EncoderConfig, naming: _Naming) -> Iterator[_Tensor
             yield from _layer(f"blocks.{layer}.{ours}", theirs_here, shapes.get(ours, (width,)))
 
 
-def _layer(ours: str, theirs: tuple[str, ...], weight: Shape) -> Iterator[_Tensor]:
+def _layer(ours: str, theirs: tuple[str, ...], weight: Shape) -> _Recipes:
     """Weight and bias of a linear layer or of a norm."""
-    yield _Tensor(f"{ours}.weight", tuple(f"{name}.weight" for name in theirs), weight)
-    yield _Tensor(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs), weight[:1])
+    for kind, shape in (("weight", weight), ("bias", weight[:1])):
+        yield f"{ours}.{kind}", Recipe({f"{name}.{kind}": shape for name in theirs})
 
 
 def read_encoder_tensors(files: list[Path], config: EncoderConfig) -> dict[str, StoredTensor]:

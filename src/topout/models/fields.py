@@ -189,6 +189,12 @@ def read_sliding_layers(fields: Fields, default: list[bool]) -> list[bool]:
     return [kind == _LAYER_KINDS[True] for kind in kinds]
 
 
+def read_window(fields: Fields) -> int | None:
+    """The tokens that a sliding layer sees: 4096 where none are stated, all where null is."""
+    is_null = "sliding_window" in fields.raw and not fields.has("sliding_window")
+    return None if is_null else fields.integer("sliding_window", 4096)
+
+
 def read_rate(fields: Fields, key: str, default: float) -> float:
     """A dropout rate: from 0 to below 1; raises InputError for another value."""
     if not fields.has(key):

@@ -16,14 +16,7 @@ from topout.models.encoder_checkpoint import (
     part_shapes,
     stored_labels,
 )
-from topout.models.source import (
-    AnySource,
-    EncoderSource,
-    ModelSource,
-    resolve_encoder,
-    resolve_model,
-    resolve_source,
-)
+from topout.models.source import AnySource, EncoderSource, ModelSource
 
 if TYPE_CHECKING:
     import torch
@@ -33,20 +26,6 @@ if TYPE_CHECKING:
     from topout.models.encoder import Encoder
 
     Read = Callable[[str], Tensor]
-
-__all__ = [
-    "AnySource",
-    "EncoderSource",
-    "ModelSource",
-    "expected_tensors",
-    "hugging_face_tensors",
-    "load_decoder",
-    "load_encoder",
-    "load_transformers",
-    "resolve_encoder",
-    "resolve_model",
-    "resolve_source",
-]
 
 RANDOM_STD = 0.02  # of random matrices, as transformers initializes them
 

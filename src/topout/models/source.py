@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from topout.errors import InputError, UnknownNameError, UnsupportedError, WeightsError
-from topout.models import hub
 from topout.models.checkpoint import (
     PICKLE_SUFFIXES,
     StoredTensor,
@@ -25,6 +24,7 @@ from topout.models.encoder_checkpoint import read_encoder_tensors
 from topout.models.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig
 from topout.models.known import (
     bundled_folder,
+    fetch,
     known_config_json,
     known_encoder_names,
     known_names,
@@ -33,8 +33,6 @@ from topout.models.known import (
 from topout.records import WeightsOrigin
 
 Config = TypeVar("Config", ModelConfig, EncoderConfig, ModelConfig | EncoderConfig, covariant=True)
-
-_ReadConfig = Callable[[dict[str, Any], str], Config]
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,8 @@ def resolve_model(
     InputError (no such path, hub not reachable, bad config), UnsupportedError (architecture) or
     WeightsError (missing, truncated, pickled or not fitting the config).
     """
-    kind = _Kind(ModelConfig.from_hugging_face, known_names())
-    return _resolve(kind, name_or_path, random_weights, seed, revision)
+    asked = _Asked(ModelConfig.from_hugging_face, known_names(), random_weights, seed)
+    return _resolve(asked, name_or_path, revision)
 
 
 def resolve_encoder(
@@ -84,8 +82,8 @@ def resolve_encoder(
     revision: str | None = None,
 ) -> EncoderSource:
     """The same for an encoder: BERT, RoBERTa or DistilBERT. Raises as `resolve_model` does."""
-    kind = _Kind(EncoderConfig.from_hugging_face, known_encoder_names())
-    return _resolve(kind, name_or_path, random_weights, seed, revision)
+    asked = _Asked(EncoderConfig.from_hugging_face, known_encoder_names(), random_weights, seed)
+    return _resolve(asked, name_or_path, revision)
 
 
 def resolve_source(
@@ -96,8 +94,8 @@ def resolve_source(
     revision: str | None = None,
 ) -> AnySource:
     """The same for a decoder or an encoder, by the `model_type` that its config states."""
-    kind = _Kind(_read_any_config, [*known_names(), *known_encoder_names()])
-    return _resolve(kind, name_or_path, random_weights, seed, revision)
+    asked = _Asked(_read_any_config, [*known_names(), *known_encoder_names()], random_weights, seed)
+    return _resolve(asked, name_or_path, revision)
 
 
 def as_path(name_or_path: str) -> Path:
@@ -120,11 +118,13 @@ def is_path_like(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Kind(Generic[Config]):
-    """The models that are asked for."""
+class _Asked(Generic[Config]):
+    """The models that are asked for, and with which weights."""
 
-    read_config: _ReadConfig[Config]
+    read_config: Callable[[dict[str, Any], str], Config]
     names: list[str]  # to offer for one that is not known
+    random_weights: bool
+    seed: int
 
 
 def _read_any_config(config_json: dict[str, Any], name: str) -> ModelConfig | EncoderConfig:
@@ -133,47 +133,38 @@ def _read_any_config(config_json: dict[str, Any], name: str) -> ModelConfig | En
     return ModelConfig.from_hugging_face(config_json, name)
 
 
-def _resolve(
-    kind: _Kind[Config], name_or_path: str, random_weights: bool, seed: int, revision: str | None
-) -> Source[Config]:
-    read = kind.read_config
+def _resolve(asked: _Asked[Config], name_or_path: str, revision: str | None) -> Source[Config]:
     path = as_path(name_or_path)
     if path.is_dir():
-        return _from_folder(read, path, path.resolve().name, random_weights, seed)
+        return _from_folder(asked, path, path.resolve().name)
     bundled = bundled_folder(name_or_path)
     if bundled is not None:
-        return _from_folder(read, bundled, bundled.name, random_weights, seed)
+        return _from_folder(asked, bundled, bundled.name)
     if path.is_file() or path.suffix in (".safetensors", *PICKLE_SUFFIXES):
-        return _from_file(read, path, random_weights, seed)
+        return _from_file(asked, path)
     known = short_name(name_or_path)
     if known is not None:
+        config_json = known_config_json(known)
         # Refuses what topout counts but does not run, before any download.
-        read(known_config_json(known), known)
-    if random_weights and known is not None:
-        return _random(read, known, None, known_config_json(known), seed)
+        asked.read_config(config_json, known)
+        if asked.random_weights:
+            return _source(asked, known, None, config_json, [])
     if is_path_like(name_or_path):
         raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
     if known is None and "/" not in name_or_path:
         raise UnknownNameError(
-            "model", name_or_path, kind.names, "Or give a folder in the Hugging Face layout."
+            "model", name_or_path, asked.names, "Or give a folder in the Hugging Face layout."
         )
-    return _from_folder(
-        read, hub.fetch(name_or_path, revision), known or name_or_path, random_weights, seed
-    )
+    return _from_folder(asked, fetch(name_or_path, revision), known or name_or_path)
 
 
-def _from_folder(
-    read: _ReadConfig[Config], folder: Path, name: str, random_weights: bool, seed: int
-) -> Source[Config]:
+def _from_folder(asked: _Asked[Config], folder: Path, name: str) -> Source[Config]:
     config_json = read_config_json(folder)
-    if random_weights:
-        return _random(read, name, folder, config_json, seed)
-    return _trained(read, name, folder, config_json, find_weight_files(folder))
+    files = [] if asked.random_weights else find_weight_files(folder)
+    return _source(asked, name, folder, config_json, files)
 
 
-def _from_file(
-    read: _ReadConfig[Config], file: Path, random_weights: bool, seed: int
-) -> Source[Config]:
+def _from_file(asked: _Asked[Config], file: Path) -> Source[Config]:
     refuse_pickle(file)
     if file.suffix != ".safetensors":
         raise UnsupportedError(
@@ -181,62 +172,41 @@ def _from_file(
         )
     if not file.is_file():
         raise InputError(f"no such file: {file}.", "Check the path.")
-    name, config_json = file.stem, read_config_json(file.parent)
-    if random_weights:
-        return _random(read, name, file.parent, config_json, seed)
-    return _trained(read, name, file.parent, config_json, [file])
+    return _source(asked, file.stem, file.parent, read_config_json(file.parent), [file])
 
 
-def _trained(
-    read: _ReadConfig[Config],
-    name: str,
-    folder: Path,
-    config_json: dict[str, Any],
-    files: list[Path],
-) -> Source[Config]:
-    config = read(config_json, name)
-    tensors = (
-        read_encoder_tensors(files, config)
-        if isinstance(config, EncoderConfig)
-        else read_tensors(files, config)
-    )
-    try:
-        digests = [digest_file(file) for file in files]
-    except OSError as error:
-        raise WeightsError(f"cannot read {error.filename}: {error.strerror}.") from None
-    return Source(
-        name=name,
-        folder=folder,
-        config=config,
-        config_json=config_json,
-        origin="trained",
-        tensors=tensors,
-        weights_dtype=stored_dtype(tensors),
-        tokenizer_path=_tokenizer_path(folder),
-        seed=0,
-        fingerprint=_fingerprint(config, b"trained", *digests),
-    )
-
-
-def _random(
-    read: _ReadConfig[Config],
+def _source(
+    asked: _Asked[Config],
     name: str,
     folder: Path | None,
     config_json: dict[str, Any],
-    seed: int,
+    files: list[Path],
 ) -> Source[Config]:
-    config = read(config_json, name)
+    config = asked.read_config(config_json, name)
+    origin: WeightsOrigin = "random" if asked.random_weights else "trained"
+    seed, tensors, told = asked.seed, {}, [str(asked.seed).encode()]
+    if origin == "trained":
+        seed = 0
+        tensors = (
+            read_encoder_tensors(files, config)
+            if isinstance(config, EncoderConfig)
+            else read_tensors(files, config)
+        )
+        try:
+            told = [digest_file(file) for file in files]
+        except OSError as error:
+            raise WeightsError(f"cannot read {error.filename}: {error.strerror}.") from None
     return Source(
         name=name,
         folder=folder,
         config=config,
         config_json=config_json,
-        origin="random",
-        tensors={},
-        weights_dtype="fp32",
+        origin=origin,
+        tensors=tensors,
+        weights_dtype=stored_dtype(tensors) if tensors else "fp32",
         tokenizer_path=None if folder is None else _tokenizer_path(folder),
         seed=seed,
-        fingerprint=_fingerprint(config, b"random", str(seed).encode()),
+        fingerprint=_fingerprint(config, origin.encode(), *told),
     )
 
 

@@ -7,13 +7,7 @@ from topout.errors import InputError
 from topout.models.checkpoint import Recipe, decoder_recipes
 from topout.models.encoder_checkpoint import holds_part, part_recipes, stored_labels
 from topout.models.encoder_config import EncoderConfig, without_dropout
-from topout.models.load import (
-    decoder_reader,
-    encoder_reader,
-    encoder_recipes,
-    fill,
-    random_tensor,
-)
+from topout.models.load import decoder_reader, encoder_reader, encoder_recipes, fill, random_tensor
 from topout.models.source import AnySource, EncoderSource, ModelSource
 
 if TYPE_CHECKING:

@@ -3,8 +3,15 @@
 from dataclasses import dataclass
 
 from topout.errors import UnsupportedError
-from topout.models.architecture import Architecture, Attention, Block, Embedding, Head, Mlp
-from topout.models.architectures.decoder import language_head
+from topout.models.architecture import (
+    Architecture,
+    Attention,
+    Block,
+    Embedding,
+    Head,
+    Mlp,
+    language_head,
+)
 from topout.models.fields import (
     Fields,
     check_heads,

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from topout.errors import InputError, UnknownNameError, UnsupportedError
-from topout.models import hub
 from topout.models.architecture import Architecture
-from topout.models.architectures.decoder import read_decoder
 from topout.models.architectures.encoders import read_bert, read_t5
 from topout.models.architectures.image_models import read_resnet, read_vit
 from topout.models.architectures.rotary_decoders import (
@@ -16,9 +14,15 @@ from topout.models.architectures.rotary_decoders import (
     read_mixtral,
     read_qwen_moe,
 )
-from topout.models.config import read_config_json, read_json_object
+from topout.models.config import read_config_json, read_decoder, read_json_object
 from topout.models.fields import Fields
-from topout.models.known import bundled_folder, countable_names, known_config_json, short_name
+from topout.models.known import (
+    bundled_folder,
+    countable_names,
+    fetch_config,
+    known_config_json,
+    short_name,
+)
 from topout.models.source import as_path, is_path_like
 
 _TEXT_READERS: dict[str, Callable[[Fields], Architecture]] = {
@@ -106,7 +110,7 @@ def find_config_json(
         raise UnknownNameError(
             "model", name_or_path, countable_names(), "Or give a folder in the Hugging Face layout."
         )
-    return name_or_path, read_config_json(hub.fetch_config(name_or_path, revision))
+    return name_or_path, read_config_json(fetch_config(name_or_path, revision))
 
 
 def _read_file(path: Path) -> dict[str, Any]:

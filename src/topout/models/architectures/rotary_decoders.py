@@ -5,8 +5,15 @@ from typing import Any
 import msgspec
 
 from topout.errors import InputError, UnsupportedError
-from topout.models.architecture import Architecture, Attention, Block, Embedding, Mlp
-from topout.models.architectures.decoder import language_head, read_window, stack_layers
+from topout.models.architecture import (
+    Architecture,
+    Attention,
+    Block,
+    Embedding,
+    Mlp,
+    language_head,
+    stack_layers,
+)
 from topout.models.config import MOST_LAYERS
 from topout.models.fields import (
     Fields,
@@ -16,6 +23,7 @@ from topout.models.fields import (
     read_kv_heads,
     read_sliding_layers,
     read_weights_dtype,
+    read_window,
 )
 
 _GEMMA_COUNTED_AS = {

@@ -1,5 +1,5 @@
 """How a model is built: its layers, its module tree and its data flow, without its weights.
 
 `build` makes the module and its inputs, `recorder` runs it once into a `recording`; from that
-`layers` and `graph` are read, where `stacks` gathers equal blocks.
+`layers` and `graph` are read.
 """
