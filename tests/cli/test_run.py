@@ -9,6 +9,8 @@ from tests.cli.command_line import refused, run
 from tests.verbs.example_sources import own_source
 from topout.records import RunReport, decode
 
+pytestmark = pytest.mark.seconds(30)
+
 SMALL = ["run", "pycode-1m", "--prompt-len", "12", "--new-tokens", "4", "--repeats", "1"]
 
 

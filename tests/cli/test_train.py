@@ -15,6 +15,8 @@ from tests.cli.command_line import refused, run
 from topout.records import TrainReport, decode
 from topout.verbs import train_model as verb
 
+pytestmark = pytest.mark.seconds(40)
+
 REPOSITORY = Path(__file__).parents[2]
 SMALL = [
     *("train", "pycode-1m", "--generated", "--task", "classify", "--batch-size", "2"),

@@ -15,6 +15,8 @@ from .record import RECORDS, place
 from .rendering import page_html, read_record
 from .steady import steady_text
 
+pytestmark = pytest.mark.seconds(60)
+
 _MOST_LINES = 60
 
 

@@ -15,6 +15,8 @@ from topout.kernels.gemm_ops import GEMM_FOLDER, GemmDtype
 from . import native_driver
 from .native_driver import AVX2, NATIVE, PORTABLE, Target
 
+pytestmark = pytest.mark.seconds(40)
+
 # Not on the ladder: what `topout gemm init` writes, which is to be right as well.
 STARTING_POINT = Version("starting_point", "fp32", "A file of one's own, before any change.")
 DRIVER = Path(__file__).with_name("gemm_driver.cpp")

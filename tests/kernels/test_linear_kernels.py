@@ -9,6 +9,8 @@ from topout.kernels.build import SOURCE_FOLDER
 from . import native_driver
 from .native_driver import AVX2, NATIVE, PORTABLE, Outcome, Target
 
+pytestmark = pytest.mark.seconds(100)
+
 LINEAR = SOURCE_FOLDER / "linear.cpp"
 DRIVER = Path(__file__).with_name("linear_driver.cpp")
 BROKEN = Path(__file__).with_name("broken_linear.cpp")

@@ -14,6 +14,8 @@ from topout.kernels import build as kernel_build
 from topout.models.load import load_decoder
 from topout.rungs.compile import Compile, CompiledSteps, compile_mode, plain_copy
 
+pytestmark = pytest.mark.seconds(40)
+
 
 def test_compiled_steps_equal_eager_steps(tmp_path: Path, inductor: None) -> None:
     """A prefill, single tokens, and a chunk that is taken back: one model, three graphs."""

@@ -20,6 +20,8 @@ from topout.rungs.generate_gemv import (
     most_rows,
 )
 
+pytestmark = pytest.mark.seconds(50)
+
 N, K = 24, 40
 
 

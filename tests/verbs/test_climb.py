@@ -13,6 +13,8 @@ import pytest
 from tests.models.small_models import write_model
 from topout.records import Climb, read
 
+pytestmark = pytest.mark.seconds(150)
+
 TEXT = Path(__file__).parent.parent.parent / "LICENSE"
 FAULTY = "tests.rungs.faulty_rungs"
 WAIT_S = 600.0  # for what takes seconds, on a machine however busy

@@ -10,6 +10,8 @@ from topout.profiling.request import ProfileRequest
 from topout.records import ProfileReport, read
 from topout.verbs.profile_model import profile_model
 
+pytestmark = pytest.mark.seconds(30)
+
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

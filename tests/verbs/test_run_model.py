@@ -13,6 +13,8 @@ from topout.verbs.run_worker import LONG_S, FixedPairs
 
 from .example_sources import own_source
 
+pytestmark = pytest.mark.seconds(30)
+
 LAYERS_AND_HEAD = 4  # products of a layer (fused QKV, projection, MLP up and down)
 
 

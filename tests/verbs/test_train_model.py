@@ -14,6 +14,8 @@ from topout.train.plan import TrainRequest
 from topout.verbs.train_model import train_model
 from topout.verbs.train_subject import resolve_subject
 
+pytestmark = pytest.mark.seconds(40)
+
 Result = tuple[TrainReport, RunFolder]
 # One layer of width 48 is enough, and no dropout, so that a few steps teach something.
 SMALL = {**GPT2, "n_layer": 1, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}

@@ -51,9 +51,9 @@ def measure_rates(
     modes, reasons = [], {}
     for mode, rungs in MODES.items():
         if "compile" in rungs and not request.with_compile:
-            reasons[mode] = "torch.compile is not available here"
+            reasons[mode] = "torch.compile was not asked for, or is not available here"
         elif mode.startswith("native") and not request.with_native:
-            reasons[mode] = "the native kernels are not available here"
+            reasons[mode] = "the native kernels were not asked for, or are not available here"
         else:
             modes.append(mode_overhead(mode, Stack.of(rungs), request))
     return Rates(
