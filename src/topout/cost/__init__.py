@@ -5,6 +5,6 @@ Read `ops` first: what one op needs. `transformer` and `passes` make the ops of 
 puts together a workload. Times come from what is known of a machine (`hardware_times`) or was
 measured on it (`measured_times`), and `estimate` turns both into costs; `predict` does so for the
 stacks of a climb. `memory`, `saved_tensors`, `activations` and `training_memory` count bytes that
-stay. `roofs` are a machine's roofs, `examples` and `example_report` worked examples under them,
-`findings` the sentences of a report. `graph` counts any PyTorch module while it runs.
+stay. `roofs` are a machine's roofs, `examples` and `example_report` worked examples under them.
+`graph` counts any PyTorch module while it runs.
 """

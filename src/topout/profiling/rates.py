@@ -143,7 +143,7 @@ def is_free(name: str) -> bool:
 
 
 def _is_free_overload(overload: Any) -> bool:
-    from topout.cost.graph.plan import plan_of
+    from topout.cost.graph.recorder import plan_of
 
     try:
         plan = plan_of(overload)

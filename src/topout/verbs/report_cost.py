@@ -4,8 +4,13 @@ from typing import cast
 
 import msgspec
 
-from topout.cost.estimate import count_phase, kv_cache_saving, time_phase, with_utilization
-from topout.cost.findings import findings_of
+from topout.cost.estimate import (
+    count_phase,
+    findings_of,
+    kv_cache_saving,
+    time_phase,
+    with_utilization,
+)
 from topout.cost.measured_times import MeasuredTimes
 from topout.cost.memory import InferenceLoad, cost_memory, machine_fit
 from topout.cost.ops import CONVENTIONS, ELEMENT_BYTES

@@ -1,5 +1,6 @@
 """What comes out of the dispatcher: higher-order ops, subclasses, layouts, transforms."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,6 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.two_tensor import TwoTensor
 
 from topout.cost.graph import count
+from topout.cost.graph.recorder import plan_of, stand_in
 
 from .one_op import flops_by_phase
 
@@ -72,3 +74,91 @@ def test_transforms() -> None:
 def test_an_op_that_looks_at_nothing_moves_nothing() -> None:
     counted = count(lambda x: F.dropout(x, 0.0, training=False), torch.ones(3))
     assert counted.total.bytes == 0
+
+
+aten = torch.ops.aten
+
+
+@pytest.mark.parametrize(
+    "op",
+    [aten.view.default, aten.detach.default, aten.t_.default, aten.empty.memory_format],
+)
+def test_free(op: torch._ops.OpOverload) -> None:
+    plan = plan_of(op)
+    assert plan.free
+    assert plan.formula is None
+
+
+@pytest.mark.parametrize(
+    "op", [aten.linear.default, aten.matmul.default, aten.reshape.default, aten.einsum.default]
+)
+def test_taken_apart(op: torch._ops.OpOverload) -> None:
+    assert plan_of(op).decomposes
+
+
+def test_arguments_that_are_written() -> None:
+    in_place, into = plan_of(aten.add_.Tensor), plan_of(aten.add.out)
+    assert (in_place.changed, in_place.ignored) == ({"self"}, frozenset())
+    assert (into.changed, into.ignored) == ({"out"}, {"out"})
+    assert plan_of(aten.add.Tensor).changed == frozenset()
+
+
+def test_families() -> None:
+    for op, family in (
+        (aten.mm.out, "product"),
+        (aten.addmm_.default, "product"),
+        (aten.tanh_.default, "elementwise"),
+        (aten._foreach_sqrt.default, "elementwise"),
+        (aten._foreach_norm.Scalar, "reduction"),
+        (aten.view_copy.default, "movement"),
+    ):
+        formula = plan_of(op).formula
+        assert formula is not None
+        assert formula.family == family
+
+
+def test_unknown() -> None:
+    plan = plan_of(aten._fft_r2c.default)
+    assert plan.formula is None
+    assert not plan.free
+    assert not plan.decomposes
+
+
+def test_arguments_by_name() -> None:
+    plan = plan_of(aten.addmm.default)
+    assert plan.bind((1, 2, 3), {"beta": 4}) == {"self": 1, "mat1": 2, "mat2": 3, "beta": 4}
+
+
+def test_ops_that_need_values() -> None:
+    assert plan_of(aten._local_scalar_dense.default).needs_values
+    assert plan_of(aten.nonzero.default).needs_values
+    assert not plan_of(aten.mm.default).needs_values
+
+
+_OFFS = torch.tensor([8, 16], dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "offs"),
+    [
+        ((16, 32), (2, 32, 48), _OFFS),  # groups of rows
+        ((2, 32, 48), (48, 16), _OFFS),  # of columns
+        ((32, 16), (16, 48), _OFFS),  # of inner elements
+        ((2, 16, 32), (2, 32, 48), None),
+    ],
+)
+def test_grouped_products(
+    left: tuple[int, ...], right: tuple[int, ...], offs: torch.Tensor | None
+) -> None:
+    one, two = (torch.ones(shape, dtype=torch.bfloat16) for shape in (left, right))
+    real = torch._grouped_mm(one, two, offs=offs)
+    run = stand_in("aten::_grouped_mm", (one.to("meta"),))
+    assert run is not None
+    result = run(one.to("meta"), two.to("meta"), offs)
+    assert (result.shape, result.dtype) == (real.shape, real.dtype)
+    assert result.device.type == "meta"
+
+
+def test_real_tensors_and_other_ops_run_themselves() -> None:
+    assert stand_in("aten::_grouped_mm", (torch.ones(1),)) is None
+    assert stand_in("aten::mm", (torch.ones(1, device="meta"),)) is None

@@ -1,13 +1,13 @@
 """FLOPs and bytes of any PyTorch module or callable, counted while it runs once.
 
 `count(model, inputs)` on real tensors or on the meta device; what was not counted is listed. Read
-`counter` first, then `recorder`, which sees each op, `plan`, which says what to do with it, and
-`places`, which says where it belongs. `formula` is what the formulas stand on: `products`,
-`attention`, `elementwise` and `movement`. `tally` sums up.
+`counter` first, then `recorder`, which sees each op and plans what to do with it, and `places`,
+which says where it belongs. `formula` is what the formulas stand on: `products`, `attention` and
+`elementwise`. `tally` sums up.
 """
 
 # The formulas enter themselves into the registry when they are imported.
-from topout.cost.graph import attention, elementwise, movement, products
+from topout.cost.graph import attention, elementwise, products
 from topout.cost.graph.counter import CONVENTIONS, Counter, count, counting
 from topout.cost.graph.formula import Call, OpWork, forget_formula, register_formula
 
@@ -21,7 +21,6 @@ __all__ = [
     "counting",
     "elementwise",
     "forget_formula",
-    "movement",
     "products",
     "register_formula",
 ]
