@@ -1,14 +1,17 @@
 """The worked examples against sums done by hand."""
 
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topout.cost.examples import EXAMPLE_NAMES, crossover, example, unit_of
+from topout.cost.examples import crossover, example, unit_of
 from topout.errors import InputError, UnknownNameError
-from topout.records import Example, ExampleReport, decode, encode
+from topout.records import Example, ExampleName, ExampleReport, decode, encode
+
+EXAMPLE_NAMES: tuple[ExampleName, ...] = get_args(ExampleName)
 
 
 def intensities(counted: Example) -> dict[str, float]:

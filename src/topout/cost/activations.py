@@ -64,7 +64,7 @@ def block_activations(
     # Learned biases of distances are added to the scores: no fused kernel takes their gradient.
     biased = any(each.attention.relative_buckets for each in architecture.blocks)
     fused = step.fused_attention and not biased
-    tensors = [tensor for _ in range(block.norms) for tensor in _block_norm(tokens, block)]
+    tensors = tokens.norm("norm", block.norm, block.width) * block.norms
     tensors.append(tokens.along_tokens("attention.input", block.width))
     tensors += _attention(tokens, block.attention, "attention", length, fused=fused)
     tensors += _branch_dropout(tokens, "attention", block.width)
@@ -93,10 +93,6 @@ def block_input(architecture: Architecture, block: Block, step: TrainingStep) ->
     return stream(architecture, step, length).along_tokens("block.input", block.width)
 
 
-def _block_norm(tokens: Stream, block: Block) -> list[SavedTensor]:
-    return tokens.norm("norm", block.norm, block.width)
-
-
 def _branch_dropout(tokens: Stream, name: str, width: int) -> list[SavedTensor]:
     if tokens.eager and not tokens.traits.dropout_after_attention:
         return []
@@ -120,8 +116,17 @@ def _attention(
             element_bytes=tokens.element_bytes,
         ),
     ]
-    core = _fused_core if fused else _unfused_core
-    tensors += core(tokens, name, attention.heads, keys)
+    if fused:  # the logarithm of each query's sum of exponentials, whatever the keys
+        tensors.append(
+            SavedTensor(
+                name=f"{name}.log_sum_exp",
+                elements=tokens.tokens * attention.heads,
+                element_bytes=FP32_BYTES,
+                core=True,
+            )
+        )
+    else:
+        tensors += _unfused_core(tokens, name, attention.heads, keys)
     return [*tensors, tokens.across_devices(f"{name}.output", attention.query_width)]
 
 
@@ -132,18 +137,6 @@ def _head_norms(tokens: Stream, attention: Attention, name: str) -> list[SavedTe
         msgspec.structs.replace(tensor, sequence=False)
         for part, heads in parts
         for tensor in tokens.norm(f"{name}.{part}", "rms_norm", attention.head_size, heads)
-    ]
-
-
-def _fused_core(tokens: Stream, name: str, heads: int, keys: int) -> list[SavedTensor]:
-    """The logarithm of each query's sum of exponentials, whatever the keys."""
-    return [
-        SavedTensor(
-            name=f"{name}.log_sum_exp",
-            elements=tokens.tokens * heads,
-            element_bytes=FP32_BYTES,
-            core=True,
-        )
     ]
 
 

@@ -1,6 +1,6 @@
 """From the ops of a phase to its cost on one machine: times, what bounds them, how sure they are.
 
-Also MFU and MBU of a phase, what a KV cache saves of a decoded token, and the sentences of a report.
+Also MFU and MBU of a phase, what a KV cache saves of a decoded token, and a report's sentences.
 """
 
 import msgspec

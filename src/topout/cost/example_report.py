@@ -92,7 +92,11 @@ def example_on(counted: Example, hardware: Hardware) -> ExampleMachine:
 
 def served_by(report: ExampleReport, machine: ExampleMachine) -> ExamplePrediction | None:
     """What is predicted on the level that holds the data, with the bytes that are counted."""
-    wanted = (machine.level, report.example.counted)
+    return _served(report.example, machine)
+
+
+def _served(counted: Example, machine: ExampleMachine) -> ExamplePrediction | None:
+    wanted = (machine.level, counted.counted)
     found = (each for each in machine.predictions if (each.level, each.traffic) == wanted)
     return next(found, None)
 
@@ -222,16 +226,13 @@ def _of_the_run(placements: list[ExamplePlacement], here: Hardware | None) -> li
 
 
 def _of_machine(counted: Example, machine: ExampleMachine) -> list[str]:
-    traffic = counted_traffic(counted)
-    served = next(
-        (p for p in machine.predictions if (p.level, p.traffic) == (machine.level, traffic.name)),
-        None,
-    )
+    served = _served(counted, machine)
     if served is None:
         return [f"{machine.name}: {reason}." for reason in machine.reasons.values()]
+    intensity = counted_traffic(counted).arithmetic_intensity
     side = "left" if served.region == "memory-bound" else "right"
     return [
-        f"{machine.name}: {units.significant(traffic.arithmetic_intensity)} FLOP/byte lies {side} "
+        f"{machine.name}: {units.significant(intensity)} FLOP/byte lies {side} "
         f"of the ridge point of {served.level} "
         f"({units.significant(served.ridge_point)} FLOP/byte), so the work is {served.region}: "
         f"at most {units.flops_per_s(served.attainable_flops_per_s)}, "

@@ -157,7 +157,6 @@ _MAKERS: dict[ExampleName, Callable[[int], Example]] = {
     "stencil": _stencil,
     "matmul": _matmul,
 }
-EXAMPLE_NAMES: tuple[ExampleName, ...] = tuple(_MAKERS)
 
 
 def _traffic(

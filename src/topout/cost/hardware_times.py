@@ -151,18 +151,12 @@ def compute_rate(hardware: Hardware, dtype: str) -> float | None:
     peak = peak_of(hardware, dtype)
     if peak is None:
         return None
-    spec = peak.spec_flops_per_s
-    if peak.achievable_flops_per_s is not None:
-        return peak.achievable_flops_per_s
-    return None if spec is None else spec * COMPUTE_SHARE
+    return _reached(peak.achievable_flops_per_s, peak.spec_flops_per_s, COMPUTE_SHARE)
 
 
 def level_rate(level: MemoryLevel) -> float | None:
     """Bytes per second that reads of a level reach: measured, else a share of the datasheet's."""
-    if level.achievable_bytes_per_s is not None:
-        return level.achievable_bytes_per_s
-    spec = level.spec_bytes_per_s
-    return None if spec is None else spec * BANDWIDTH_SHARE
+    return _reached(level.achievable_bytes_per_s, level.spec_bytes_per_s, BANDWIDTH_SHARE)
 
 
 def memory_bandwidth(hardware: Hardware, working_set_bytes: float) -> float | None:
@@ -186,9 +180,12 @@ def link_of(hardware: Hardware, devices: int) -> Link | None:
 
 def link_bandwidth(link: Link) -> float:
     """Bytes per second that one device sends: measured, else a share of the datasheet's."""
-    if link.achievable_bytes_per_s is not None:
-        return link.achievable_bytes_per_s
-    return (link.spec_bytes_per_s or 0.0) * LINK_SHARE
+    return _reached(link.achievable_bytes_per_s, link.spec_bytes_per_s, LINK_SHARE) or 0.0
+
+
+def _reached(measured: float | None, spec: float | None, share: float) -> float | None:
+    """What was measured, else a share of the datasheet's figure."""
+    return measured if measured is not None or spec is None else spec * share
 
 
 def _known(peak: ComputePeak) -> bool:

@@ -58,33 +58,23 @@ def tensor_parallel_ops(
     reduces = sum(
         block.count * (2 + (block.cross_attention is not None)) for block in architecture.blocks
     )
-    width = architecture.width
-    ops = [
-        Op(
-            name="all_reduce",
-            part="communication",
-            kind="collective",
-            count=reduces,
-            shape=f"{tokens}×{width}",
-            flops=0.0,
-            activation_elements=float(reduces * tokens * width),
-        )
+    gathered = [head for head in architecture.heads if head.per == "token"] if split_head else []
+    return [
+        _collective("all_reduce", reduces, tokens, architecture.width),
+        *(_collective("all_gather", 1, rows, head.outputs) for head in gathered),
     ]
-    if split_head:
-        gathered = [head for head in architecture.heads if head.per == "token"]
-        ops += [
-            Op(
-                name="all_gather",
-                part="communication",
-                kind="collective",
-                count=1,
-                shape=f"{rows}×{head.outputs}",
-                flops=0.0,
-                activation_elements=float(rows * head.outputs),
-            )
-            for head in gathered
-        ]
-    return ops
+
+
+def _collective(name: Collective, count: int, rows: int, width: int) -> Op:
+    return Op(
+        name=name,
+        part="communication",
+        kind="collective",
+        count=count,
+        shape=f"{rows}×{width}",
+        flops=0.0,
+        activation_elements=float(count * rows * width),
+    )
 
 
 def _split_block(name: str, block: Block, devices: int) -> Block:

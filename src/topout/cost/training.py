@@ -22,7 +22,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from topout.cost.ops import Op
+from topout.cost.ops import Op, OpKind
 from topout.errors import InputError
 from topout.models.config import DTYPE_BYTES
 
@@ -38,7 +38,17 @@ _STATES: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "adam": 2, "adam_8bit"
 _SCALE_BLOCK = 256
 _FP32_BYTES = 4
 ZERO_STAGES = (0, 1, 2, 3)
-_ATTENTION_BACKWARD = 2.5
+# FLOPs, and elements of weights, activations and the KV cache, over those of forward. Of a product
+# dX reads W and dY and writes dX; dW reads X and dY and writes dW, which is as large as W.
+# Attention reads Q, K, V, the output and its gradient, and writes the gradients of Q, K and V.
+_BACKWARD: dict[OpKind, tuple[float, ...]] = {
+    "collective": (1, 1, 1, 1),
+    "linear": (2, 2, 2, 1),
+    "convolution": (2, 2, 2, 1),
+    "attention": (2.5, 1, 2, 2),
+}
+# It reads its input and the gradient of its output, and writes one of its input.
+_ELEMENTWISE_BACKWARD = (2, 1, 1.5, 1)
 # AdamW in mixed precision reads an fp32 copy, two moments and a 16-bit gradient, and writes the
 # three and the 16-bit weight: 12 + 2 + 12 + 2. In fp32 it reads and writes weight and moments and
 # reads the gradient: 12 + 4 + 12. Both are 28 bytes.
@@ -194,34 +204,15 @@ def is_recomputed(op: Op, recompute: Recompute) -> bool:
 
 
 def backward_of(op: Op) -> Op:
-    """What the gradient of one op costs."""
-    name = f"{op.name}.backward"
-    if op.kind == "collective":  # sums of activations forward, of their gradients backward
-        return msgspec.structs.replace(op, name=name)
-    if op.kind in ("linear", "convolution"):
-        # dX: reads W and dY, writes dX. dW: reads X and dY, writes dW, which is as large as W.
-        return msgspec.structs.replace(
-            op,
-            name=name,
-            flops=2 * op.flops,
-            weight_elements=2 * op.weight_elements,
-            activation_elements=2 * op.activation_elements,
-        )
-    if op.kind == "attention":
-        # Reads Q, K, V, the output and its gradient; writes the gradients of Q, K and V.
-        return msgspec.structs.replace(
-            op,
-            name=name,
-            flops=_ATTENTION_BACKWARD * op.flops,
-            activation_elements=2 * op.activation_elements,
-            kv_elements=2 * op.kv_elements,
-        )
-    # An elementwise op reads its input and the gradient of its output, and writes one of its input.
+    """What the gradient of one op costs; a sum of activations becomes one of their gradients."""
+    flops, weights, activations, cached = _BACKWARD.get(op.kind, _ELEMENTWISE_BACKWARD)
     return msgspec.structs.replace(
         op,
-        name=name,
-        flops=2 * op.flops,
-        activation_elements=1.5 * op.activation_elements,
+        name=f"{op.name}.backward",
+        flops=flops * op.flops,
+        weight_elements=weights * op.weight_elements,
+        activation_elements=activations * op.activation_elements,
+        kv_elements=cached * op.kv_elements,
     )
 
 

@@ -44,13 +44,10 @@ def causal_pairs(queries: int, keys: int, lower_right: bool = False) -> int:
 
     Query i sees keys 0…i; `lower_right`: the last query sees all keys, 0…(T − S + i).
     """
-    if not lower_right:
-        full = max(queries - keys, 0)  # queries that see every key
-        rising = queries - full
-        return rising * (rising + 1) // 2 + full * keys
-    unseeing = max(queries - keys, 0)  # the first queries see no key
-    rows = queries - unseeing
-    return rows * (keys - rows) + rows * (rows + 1) // 2
+    rising = min(queries, keys)  # queries, each of which sees one key more than the one before
+    # Of more queries than keys the others see every key, or else none.
+    rest = rising * (keys - rising) if lower_right else (queries - rising) * keys
+    return rising * (rising + 1) // 2 + rest
 
 
 class _Heads(NamedTuple):

@@ -31,10 +31,7 @@ def stored_bytes(tensor: torch.Tensor) -> int:
 
 def rows_bytes(table: torch.Tensor, rows: int) -> int:
     """Bytes of `rows` entries along the first dimension of `table`."""
-    per_row = 1
-    for size in table.shape[1:]:
-        per_row *= size
-    return rows * per_row * table.element_size()
+    return rows * math.prod(table.shape[1:]) * table.element_size()
 
 
 def tensors_in(value: Any) -> Iterable[torch.Tensor]:

@@ -164,9 +164,7 @@ formulas_of("convolution", ["conv_tbc"], _time_batch_channel)
 def _layer(call: Call) -> OpWork:
     """Weights are the matrices among `weight`, or among weight0…weight4. Input T×B×I."""
     *steps, _ = call.shape("input")
-    positions = 1
-    for size in steps:
-        positions *= size
+    positions = math.prod(steps)
     names = ["weight", *(f"weight{number}" for number in range(5))]
     weights = [weight for name in names for weight in tensors_in(call.get(name))]
     matrices = sum(weight.numel() for weight in weights if weight.dim() == 2)

@@ -1,8 +1,8 @@
 """Sums of what was counted, by module, op, phase and shapes, and their records."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, fields
+from typing import NamedTuple, TypeVar
 
 from topout.cost.graph.places import Path
 from topout.records.count import (
@@ -16,6 +16,7 @@ from topout.records.count import (
 )
 
 Shape = tuple[int, ...]
+Group = TypeVar("Group", bound=Hashable)
 
 
 class RowKey(NamedTuple):
@@ -44,12 +45,8 @@ class Sums:
 
     def add(self, other: "Sums") -> None:
         """Add the figures of `other`."""
-        self.calls += other.calls
-        self.flops += other.flops
-        self.causal_flops += other.causal_flops
-        self.other_flops += other.other_flops
-        self.read_bytes += other.read_bytes
-        self.written_bytes += other.written_bytes
+        for figure in fields(self):
+            setattr(self, figure.name, getattr(self, figure.name) + getattr(other, figure.name))
 
     def work(self) -> Work:
         """The figures as a record."""
@@ -66,12 +63,6 @@ class Sums:
         )
 
 
-@dataclass(slots=True)
-class _ModuleSums:
-    exclusive: dict[CountPhase, Sums] = field(default_factory=dict)
-    inclusive: dict[CountPhase, Sums] = field(default_factory=dict)
-
-
 class Tally:
     """The rows of a count as they come, and what they add up to."""
 
@@ -80,22 +71,18 @@ class Tally:
 
     def add(self, key: RowKey, figures: Sums) -> None:
         """Count one more call."""
-        row = self._rows.get(key)
-        if row is None:
-            self._rows[key] = figures
+        if key in self._rows:
+            self._rows[key].add(figures)
         else:
-            row.add(figures)
+            self._rows[key] = figures
 
     def total(self) -> Work:
         """All rows together."""
-        return _together(self._rows.values()).work()
+        return self._by(lambda key: None).get(None, Sums()).work()
 
     def phases(self) -> dict[CountPhase, Work]:
         """All rows of each phase, in the order in which the phases came."""
-        sums: dict[CountPhase, Sums] = {}
-        for key, figures in self._rows.items():
-            sums.setdefault(key.phase, Sums()).add(figures)
-        return {phase: figures.work() for phase, figures in sums.items()}
+        return _works(self._by(lambda key: key.phase))
 
     def rows(self) -> list[CountedOp]:
         """Each row as a record, in the order of their first calls."""
@@ -115,9 +102,7 @@ class Tally:
 
     def ops(self) -> list[OpTotal]:
         """Sums by op and phase; the most FLOPs first, then the most bytes."""
-        sums: dict[tuple[str, OpFamily, CountPhase], Sums] = {}
-        for key, figures in self._rows.items():
-            sums.setdefault((key.name, key.family, key.phase), Sums()).add(figures)
+        sums = self._by(lambda key: (key.name, key.family, key.phase))
         totals = [
             OpTotal(name=name, family=family, phase=phase, work=figures.work())
             for (name, family, phase), figures in sums.items()
@@ -131,26 +116,28 @@ class Tally:
         compulsory_bytes: dict[str | None, int],
     ) -> list[ModuleCount]:
         """The target, then all modules that were called, in the order of their names in it."""
-        sums: dict[str, _ModuleSums] = {}
+        exclusive: dict[str, dict[CountPhase, Sums]] = {}
+        inclusive: dict[str, dict[CountPhase, Sums]] = {}
         for key, figures in self._rows.items():
-            own = sums.setdefault(key.path[-1], _ModuleSums())
-            own.exclusive.setdefault(key.phase, Sums()).add(figures)
-            for name in key.path:
-                whole = sums.setdefault(name, _ModuleSums())
-                whole.inclusive.setdefault(key.phase, Sums()).add(figures)
+            for sums, names in ((exclusive, key.path[-1:]), (inclusive, key.path)):
+                for name in names:
+                    sums.setdefault(name, {}).setdefault(key.phase, Sums()).add(figures)
         return [
-            _module(name, kind, calls.get(name, 0), sums, compulsory_bytes.get(name))
+            ModuleCount(
+                name=name,
+                type=kind,
+                calls=calls.get(name, 0),
+                exclusive=_works(exclusive.get(name, {})),
+                inclusive=_works(inclusive.get(name, {})),
+                compulsory_bytes=compulsory_bytes.get(name),
+            )
             for name, kind in types.items()
             if name == "" or name in calls
         ]
 
     def not_counted(self) -> list[NotCounted]:
         """The rows without a formula, by op, module, phase and reason."""
-        sums: dict[tuple[str, str, CountPhase, str], Sums] = {}
-        for key, figures in self._rows.items():
-            if key.reason is not None:
-                short = (key.name, key.path[-1], key.phase, key.reason)
-                sums.setdefault(short, Sums()).add(figures)
+        sums = self._by(lambda key: (key.name, key.path[-1], key.phase, key.reason))
         return [
             NotCounted(
                 name=name,
@@ -161,25 +148,16 @@ class Tally:
                 reason=reason,
             )
             for (name, module, phase, reason), figures in sums.items()
+            if reason is not None
         ]
 
+    def _by(self, part: Callable[[RowKey], Group]) -> dict[Group, Sums]:
+        """Sums of the rows with this part of their keys in common, in the order of the rows."""
+        sums: dict[Group, Sums] = {}
+        for key, figures in self._rows.items():
+            sums.setdefault(part(key), Sums()).add(figures)
+        return sums
 
-def _together(parts: Iterable[Sums]) -> Sums:
-    total = Sums()
-    for part in parts:
-        total.add(part)
-    return total
 
-
-def _module(
-    name: str, kind: str, calls: int, sums: dict[str, _ModuleSums], compulsory_bytes: int | None
-) -> ModuleCount:
-    own = sums.get(name, _ModuleSums())
-    return ModuleCount(
-        name=name,
-        type=kind,
-        calls=calls,
-        exclusive={phase: figures.work() for phase, figures in own.exclusive.items()},
-        inclusive={phase: figures.work() for phase, figures in own.inclusive.items()},
-        compulsory_bytes=compulsory_bytes,
-    )
+def _works(sums: Mapping[CountPhase, Sums]) -> dict[CountPhase, Work]:
+    return {phase: figures.work() for phase, figures in sums.items()}
