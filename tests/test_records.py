@@ -226,3 +226,15 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         write(msgspec.structs.replace(SAMPLE, ttft_s=9.0), path)
     assert path.read_bytes() == old
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_record_is_told_in_a_line() -> None:
+    assert (
+        repr(Estimate(median=1.0, low=0.5, high=2.0)) == "Estimate(median=1.0, low=0.5, high=2.0)"
+    )
+    assert repr(records.PairedRatio(median=1.0, low=1.0, high=1.0, pairs=[1.0])).endswith(", …)")
+    report = msgspec.convert(_report(), MachineReport)
+    assert repr(report) == "MachineReport(machine='c')"  # a record in it by its name
+    assert repr(records.Doubt(about="x" * 99, sentence="\x1b", remedy="")) == (
+        f"Doubt(about='{'x' * 58}…, sentence='\\x1b', remedy='')"
+    )

@@ -3,8 +3,9 @@
 `commands.py` lists the commands, `rendering.py` is the one place that knows how a record becomes a
 table or a page, `page_text.py` reads a page as its visitor does, `steady.py` takes out what differs
 from run to run, and `records/` holds one text file per command and form: `.json`, `.80.txt` and
-`.120.txt` (the terminal), `.page.txt` (the text of the page with a digest of each chart). The JSON
-of a command that measures is its input: `inputs/records/NAME.json`.
+`.120.txt` (the terminal), `.page.txt` (the text of the page with a digest of each chart), for a few
+`.md` and `.csv` (`--format`). The JSON of a command that measures is its input:
+`inputs/records/NAME.json`.
 
     pytest tests/golden                       compare all
     pytest tests/golden -k cost-gpt2          compare one

@@ -16,10 +16,15 @@ from topout.cli import main
 from topout.records import Record
 
 from .page_text import page_text
-from .rendering import page_html, quick_pages, read_record, terminal_text
-from .steady import steady_json, steady_text
+from .rendering import csv_text, markdown_text, page_html, quick_pages, read_record, terminal_text
+from .steady import steady_csv, steady_json, steady_text
 
 INPUTS = Path(__file__).parent / "inputs"
+FORMATTED = (
+    *("climb-markup", "gemm-example", "machine-example", "profile-example", "run-gemm-example"),
+    *("trace-markup", "train-two-ranks"),
+)
+"""Commands that measure, of which Markdown and CSV are recorded too."""
 WIDTHS = (80, 120)
 
 
@@ -32,6 +37,7 @@ class Command:
     json: bool = True  # whether the JSON is recorded
     page: bool = True
     widths: Sequence[int] = WIDTHS
+    formats: bool = False  # whether Markdown and CSV are recorded
 
     def outputs(self, folder: Path) -> dict[str, str]:
         """Its forms by the ending of their files; `folder` holds the inputs and takes the rest."""
@@ -53,7 +59,16 @@ class Command:
             found["json"] = steady_json(record)
         if self.page:
             found["page.txt"] = steady_text(page_text(page.read_text(), record), record)
+        if self.formats:
+            markdown, csv = (self._formatted(form, folder) for form in ("markdown", "csv"))
+            found |= {"md": steady_text(markdown, record), "csv": steady_csv(csv)}
         return found
+
+    def _formatted(self, form: str, folder: Path) -> str:
+        line = [*self.line.split(), "--format", form]
+        status, text, error = typed(line, folder, WIDTHS[0])
+        assert status == 0, error
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +82,12 @@ class Recorded:
         return INPUTS / "records" / f"{self.slug}.json"
 
     def outputs(self, folder: Path) -> dict[str, str]:
-        return forms_of(read_record(self.path))
+        record = read_record(self.path)
+        found = forms_of(record)
+        if self.slug in FORMATTED:
+            found["md"] = steady_text(markdown_text(record), found["json"])
+            found["csv"] = steady_csv(csv_text(record))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +181,11 @@ CASES: tuple[Case, ...] = (
         )
         for verb in _VERBS
     ),
-    Command("machine-list", "machine --list", json=False, page=False),
+    Command("machine-list", "machine --list", json=False, page=False, formats=True),
     Command("machine-show-gpu", "machine --show h100-sxm", page=False),
     Command("machine-show-cpu", "machine --show xeon-platinum-8480plus", page=False),
     Command("cost-list", "cost --list", json=False, page=False),
-    Command("cost-gpt2", "cost gpt2 --on t4 --dtype fp16"),
+    Command("cost-gpt2", "cost gpt2 --on t4 --dtype fp16", formats=True),
     Command("cost-no-machine", "cost distilgpt2"),
     Command(
         "cost-llama-machines",
@@ -228,7 +248,7 @@ CASES: tuple[Case, ...] = (
     Command("trace-nsight-csv", "trace nsys_gpu_trace.csv"),
     Command("trace-nsight-summary", "trace nsys_kern_sum.csv"),
     Command("trace-nsight-sqlite", "trace nsys.sqlite"),
-    Command("trace-diff", "trace diff kineto.json kineto-slower.json"),
+    Command("trace-diff", "trace diff kineto.json kineto-slower.json", formats=True),
     Command("trace-runs", "trace runs distilgpt2-1.csv distilgpt2-2.csv distilgpt2-4.csv"),
     Refused(
         "refused",
@@ -255,6 +275,9 @@ CASES: tuple[Case, ...] = (
             "train --generated --task guess",
             "train --generated --ranks 0",
             "cost --no-such-option",
+            "cost gpt2 --format csv --json -",
+            "cost gpt2 --format xml",
+            "machine --describe-only --format csv",
         ),
     ),
     *(Recorded(path.stem) for path in sorted((INPUTS / "records").glob("*.json"))),

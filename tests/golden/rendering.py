@@ -30,7 +30,9 @@ from topout.records import (
 )
 from topout.records.record import Record
 from topout.report import describe
+from topout.report.to_csv import to_csv
 from topout.report.to_html import to_html
+from topout.report.to_markdown import to_markdown
 from topout.report.to_terminal import to_terminal
 
 _KINDS: tuple[type[Record], ...] = (
@@ -65,6 +67,16 @@ def terminal_text(record: Record, width: int) -> str:
     console.print(to_terminal(describe(record, **_options(record))))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
+
+
+def markdown_text(record: Record) -> str:
+    """A record as Markdown."""
+    return to_markdown(describe(record, **_options(record)))
+
+
+def csv_text(record: Record) -> str:
+    """The main table of a record as CSV."""
+    return to_csv(record)
 
 
 def page_html(record: Record) -> str | None:

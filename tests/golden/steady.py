@@ -23,6 +23,11 @@ def steady_text(text: str, record_json: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
+def steady_csv(text: str) -> str:
+    """CSV with its floats at twelve significant digits."""
+    return re.sub(r"\b\d+\.\d+(e[+-]?\d+)?\b", lambda found: f"{float(found[0]):.{_DIGITS}g}", text)
+
+
 def rounded(value: Any) -> Any:
     """JSON with its floats at twelve significant digits."""
     if isinstance(value, float):

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 from topout.cli.outputs import (
-    STANDARD_OUTPUT,
     JsonOutputs,
-    Outputs,
     PageOutputs,
     Result,
+    ShownOutputs,
     check_ending,
     print_table,
     write_file,
@@ -38,7 +37,7 @@ class RooflineOutputs(PageOutputs, frozen=True, kw_only=True):
         if self.roofline is None:
             return
         write_file(self.roofline, _first_roofline(result.record, self.roofline))
-        if isinstance(result.record, CostReport) and self.json != STANDARD_OUTPUT:
+        if isinstance(result.record, CostReport) and self.shown_format is None:
             from topout.report.cost.rooflines import cost_roofline_document
             from topout.report.to_terminal import to_terminal
 
@@ -74,17 +73,14 @@ def _report(request: CostRequest, outputs: RooflineOutputs, notify: Notify) -> R
     return Result(report_cost(request, notify))
 
 
-def _list(request: Request, outputs: Outputs, notify: Notify) -> Result:
+def _list(request: Request, outputs: ShownOutputs, notify: Notify) -> Result:
     from topout.models.architectures.read import find_architecture
     from topout.models.known import countable_names
-    from topout.report.cost.models import known_models_document
-    from topout.report.to_terminal import to_terminal
     from topout.verbs.report_cost import costed_model
 
     models = [costed_model(find_architecture(name)) for name in countable_names()]
     by_name = {model.name: model for model in models}  # some have a second name
-    print_table(to_terminal(known_models_document(list(by_name.values()))))
-    return Result()
+    return Result(list(by_name.values()))
 
 
 def _layers(request: LayersRequest, outputs: GraphOutputs, notify: Notify) -> Result:

@@ -1,6 +1,7 @@
 """Which commands there are, how one is found in the arguments, and how it runs."""
 
 import importlib
+import os
 import sys
 from collections.abc import Container, Iterator, Mapping
 
@@ -59,7 +60,9 @@ FORMER_FLAGS: Mapping[str, Mapping[str, str]] = {
 def main() -> None:
     """Run the command line: exit 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
     try:
-        sys.exit(_main(sys.argv[1:]))
+        status = _main(sys.argv[1:])
+        sys.stdout.flush()  # here a closed pipe is told
+        sys.exit(status)
     except TopoutError as error:
         say(f"topout: {error}")
         if error.details:
@@ -68,7 +71,8 @@ def main() -> None:
     except KeyboardInterrupt:
         say("topout: interrupted")
         sys.exit(130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # `topout … | head`; what Python would still flush goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
@@ -159,8 +163,10 @@ def _run(command: Command, request: Request, outputs: Outputs) -> int:
         if interrupted.record is None:
             return 130
         result = Result(interrupted.record, interrupted.folder, status=130)
-    outputs.show(result)
-    outputs.write(result)
+    try:
+        outputs.show(result)
+    finally:  # whatever becomes of standard output, files that were asked for are written
+        outputs.write(result)
     if result.note:
         say(result.note)
     if result.error is not None:

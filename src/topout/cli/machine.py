@@ -1,6 +1,6 @@
 """`topout machine` and its sub-commands."""
 
-from topout.cli.outputs import JsonOutputs, Outputs, Result, print_table
+from topout.cli.outputs import JsonOutputs, Result, ShownOutputs
 from topout.machine.effort import MachineRequest, SaveMachineRequest, ShowMachineRequest
 from topout.options import Request
 from topout.progress import Notify
@@ -12,13 +12,10 @@ def _report(request: MachineRequest, outputs: JsonOutputs, notify: Notify) -> Re
     return Result(report_machine(request, progress=notify))
 
 
-def _list(request: Request, outputs: Outputs, notify: Notify) -> Result:
+def _list(request: Request, outputs: ShownOutputs, notify: Notify) -> Result:
     from topout.machine.catalog.find import known_hardware
-    from topout.report.machine.hardware import hardware_list_document
-    from topout.report.to_terminal import to_terminal
 
-    print_table(to_terminal(hardware_list_document(known_hardware())))
-    return Result()
+    return Result(known_hardware())
 
 
 def _show(request: ShowMachineRequest, outputs: JsonOutputs, notify: Notify) -> Result:

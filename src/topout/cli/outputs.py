@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from topout.errors import InputError, OutputError, TopoutError, writing
 from topout.options import Option, Request
@@ -16,7 +16,7 @@ STANDARD_OUTPUT = "-"
 class Result(NamedTuple):
     """What a verb answers."""
 
-    record: Any = None  # of `topout.records`; None: there is nothing to show or to write
+    record: Any = None  # of `topout.records`, or a list; None: nothing is to be shown or written
     folder: RunFolder | None = None  # where the verb keeps it
     status: int = 0  # 1: a check that was asked for failed
     page_view: Mapping[str, Any] = MappingProxyType({})  # and on a page alone
@@ -33,36 +33,56 @@ class Outputs(Request, frozen=True, kw_only=True):
         """Raise OutputError or InputError for a place where nothing can be written."""
 
     def show(self, result: Result) -> None:
-        """Print the result for people."""
-        if result.record is not None:
-            print_table(table_of(result))
+        """Print the result."""
 
     def write(self, result: Result) -> None:
         """Write what was asked for; raises OutputError."""
 
 
-class JsonOutputs(Outputs, frozen=True, kw_only=True):
+class ShownOutputs(Outputs, frozen=True, kw_only=True):
+    """A record on standard output: for people, or in a format for other programs."""
+
+    format: Annotated[
+        Literal["markdown", "csv", "json"] | None,
+        Option("markdown, csv or json on standard output.", metavar="FORMAT"),
+    ] = None
+
+    @property
+    def shown_format(self) -> str | None:
+        """What is printed; None for what people read on a terminal."""
+        return self.format
+
+    def show(self, result: Result) -> None:
+        """Print the record; raises InputError for the CSV of one that has no table."""
+        if result.record is not None:
+            _print(result, self.shown_format)
+
+
+class JsonOutputs(ShownOutputs, frozen=True, kw_only=True):
     """A record as JSON."""
 
     json: Annotated[str | None, Option("Write JSON; - for standard output.", metavar="FILE")] = None
 
+    @property
+    def shown_format(self) -> str | None:
+        """What is printed; `--json -` is another spelling of `--format json`."""
+        return "json" if self.json == STANDARD_OUTPUT else self.format
+
     def check(self) -> None:
-        """Raise OutputError where the folder is missing."""
+        """Raise OutputError where the folder is missing, InputError for two formats at once."""
+        if self.json == STANDARD_OUTPUT and self.format is not None:
+            raise InputError(
+                f"--format {self.format} and --json - both want standard output.",
+                "Name a file for the JSON.",
+            )
         if self.json not in (None, STANDARD_OUTPUT):
             check_file("--json", Path(self.json))
 
-    def show(self, result: Result) -> None:
-        """Print the table, unless JSON alone is to be on standard output."""
-        if self.json != STANDARD_OUTPUT:
-            super().show(result)
-
     def write(self, result: Result) -> None:
-        """Write the JSON."""
-        from topout.records import encode, write
+        """Write the JSON to its file."""
+        from topout.records import write
 
-        if self.json == STANDARD_OUTPUT:
-            sys.stdout.write(encode(result.record).decode())
-        elif self.json is not None:
+        if self.json not in (None, STANDARD_OUTPUT):
             write(result.record, Path(self.json))
 
 
@@ -92,12 +112,25 @@ class PageOutputs(JsonOutputs, frozen=True, kw_only=True):
             say("   ".join(f"{what}: {place}" for what, place in said.items()))
 
 
-def table_of(result: Result) -> Any:
-    """The record as rich shows it on the terminal."""
+def _print(result: Result, form: str | None) -> None:
+    """The record in this format, or as rich shows it on a terminal."""
+    from topout.records import encode
     from topout.report import describe
-    from topout.report.to_terminal import to_terminal
 
-    return to_terminal(describe(result.record, **result.view))
+    if form == "json":
+        sys.stdout.write(encode(result.record).decode())
+    elif form == "csv":
+        from topout.report.to_csv import to_csv
+
+        sys.stdout.write(to_csv(result.record))
+    elif form == "markdown":
+        from topout.report.to_markdown import to_markdown
+
+        sys.stdout.write(to_markdown(describe(result.record, **result.view)))
+    else:
+        from topout.report.to_terminal import to_terminal
+
+        print_table(to_terminal(describe(result.record, **result.view)))
 
 
 def page_of(result: Result) -> str:

@@ -74,6 +74,11 @@ class Machine(Record, frozen=True, kw_only=True):
     torch: TorchBuild | None = None
     reasons: dict[str, str] = {}
 
+    @property
+    def name(self) -> str:
+        """What readers know it by."""
+        return self.cpu_model
+
 
 class ComputeCeiling(Record, frozen=True, kw_only=True):
     """The arithmetic rate that was reached; samples are FLOP/s (int8: OP/s) of single trials."""

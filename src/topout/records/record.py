@@ -1,12 +1,16 @@
 """What all records share: base, words, figures with their spread, doubts, and versioned JSON."""
 
+import importlib
 import math
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import msgspec
 
 from topout.errors import RecordError, writing
+
+if TYPE_CHECKING:
+    import polars
 
 SCHEMA_VERSION = 1
 
@@ -39,7 +43,52 @@ def utc_now() -> str:
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all records: immutable, slotted, strict about the fields that it decodes."""
+    """Base of all records: immutable, slotted, strict about the fields that it decodes.
+
+    In a notebook a record shows its report, which is imported by name when it is asked for: the
+    report stands above the records.
+    """
+
+    def to_frame(self) -> "polars.DataFrame":
+        """The main table, a row a rung, an op, a kernel: raw figures, the units in their names.
+
+        Raises InputError where the record has no table.
+        """
+        frame: polars.DataFrame = importlib.import_module("topout.report.main_table").to_frame(self)
+        return frame
+
+    def __repr__(self) -> str:
+        """The class and the first words and figures that it holds; "…" where that is not all."""
+        fields = [name for name in self.__struct_fields__ if name not in _OF_THE_FILE]
+        named = [(name, getattr(self, name)) for name in fields]
+        held = [(name, value) for name, value in named if value not in (None, [], {})]
+        plain = [(name, getattr(value, "name", value)) for name, value in held]
+        short = [(name, value) for name, value in plain if isinstance(value, _PLAIN)]
+        words = [f"{name}={_cut(value)}" for name, value in short[:_MOST_SHOWN]]
+        words += ["…"] if len(words) < len(held) else []
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def _repr_html_(self) -> str | None:
+        return _in_notebook(self, "fragment")
+
+    def _repr_markdown_(self) -> str | None:
+        return _in_notebook(self, "markdown")
+
+
+_OF_THE_FILE = ("schema_version", "topout_version")
+_PLAIN = (bool, int, float, str)
+_MOST_SHOWN = 8  # fields of a record
+_MOST_CHARACTERS = 60  # of one of them
+
+
+def _cut(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+
+
+def _in_notebook(record: Record, form: str) -> str | None:
+    shown: str | None = importlib.import_module("topout.report").in_notebook(record, form)
+    return shown
 
 
 R = TypeVar("R", bound=Record)

@@ -1,11 +1,13 @@
-"""Records → one document → a terminal, a page, Markdown. Never imports torch.
+"""Records → one document → a terminal, a page, Markdown, a notebook. Never imports torch.
 
-Read `document.py`, then `to_terminal.py`, `to_html.py` and `to_markdown.py`; a folder for each verb
-has its `document.py` and charts. `describe` finds the document of any record.
+Read `document.py`, then `to_terminal.py`, `to_html.py` and `blocks.py`, on which Markdown and the
+notebook's fragment stand; a folder for each verb has its `document.py` and charts. `describe` finds
+the document of any record. `main_table.py` is apart: raw figures for CSV and data frames.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from topout.records import Record
@@ -28,11 +30,29 @@ _DOCUMENTS = {
     "TrainReport": "train.document:train_document",
 }
 """By the name of the record's class: where its document is made."""
+_LISTS = {
+    "CostedModel": "cost.models:known_models_document",
+    "Hardware": "machine.hardware:hardware_list_document",
+}
+"""The same of several records of one class."""
 
 
-def describe(record: "Record", **options: Any) -> "Document":
-    """The document of a record; `options` are those of its maker, such as `top` of a trace."""
-    module, _, name = _DOCUMENTS[type(record).__name__].partition(":")
+def describe(record: "Record | Sequence[Record]", **options: Any) -> "Document":
+    """The document of a record, or of several of one kind.
+
+    `options` are those of its maker, such as `top` of a trace.
+    """
+    one, known = (record[0], _LISTS) if isinstance(record, Sequence) else (record, _DOCUMENTS)
+    module, _, name = known[type(one).__name__].partition(":")
     make = getattr(importlib.import_module(f"topout.report.{module}"), name)
     document: Document = make(record, **options)
     return document
+
+
+def in_notebook(record: "Record", form: Literal["fragment", "markdown"]) -> str | None:
+    """The document of a record as a notebook shows it; None for a part of another record."""
+    if type(record).__name__ not in _DOCUMENTS:
+        return None
+    render = getattr(importlib.import_module(f"topout.report.to_{form}"), f"to_{form}")
+    text: str = render(describe(record))
+    return text
