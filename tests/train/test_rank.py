@@ -36,7 +36,8 @@ def test_a_rank_tells_every_step_and_its_end(plan: Plan) -> None:
     assert isinstance(end, RankDone)
     assert (end.parameters, end.gradient_bytes) == (PARAMETERS, 4 * PARAMETERS)
     assert end.backend is None and end.peak_memory_bytes > 1 << 20
-    assert end.processor_utilization is not None and 0 < end.processor_utilization <= 1
+    # The clock of a process ticks every 10 ms: of short steps it may not have moved.
+    assert end.processor_utilization is not None and 0 <= end.processor_utilization <= 1
 
 
 def test_the_trace_holds_the_profiled_steps_with_their_regions(plan: Plan) -> None:
