@@ -7,7 +7,7 @@ Each verb makes its `Document` in `report/<verb>/document.py`; `to_terminal`, `t
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from topout.records import Doubt, Record
 
@@ -39,6 +39,11 @@ class Cell:
     style: Style = ""
     short: str = ""  # takes the place of `value` where space is short
     link: str = ""  # an anchor "#…" of the page, or a web address
+
+    @property
+    def line(self) -> str:
+        """The figure and what qualifies it beside each other."""
+        return f"{self.value} {self.below}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,23 @@ class Table:
     most: int | None = None  # rows on a terminal; the page has all
     only: Only = None
     notes_title: str = "Reason"  # over the verdicts and notes of the rows
+
+
+Thing = TypeVar("Thing")
+
+
+def table_of(
+    things: Iterable[Thing],
+    columns: Sequence[tuple[Column | str, Callable[[Thing], Cell | str]]],
+    title: str = "",
+    note: str = "",
+    most: int | None = None,
+    only: Only = None,
+) -> Table:
+    """A row for each thing; of each column its head, figures under a mere title, and its cells."""
+    heads = [Column(head) if isinstance(head, str) else head for head, _ in columns]
+    rows = [Row([cell(thing) for _, cell in columns]) for thing in things]
+    return Table(heads, rows, title, note, most=most, only=only)
 
 
 @dataclass(frozen=True, slots=True)

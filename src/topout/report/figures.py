@@ -10,6 +10,7 @@ from topout.records import (
     Estimate,
     OperatorRate,
     PairedRatio,
+    PhasePrediction,
     PhaseResult,
     RankTime,
     RungResult,
@@ -17,6 +18,7 @@ from topout.records import (
     TrainCase,
     WorkloadSummary,
 )
+from topout.report.document import Cell, Tile
 from topout.roofline import Placement, place
 
 
@@ -38,6 +40,33 @@ def interval(ratio: PairedRatio | Estimate | None) -> str:
 def _bound(value: float) -> str:
     # The bounds of one interval are read side by side: equal decimals, not equal significance.
     return f"{value:.2f}" if value < 100 else units.significant(value)
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A figure without a unit; an en dash when there is none."""
+    return units.ABSENT if value is None else units.significant(value, digits)
+
+
+def rate_cell(rate: Estimate | None) -> Cell:
+    """The median of a rate with its spread below."""
+    return Cell(figure(rate.median if rate else None), spread(rate))
+
+
+def ratio_cell(ratio: PairedRatio | Estimate | None) -> Cell:
+    """A speedup with its interval below."""
+    return Cell(units.times(ratio.median if ratio else None), interval(ratio))
+
+
+def ratio_tile(name: str, ratio: PairedRatio | None, detail: str) -> Tile:
+    """A speedup as a large figure."""
+    cell = ratio_cell(ratio)
+    return Tile(name, cell.value, cell.below, detail)
+
+
+def rates_sentence(before: PhaseResult, after: PhaseResult) -> str:
+    """The absolute rates behind a ratio: "210 → 904 tokens/s"."""
+    rates = (units.significant(each.tokens_per_s.median) for each in (before, after))
+    return f"{' → '.join(rates)} tokens/s"
 
 
 TERMS = {
@@ -87,6 +116,13 @@ def phase_result(rung: RungResult, phase: Phase) -> PhaseResult | None:
     return rung.prefill if phase == "prefill" else rung.decode
 
 
+def phase_prediction(rung: RungResult, phase: Phase) -> PhasePrediction | None:
+    """What was predicted of one phase."""
+    if rung.prediction is None:
+        return None
+    return rung.prediction.prefill if phase == "prefill" else rung.prediction.decode
+
+
 def sample_tokens_per_s(sample: RunSample, workload: WorkloadSummary, phase: Phase) -> float | None:
     """Tokens/s of all sequences of the batch in one run; None when the phase took no time."""
     if phase == "prefill":
@@ -97,13 +133,18 @@ def sample_tokens_per_s(sample: RunSample, workload: WorkloadSummary, phase: Pha
     return None if time_s <= 0 or tokens <= 0 else tokens * workload.batch_size / time_s
 
 
+def sample_rates(sample: RunSample, workload: WorkloadSummary) -> list[str]:
+    """Tokens/s of one run in prefill and in decode."""
+    return [figure(sample_tokens_per_s(sample, workload, phase), 4) for phase in PHASES]
+
+
 def predicted_tokens_per_s(climb: Climb, rung: RungResult, phase: Phase) -> float | None:
     """Tokens/s that the cost model expected; None when it made no prediction."""
-    if rung.prediction is None:
+    expected = phase_prediction(rung, phase)
+    if expected is None or expected.time_s <= 0:
         return None
-    expected = rung.prediction.prefill if phase == "prefill" else rung.prediction.decode
     tokens = climb.workload.prompt_len if phase == "prefill" else 1
-    return None if expected.time_s <= 0 else tokens * climb.workload.batch_size / expected.time_s
+    return tokens * climb.workload.batch_size / expected.time_s
 
 
 def placement(result: PhaseResult) -> Placement | None:

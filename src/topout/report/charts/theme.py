@@ -6,6 +6,8 @@ light or dark colours. The hues are those of Okabe and Ito, told apart by colour
 
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import altair as alt
@@ -88,6 +90,31 @@ def finished(chart: Any, **top_level: Any) -> Spec:
     spec["width"] = "container"
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     return {**spec, **top_level}
+
+
+def tooltips(fields: str) -> list[alt.Tooltip]:
+    """What is said where the pointer rests: "rate, low: at least" has a title for the second."""
+    pairs = [field.partition(": ") for field in fields.split(", ")]
+    return [
+        alt.Tooltip(f"{field}:N", title=title) if title else alt.Tooltip(f"{field}:N")
+        for field, _, title in pairs
+    ]
+
+
+def coloured(field: str, colours: Mapping[str, str], **options: Any) -> alt.Color:
+    """A colour for each value of a field; the values stand in the legend in this order."""
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    return alt.Color(f"{field}:N", scale=scale, **options)
+
+
+def names_axis(field: str, names: Sequence[str], limit: int) -> alt.Y:
+    """Names from top to bottom, at most `limit` pixels wide, each with a bar to its right."""
+    return alt.Y(f"{field}:N", sort=names, title=None, axis=alt.Axis(labelLimit=limit, grid=False))
+
+
+def own_colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name, never grey, which is for what stands behind."""
+    return dict(zip(names, cycle(RUNG_COLOURS[1:]), strict=False))
 
 
 def rung_colour(number: int) -> str:

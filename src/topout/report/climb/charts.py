@@ -15,8 +15,11 @@ from topout.report.charts.theme import (
     Row,
     Spec,
     chart_of,
+    coloured,
     finished,
+    names_axis,
     rung_colour,
+    tooltips,
 )
 from topout.report.climb.roofline_chart import roofline_chart
 from topout.report.climb.rung import RungRow, rung_rows
@@ -81,7 +84,7 @@ def ladder_chart(climb: Climb, phase: Phase) -> Spec:
     rows = rung_rows(climb)
     bars = [_bar(climb, row, phase) for row in rows]
     order = [row.label for row in rows]
-    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, grid=False))
+    y = names_axis("label", order, 190)
     scale = alt.Scale(domain=[0, _longest(bars) * 1.02], nice=False)
     x = alt.X("rate:Q", scale=scale, title=f"{phase}, tokens/s", axis=alt.Axis(tickCount=6))
     base = chart_of(bars)
@@ -109,7 +112,7 @@ def _bar(climb: Climb, row: RungRow, phase: Phase) -> Row:
         "verdict": row.verdict,
         "stack": row.stack,
         "reason": row.rung.reason,
-        "speedup": f"{row.speedup} {row.speedup_interval}".strip(),
+        "speedup": row.speedup.line,
         "predicted": "" if predicted is None else f"{units.significant(predicted)} tokens/s",
         "value": row.verdict,
         "end": 0.0,
@@ -135,17 +138,10 @@ def _bar(climb: Climb, row: RungRow, phase: Phase) -> Row:
     return bar
 
 
-_BAR_TOOLTIP = [
-    alt.Tooltip("label:N", title="rung"),
-    alt.Tooltip("stack:N", title="in force"),
-    alt.Tooltip("verdict:N"),
-    alt.Tooltip("reason:N"),
-    alt.Tooltip("measured:N"),
-    alt.Tooltip("predicted:N"),
-    alt.Tooltip("speedup:N", title="over rival"),
-    alt.Tooltip("bound:N"),
-    alt.Tooltip("utilization:N"),
-]
+_BAR_TOOLTIP = tooltips(
+    "label: rung, stack: in force, verdict, reason, measured, predicted, speedup: over rival, "
+    "bound, utilization"
+)
 
 
 def _runs(climb: Climb, rows: list[RungRow], phase: Phase, y: alt.Y) -> Any:
@@ -175,25 +171,18 @@ def _runs(climb: Climb, rows: list[RungRow], phase: Phase, y: alt.Y) -> Any:
             x="rate:Q",
             y=y,
             yOffset=alt.YOffset("offset:Q", scale=alt.Scale(domain=[-1, 1])),
-            tooltip=[
-                alt.Tooltip("label:N", title="rung"),
-                alt.Tooltip("run:N"),
-                alt.Tooltip("measured:N"),
-                alt.Tooltip("stolen:N", title="CPU time stolen"),
-                alt.Tooltip("bandwidth:N", title="bandwidth just before"),
-            ],
+            tooltip=tooltips(
+                "label: rung, run, measured, stolen: CPU time stolen, "
+                "bandwidth: bandwidth just before"
+            ),
         )
     )
 
 
 def _verdict_colour(bars: list[Row]) -> alt.Color:
-    measured = [bar["verdict"] for bar in bars if "rate" in bar]
-    shown = [verdict for verdict in VERDICT_COLOURS if verdict in measured]
-    return alt.Color(
-        "verdict:N",
-        title=None,
-        scale=alt.Scale(domain=shown, range=[VERDICT_COLOURS[verdict] for verdict in shown]),
-    )
+    measured = {bar["verdict"] for bar in bars if "rate" in bar}
+    shown = {verdict: hue for verdict, hue in VERDICT_COLOURS.items() if verdict in measured}
+    return coloured("verdict", shown, title=None)
 
 
 def _longest(bars: list[Row]) -> float:
@@ -212,12 +201,8 @@ def memory_chart(climb: Climb) -> Spec:
     longest = max((total["end"] for total in totals), default=0.0) or 1.0
     scale = alt.Scale(domain=[0, longest], nice=False)
     order = [row.label for row in rows]
-    y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=190, grid=False))
-    tooltip = [
-        alt.Tooltip("label:N", title="rung"),
-        alt.Tooltip("weights:N"),
-        alt.Tooltip("peak:N"),
-    ]
+    y = names_axis("label", order, 190)
+    tooltip = tooltips("label: rung, weights, peak")
     stacked = (
         chart_of(bars)
         .mark_bar(height=16, opacity=0.85)
@@ -231,11 +216,7 @@ def memory_chart(climb: Climb) -> Spec:
             ),
             y=y,
             order=alt.Order("rank:Q"),
-            color=alt.Color(
-                "part:N",
-                title=None,
-                scale=alt.Scale(domain=list(_PARTS), range=list(_PARTS.values())),
-            ),
+            color=coloured("part", _PARTS, title=None),
             tooltip=tooltip,
         )
     )
@@ -287,13 +268,7 @@ def runs_over_time(climb: Climb) -> Spec:
             scale=alt.Scale(zero=True),
             axis=alt.Axis(minExtent=_LEFT, maxExtent=_LEFT, tickCount=5),
         ),
-        color=alt.Color(
-            "label:N",
-            legend=None,
-            scale=alt.Scale(
-                domain=[row.label for row in rows], range=[rung_colour(r.number) for r in rows]
-            ),
-        ),
+        color=coloured("label", {row.label: rung_colour(row.number) for row in rows}, legend=None),
         tooltip=_RUN_TOOLTIP,
     )
     filled = base.transform_filter(alt.datum.role == _RUNG).mark_point(filled=True, size=46)
@@ -302,15 +277,10 @@ def runs_over_time(climb: Climb) -> Spec:
 
 
 _RUNG, _RIVAL = "the rung", "its rival"
-_RUN_TOOLTIP = [
-    alt.Tooltip("label:N", title="rung"),
-    alt.Tooltip("role:N", title="run of"),
-    alt.Tooltip("decode:N"),
-    alt.Tooltip("ttft:N", title="time to first token"),
-    alt.Tooltip("at:N", title="began at"),
-    alt.Tooltip("stolen:N", title="CPU time stolen"),
-    alt.Tooltip("bandwidth:N", title="bandwidth just before"),
-]
+_RUN_TOOLTIP = tooltips(
+    "label: rung, role: run of, decode, ttft: time to first token, at: began at, "
+    "stolen: CPU time stolen, bandwidth: bandwidth just before"
+)
 
 
 def _names(climb: Climb, rows: list[RungRow]) -> Any:
@@ -362,7 +332,7 @@ def bandwidth_over_time(climb: Climb) -> Spec:
             scale=alt.Scale(zero=True),
             axis=alt.Axis(minExtent=_LEFT, maxExtent=_LEFT, tickCount=4),
         ),
-        tooltip=[alt.Tooltip("bandwidth:N"), alt.Tooltip("at:N", title="measured at")],
+        tooltip=tooltips("bandwidth, at: measured at"),
     )
     line = base.mark_line(color=GREY, strokeWidth=1)
     return finished(alt.layer(line, base.mark_circle(color=GREY, size=22)), height=110)

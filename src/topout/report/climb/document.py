@@ -1,9 +1,12 @@
 """A climb as a document: the ladder, its charts, every rung in full, the machine."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+from msgspec import structs
 
 from topout import units
-from topout.records import Climb, Doubt, Duel, Estimate, PairedRatio
+from topout.records import Climb, Doubt, Duel
 from topout.report.climb.rung import RungRow, rung_card, rung_rows
 from topout.report.document import (
     Absent,
@@ -11,7 +14,6 @@ from topout.report.document import (
     Chart,
     Column,
     Document,
-    Facts,
     Figures,
     Paragraph,
     Part,
@@ -21,8 +23,8 @@ from topout.report.document import (
     Table,
     Tile,
 )
-from topout.report.figures import interval, terms
-from topout.report.machine.facts import machine_section
+from topout.report.figures import Phase, interval, phase_result, rates_sentence, ratio_tile, terms
+from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
 
 _WIDE = 100  # characters that MFU and MBU, and what is predicted, need beside each other
 _STYLES: dict[str, Style] = {
@@ -57,11 +59,13 @@ def climb_document(climb: Climb) -> Document:
 
         return climb_charts(climb)
 
+    work = climb.workload
+    on = f"on {work.device} with {units.counted(work.threads, 'thread')}"
     cards = [rung_card(climb, row, _verdict(row)) for row in rows]
     return Document(
         record=climb,
         title=climb.model.name,
-        about=_subject(climb),
+        about=f"{workload_sentence(climb.model, work, on)}; {climb.machine.cpu_model}",
         headlines=headlines(climb),
         tiles=_tiles(climb, rows),
         parts=[
@@ -79,16 +83,6 @@ def climb_document(climb: Climb) -> Document:
             *terms("±", "Regions of the roofline"),
         ],
         data_note="All figures with every single run, as JSON, are inside this page.",
-    )
-
-
-def _subject(climb: Climb) -> str:
-    model, work = climb.model, climb.workload
-    return (
-        f"{units.count(model.parameters)} parameters ({model.weights} weights), {work.dtype}, on "
-        f"{work.device} with {units.counted(work.threads, 'thread')}; prompt "
-        f"{work.prompt_len} tokens, {work.new_tokens} new, batch {work.batch_size}; "
-        f"{climb.machine.cpu_model}"
     )
 
 
@@ -165,13 +159,13 @@ def _row(row: RungRow) -> Row:
         [
             Cell(row.mark, style=verdict.style),
             Cell(f"{row.number} {row.label}", short=row.label, link=f"#rung-{row.number}"),
-            Cell(row.prefill, row.prefill_spread),
-            Cell(row.decode, row.decode_spread),
-            Cell(row.speedup, row.speedup_interval),
+            row.prefill,
+            row.decode,
+            row.speedup,
             row.predicted,
             row.predicted,
-            Cell(row.over_baseline, style=over),
-            Cell(row.over_baseline, row.over_baseline_interval, style=over),
+            Cell(row.over_baseline.value, style=over),
+            replace(row.over_baseline, style=over),
             f"{row.mfu}\n{row.mbu}" if row.measured else row.mfu,
             row.mfu,
             row.mbu,
@@ -194,66 +188,45 @@ def _tiles(climb: Climb, rows: list[RungRow]) -> list[Tile]:
         return []
     pairs = f"{len(duel.speedup.pairs)} pairs of runs in turns"
     return [
-        _tile("decode", duel.decode_speedup, _rates(rows, "decode")),
-        _tile("prefill", duel.prefill_speedup, _rates(rows, "prefill")),
-        _tile("whole workload", duel.speedup, pairs),
+        ratio_tile("decode", duel.decode_speedup, _rates(rows, "decode")),
+        ratio_tile("prefill", duel.prefill_speedup, _rates(rows, "prefill")),
+        ratio_tile("whole workload", duel.speedup, pairs),
     ]
 
 
-def _tile(name: str, ratio: PairedRatio, detail: str) -> Tile:
-    return Tile(name, units.times(ratio.median), interval(ratio), detail)
-
-
-def _rates(rows: list[RungRow], phase: str) -> str:
-    """The absolute rates behind a ratio: "210 → 904 tokens/s"."""
-    ends = [
-        next((r for r in rows if r.is_baseline), None),
-        next((r for r in rows if r.is_best), None),
-    ]
-    rates: list[Estimate] = []
-    for row in ends:
-        result = row and (row.rung.decode if phase == "decode" else row.rung.prefill)
-        if not result:
-            return ""
-        rates.append(result.tokens_per_s)
-    return f"{' → '.join(units.significant(rate.median) for rate in rates)} tokens/s"
+def _rates(rows: list[RungRow], phase: Phase) -> str:
+    before = next((phase_result(row.rung, phase) for row in rows if row.is_baseline), None)
+    after = next((phase_result(row.rung, phase) for row in rows if row.is_best), None)
+    return rates_sentence(before, after) if before and after else ""
 
 
 def _doubts(climb: Climb, rows: list[RungRow]) -> list[Doubt]:
     """Those of the climb, of its rungs and of its ceilings, each with what it is about."""
     found = [(row.label, doubt) for row in rows for doubt in row.rung.doubts]
     found += [("ceilings", doubt) for doubt in (climb.ceilings.doubts if climb.ceilings else [])]
-    return [
-        *climb.doubts,
-        *(
-            Doubt(about=f"{label}, {doubt.about}", sentence=doubt.sentence, remedy=doubt.remedy)
-            for label, doubt in found
-        ),
-    ]
+    named = (structs.replace(doubt, about=f"{label}, {doubt.about}") for label, doubt in found)
+    return [*climb.doubts, *named]
 
 
 def _machine(climb: Climb) -> Section:
-    work, model = climb.workload, climb.model
+    work = climb.workload
     sampling = "greedy" if work.temperature == 0 else f"temperature {work.temperature:g}"
     if work.top_k is not None:
         sampling += f", top {work.top_k}"
-    workload = [
-        ("Model", f"{model.name} ({model.architecture}, {model.weights} weights)"),
-        ("Parameters", units.count(model.parameters)),
-        ("Shape", f"{model.layers} layers, {model.width} wide, {model.heads} heads"),
-        ("Prompt", f"{work.prompt_len} tokens"),
-        ("New tokens", f"{work.new_tokens}, {sampling}"),
-        ("Batch", str(work.batch_size)),
+    facts = workload_facts(
+        climb.model,
+        work,
         ("Baseline", f"{climb.baseline}, {work.dtype}"),
         ("Device", f"{work.device}, {units.counted(work.threads, 'thread')}"),
         ("Loss allowed", units.percent(climb.max_loss, 1)),
         ("Climbed", f"{climb.created_at}, in {units.seconds(climb.elapsed_s)}"),
-    ]
+        decoding=sampling,
+    )
     unmeasured = "" if climb.ceilings else "The ceilings were not measured."
     return machine_section(
         "Machine, workload and ceilings",
         climb.machine,
-        Facts(workload, "What was run"),
+        facts,
         Paragraph(unmeasured, "note"),
         ceilings=climb.ceilings,
     )

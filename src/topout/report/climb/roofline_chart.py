@@ -8,7 +8,15 @@ import altair as alt
 from topout import units
 from topout.records import BandwidthCeiling, Ceilings, Climb, ComputeCeiling, PhaseResult
 from topout.report.charts.labels import LINE, apart
-from topout.report.charts.theme import Row, Spec, chart_of, finished, rung_colour
+from topout.report.charts.theme import (
+    Row,
+    Spec,
+    chart_of,
+    coloured,
+    finished,
+    rung_colour,
+    tooltips,
+)
 from topout.report.climb.rung import RungRow, rung_rows
 from topout.report.figures import PHASES, Phase, phase_result, placement
 from topout.report.roofline.frame import (
@@ -144,13 +152,7 @@ def _place_labels(points: list[Row], frame: Frame) -> None:
 
 def _point_layers(climb: Climb, points: list[Row], x: alt.X, y: alt.Y) -> list[Any]:
     rows = rung_rows(climb)
-    colour = alt.Color(
-        "label:N",
-        legend=None,
-        scale=alt.Scale(
-            domain=[row.label for row in rows], range=[rung_colour(n) for n in range(len(rows))]
-        ),
-    )
+    colour = coloured("label", {row.label: rung_colour(row.number) for row in rows}, legend=None)
     base = chart_of(points)
     marks = base.mark_point(filled=True, size=95, opacity=0.95).encode(
         x=x,
@@ -161,16 +163,10 @@ def _point_layers(climb: Climb, points: list[Row], x: alt.X, y: alt.Y) -> list[A
             title=None,
             scale=alt.Scale(domain=list(PHASES), range=["square", "circle"]),
         ),
-        tooltip=[
-            alt.Tooltip("label:N", title="rung"),
-            alt.Tooltip("phase:N"),
-            alt.Tooltip("verdict:N"),
-            alt.Tooltip("measured:N"),
-            alt.Tooltip("at_intensity:N", title="intensity"),
-            alt.Tooltip("attainable:N"),
-            alt.Tooltip("share:N", title="share of attainable"),
-            alt.Tooltip("region:N"),
-        ],
+        tooltip=tooltips(
+            "label: rung, phase, verdict, measured, at_intensity: intensity, attainable, "
+            "share: share of attainable, region"
+        ),
     )
     leaders = base.mark_rule(strokeWidth=0.8, opacity=0.7).encode(
         x=x, y=y, x2="label_intensity:Q", y2="label_rate:Q", color=colour

@@ -1,17 +1,16 @@
 """One rung: as a row, its figures formatted once, and in full for its card."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from topout import units
 from topout.records import (
     Climb,
     Estimate,
-    PairedRatio,
     PhasePrediction,
     PhaseResult,
     RungResult,
-    RunSample,
     Status,
     Verification,
 )
@@ -29,12 +28,14 @@ from topout.report.document import (
 from topout.report.figures import (
     PHASES,
     Phase,
-    interval,
+    figure,
+    phase_prediction,
     phase_result,
     placement,
     predicted_tokens_per_s,
-    sample_tokens_per_s,
-    spread,
+    rate_cell,
+    ratio_cell,
+    sample_rates,
 )
 
 MARKS: dict[Status, str] = {"kept": "✓", "rejected": "✗", "skipped": units.ABSENT, "failed": "!"}
@@ -53,15 +54,11 @@ class RungRow:
     measured: bool  # whether it was timed
     mark: str  # the verdict without colour
     verdict: str  # "baseline", "kept", "rejected", "skipped", "failed"
-    prefill: str  # tokens/s
-    prefill_spread: str
-    decode: str  # tokens/s
-    decode_spread: str
-    speedup: str  # over the rival
-    speedup_interval: str
+    prefill: Cell  # tokens/s
+    decode: Cell  # tokens/s
+    speedup: Cell  # over the rival
     predicted: str
-    over_baseline: str
-    over_baseline_interval: str
+    over_baseline: Cell
     mfu: str  # prefill, of the measured ceiling
     mbu: str  # decode, of the measured ceiling
     memory: str
@@ -96,7 +93,7 @@ def is_baseline(climb: Climb, rung: RungResult) -> bool:
 def _row(climb: Climb, rung: RungResult, number: int, label: str) -> RungRow:
     baseline = is_baseline(climb, rung)
     stack = " + ".join(rung.stack)
-    over_baseline = "1.00×" if baseline else _median_times(rung.speedup_over_baseline)
+    over_baseline = ratio_cell(rung.speedup_over_baseline)
     return RungRow(
         rung=rung,
         number=number,
@@ -107,41 +104,15 @@ def _row(climb: Climb, rung: RungResult, number: int, label: str) -> RungRow:
         measured=rung.prefill is not None or rung.decode is not None,
         mark="·" if baseline and rung.status == "kept" else MARKS[rung.status],
         verdict="baseline" if baseline and rung.status == "kept" else rung.status,
-        prefill=_tokens_per_s(rung.prefill.tokens_per_s if rung.prefill else None),
-        prefill_spread=spread(rung.prefill.tokens_per_s if rung.prefill else None),
-        decode=_tokens_per_s(rung.decode.tokens_per_s if rung.decode else None),
-        decode_spread=spread(rung.decode.tokens_per_s if rung.decode else None),
-        speedup=_median_times(rung.speedup),
-        speedup_interval=interval(rung.speedup),
+        prefill=rate_cell(rung.prefill.tokens_per_s if rung.prefill else None),
+        decode=rate_cell(rung.decode.tokens_per_s if rung.decode else None),
+        speedup=ratio_cell(rung.speedup),
         predicted=units.times(rung.predicted_speedup),
-        over_baseline=over_baseline,
-        over_baseline_interval=interval(rung.speedup_over_baseline),
+        over_baseline=replace(over_baseline, value="1.00×") if baseline else over_baseline,
         mfu=units.percent(rung.prefill.mfu_of_ceiling if rung.prefill else None),
         mbu=units.percent(rung.decode.mbu_of_ceiling if rung.decode else None),
         memory=units.memory(rung.peak_memory_bytes),
     )
-
-
-def _tokens_per_s(estimate: Estimate | None) -> str:
-    return units.ABSENT if estimate is None else units.significant(estimate.median)
-
-
-def _median_times(ratio: PairedRatio | Estimate | None) -> str:
-    return units.times(None if ratio is None else ratio.median)
-
-
-_SAMPLE_COLUMNS = [
-    Column("Run of", text=True),
-    Column("Began at"),
-    Column("TTFT"),
-    Column("Total"),
-    Column("Prefill\ntok/s"),
-    Column("Decode\ntok/s"),
-    Column("Passes"),
-    Column("Stolen\nCPU"),
-    Column("Bandwidth\nbefore"),
-    Column("Peak\nmemory"),
-]
 
 
 def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
@@ -151,6 +122,7 @@ def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
     assumptions = rung.prediction.assumptions if rung.prediction else []
     assumed = f"The prediction assumes: {'; '.join(assumptions)}." if assumptions else ""
     samples = _samples(climb, rung)
+    timed = f"{len(samples.rows)} timed runs"
     return Section(
         f"{row.number} {row.label}",
         [
@@ -162,7 +134,7 @@ def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
             Paragraph(assumed, "note"),
             Facts(_verification(rung.verification), "Is the output still right?"),
             Absent(rung.reasons),
-            Section(f"{len(samples)} timed runs", [Table(_SAMPLE_COLUMNS, samples)], folded=True),
+            Section(timed, [samples], folded=True),
         ],
         key=f"rung-{row.number}",
         about=verdict.value,
@@ -171,37 +143,27 @@ def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
 
 
 def _facts(row: RungRow) -> list[tuple[str, str]]:
+    """What is known of it; nothing stands where nothing was measured."""
     rung = row.rung
-    chained = rung.decode_speedup_over_baseline
+    off = None
+    if rung.speedup is not None and rung.predicted_speedup:
+        off = rung.speedup.median / rung.predicted_speedup
     facts = [
         ("Stands on", " + ".join(rung.on)),
         ("Timed against", (rung.rival or "") if rung.speedup else ""),
-        ("Speedup over it", _join(row.speedup, row.speedup_interval) if rung.speedup else ""),
-        ("Predicted", row.predicted if rung.predicted_speedup else ""),
-        ("Measured over predicted", _off(rung)),
-        (
-            "Over the baseline",
-            _join(row.over_baseline, row.over_baseline_interval)
-            if rung.speedup_over_baseline
-            else "",
-        ),
-        (
-            "Over the baseline in decode",
-            f"{units.times(chained.median)} [{chained.low:.2f}, {chained.high:.2f}]"
-            if chained
-            else "",
-        ),
-        ("Time to first token", _seconds(rung.ttft_s) if rung.ttft_s else ""),
+        ("Speedup over it", row.speedup.line),
+        ("Predicted", units.times(rung.predicted_speedup or None)),
+        ("Measured over predicted", figure(off)),
+        ("Over the baseline", row.over_baseline.line if rung.speedup_over_baseline else ""),
+        ("Over the baseline in decode", ratio_cell(rung.decode_speedup_over_baseline).line),
+        ("Time to first token", _seconds(rung.ttft_s)),
         ("Output class", _OUTPUT[rung.output_class]),
-        ("Weights", units.memory(rung.weight_bytes) if rung.weight_bytes else ""),
-        ("Peak memory", row.memory if rung.peak_memory_bytes else ""),
-        ("Prepared in", units.seconds(rung.prepare_s) if rung.prepare_s else ""),
-        (
-            "Tokens per pass",
-            units.significant(rung.tokens_per_pass) if rung.tokens_per_pass else "",
-        ),
+        ("Weights", units.memory(rung.weight_bytes or None)),
+        ("Peak memory", units.memory(rung.peak_memory_bytes or None)),
+        ("Prepared in", units.seconds(rung.prepare_s or None)),
+        ("Tokens per pass", figure(rung.tokens_per_pass or None)),
     ]
-    return [(name, value) for name, value in facts if value]
+    return [(name, value) for name, value in facts if value not in ("", units.ABSENT)]
 
 
 _OUTPUT = {
@@ -211,43 +173,34 @@ _OUTPUT = {
 }
 
 
-def _off(rung: RungResult) -> str:
-    if rung.speedup is None or not rung.predicted_speedup:
-        return ""
-    return units.significant(rung.speedup.median / rung.predicted_speedup)
-
-
 def _phase(climb: Climb, rung: RungResult, phase: Phase) -> Table:
     """Figures of one phase, predicted and measured; no rows where it has neither."""
+    result, expected = phase_result(rung, phase), phase_prediction(rung, phase)
+    both = (expected, result)
+    rows: list[Sequence[str]] = []
+    if any(both):
+        rows = [
+            (
+                "Time of the phase" if phase == "prefill" else "Time per token",
+                units.seconds(expected.time_s if expected else None),
+                _seconds(result.time_s if result else None),
+            ),
+            (
+                "Tokens per second",
+                figure(predicted_tokens_per_s(climb, rung, phase)),
+                _plain(result.tokens_per_s if result else None),
+            ),
+            *(_terms(expected) if expected else []),
+            ("FLOPs", *(units.si(each.flops if each else None, "FLOP") for each in both)),
+            ("Bytes", *(units.si(each.bytes if each else None, "B") for each in both)),
+            ("Bound by", *(each.bound if each else units.ABSENT for each in both)),
+            *(_place(result) if result else []),
+        ]
     columns = [Column("", text=True), Column("Predicted"), Column("Measured")]
-    result = phase_result(rung, phase)
-    expected = None
-    if rung.prediction is not None:
-        expected = rung.prediction.prefill if phase == "prefill" else rung.prediction.decode
-    if result is None and expected is None:
-        return Table(columns, [])
-    predicted_rate = predicted_tokens_per_s(climb, rung, phase)
-    figures = [
-        (
-            "Time of the phase" if phase == "prefill" else "Time per token",
-            units.seconds(expected.time_s if expected else None),
-            _seconds(result.time_s if result else None),
-        ),
-        (
-            "Tokens per second",
-            units.ABSENT if predicted_rate is None else units.significant(predicted_rate),
-            _plain(result.tokens_per_s if result else None),
-        ),
-        *_terms(expected),
-        *_work(expected, result),
-        *_place(result),
-    ]
-    return Table(columns, [Row(figure) for figure in figures], phase.capitalize())
+    return Table(columns, [Row(row) for row in rows], phase.capitalize() if rows else "")
 
 
-def _terms(expected: PhasePrediction | None) -> list[tuple[str, str, str]]:
-    if expected is None:
-        return []
+def _terms(expected: PhasePrediction) -> list[tuple[str, str, str]]:
     return [
         ("– arithmetic", units.seconds(expected.compute_s), ""),
         ("– memory", units.seconds(expected.memory_s), ""),
@@ -255,40 +208,14 @@ def _terms(expected: PhasePrediction | None) -> list[tuple[str, str, str]]:
     ]
 
 
-def _work(
-    expected: PhasePrediction | None, result: PhaseResult | None
-) -> list[tuple[str, str, str]]:
-    return [
-        (
-            "FLOPs",
-            units.si(expected.flops if expected else None, "FLOP"),
-            units.si(result.flops if result else None, "FLOP"),
-        ),
-        (
-            "Bytes",
-            units.si(expected.bytes if expected else None, "B"),
-            units.si(result.bytes if result else None, "B"),
-        ),
-        (
-            "Bound by",
-            expected.bound if expected else units.ABSENT,
-            result.bound if result else units.ABSENT,
-        ),
-    ]
-
-
-def _place(result: PhaseResult | None) -> list[tuple[str, str, str]]:
-    if result is None:
-        return []
+def _place(result: PhaseResult) -> list[tuple[str, str, str]]:
     placed = placement(result)
+    mfu = _of(result.mfu_of_ceiling, result.ceiling_flops_per_s, "FLOP/s")
+    mbu = _of(result.mbu_of_ceiling, result.ceiling_bytes_per_s, "B/s")
     rows = [
         ("Intensity", "", f"{units.significant(result.arithmetic_intensity)} FLOP/byte"),
-        (
-            "MFU of the ceiling",
-            "",
-            _of(result.mfu_of_ceiling, result.ceiling_flops_per_s, "FLOP/s"),
-        ),
-        ("MBU of the ceiling", "", _of(result.mbu_of_ceiling, result.ceiling_bytes_per_s, "B/s")),
+        ("MFU of the ceiling", "", mfu),
+        ("MBU of the ceiling", "", mbu),
     ]
     if placed is not None:
         share = units.percent(placed.attained_share)
@@ -328,28 +255,29 @@ def _verification(verification: Verification | None) -> list[tuple[str, str]]:
     return rows + [(name, f"{value:.5g}") for name, value in figures if value is not None]
 
 
-def _samples(climb: Climb, rung: RungResult) -> list[Row]:
+def _samples(climb: Climb, rung: RungResult) -> Table:
     """The timed runs of the rung and of its rival, in the order in which they ran."""
     runs = [("rung", s) for s in rung.samples] + [("rival", s) for s in rung.rival_samples]
-    runs.sort(key=lambda run: run[1].at_s)
-    return [_sample(climb, role, sample) for role, sample in runs]
-
-
-def _sample(climb: Climb, role: str, sample: RunSample) -> Row:
-    rates = [sample_tokens_per_s(sample, climb.workload, phase) for phase in PHASES]
-    return Row(
-        [
-            role,
-            f"{sample.at_s:.1f} s",
-            units.seconds(sample.ttft_s),
-            units.seconds(sample.total_s),
-            *(units.ABSENT if rate is None else units.significant(rate, 4) for rate in rates),
-            str(sample.forward_passes),
-            units.percent(sample.stolen_share, 1),
-            units.bytes_per_s(sample.ceiling_bytes_per_s),
-            units.memory(sample.peak_memory_bytes),
-        ]
-    )
+    titles = ("Began at", "TTFT", "Total", "Prefill\ntok/s", "Decode\ntok/s", "Passes")
+    more = ("Stolen\nCPU", "Bandwidth\nbefore", "Peak\nmemory")
+    columns = [Column("Run of", text=True), *map(Column, (*titles, *more))]
+    rows = [
+        Row(
+            [
+                role,
+                f"{sample.at_s:.1f} s",
+                units.seconds(sample.ttft_s),
+                units.seconds(sample.total_s),
+                *sample_rates(sample, climb.workload),
+                str(sample.forward_passes),
+                units.percent(sample.stolen_share, 1),
+                units.bytes_per_s(sample.ceiling_bytes_per_s),
+                units.memory(sample.peak_memory_bytes),
+            ]
+        )
+        for role, sample in sorted(runs, key=lambda run: run[1].at_s)
+    ]
+    return Table(columns, rows)
 
 
 def _seconds(estimate: Estimate | None) -> str:
@@ -365,9 +293,5 @@ def _seconds(estimate: Estimate | None) -> str:
 def _plain(estimate: Estimate | None) -> str:
     if estimate is None:
         return units.ABSENT
-    bounds = f"[{units.significant(estimate.low)}, {units.significant(estimate.high)}]"
-    return _join(units.significant(estimate.median), bounds)
-
-
-def _join(value: str, interval: str) -> str:
-    return f"{value} {interval}".strip()
+    median, low, high = map(figure, (estimate.median, estimate.low, estimate.high))
+    return f"{median} [{low}, {high}]"

@@ -14,7 +14,10 @@ from topout.report.charts.theme import (
     Row,
     Spec,
     chart_of,
+    coloured,
     finished,
+    names_axis,
+    tooltips,
 )
 from topout.report.cost.words import (
     BOUNDS,
@@ -72,17 +75,10 @@ def rate_chart(report: CostReport, phase: PhaseName) -> Spec:
     title = f"{'decode' if phase == 'decode' else 'forward'}, {rate_name(report, phase)}"
     x = alt.X("rate:Q", scale=scale, title=title, axis=alt.Axis(tickCount=6))
     order = [bar["machine"] for bar in bars]
-    y = alt.Y("machine:N", sort=order, title=None, axis=alt.Axis(labelLimit=170, grid=False))
-    tooltip = [
-        alt.Tooltip("machine:N"),
-        alt.Tooltip("predicted:N"),
-        alt.Tooltip("bound:N", title="bound by"),
-        alt.Tooltip("reason:N"),
-    ]
+    y = names_axis("machine", order, 170)
+    tooltip = tooltips("machine, predicted, bound: bound by, reason")
     base = chart_of(bars)
-    colour = alt.Color(
-        "bound:N", title="bound by", scale=bound_scale({bar["bound"] for bar in bars})
-    )
+    colour = _bound_colour(bars)
     layers = alt.layer(
         base.transform_filter("isValid(datum.rate)")
         .mark_bar(height=_RATE_BAR, opacity=0.9, cornerRadiusEnd=2)
@@ -149,7 +145,7 @@ def time_chart(report: CostReport, phase: PhaseName) -> Spec:
         title="share of the time",
         axis=alt.Axis(format="%", tickCount=5),
     )
-    y = alt.Y("machine:N", sort=order, title=None, axis=alt.Axis(labelLimit=170, grid=False))
+    y = names_axis("machine", order, 170)
     base = chart_of(parts)
     layers = alt.layer(
         base.mark_bar(height=_TIME_BAR).encode(
@@ -175,23 +171,17 @@ def time_chart(report: CostReport, phase: PhaseName) -> Spec:
     return finished(layers, height=_TIME_STEP * len(machines), padding=VALUE_MARGIN)
 
 
-def bound_scale(bounds: set[str]) -> alt.Scale:
+def _bound_colour(parts: list[Row]) -> alt.Color:
     """The colours of what bounds ops and phases, those that occur."""
-    shown = [bound for bound in BOUNDS if bound in bounds]
-    return alt.Scale(domain=shown, range=[BOUND_COLOURS[bound] for bound in shown])
+    present = {part["bound"] for part in parts}
+    shown = {bound: colour for bound, colour in BOUND_COLOURS.items() if bound in present}
+    return coloured("bound", shown, title="bound by")
 
 
 _TOOLTIP = [
-    alt.Tooltip("machine:N"),
-    alt.Tooltip("op:N"),
-    alt.Tooltip("shape:N"),
-    alt.Tooltip("runs:N"),
-    alt.Tooltip("time:N"),
+    *tooltips("machine, op, shape, runs, time"),
     alt.Tooltip("share:Q", format=".1%"),
-    alt.Tooltip("bound:N"),
-    alt.Tooltip("work:N"),
-    alt.Tooltip("moved:N", title="bytes"),
-    alt.Tooltip("intensity:N"),
+    *tooltips("bound, work, moved: bytes, intensity"),
 ]
 
 
@@ -239,8 +229,3 @@ def _end(machine: MachineCost, phase: PhaseName) -> Row:
 
 def _timed(machine: MachineCost, phase: PhaseName) -> list[OpCost]:
     return [op for op in machine.ops if op.phase == phase and op.time_s is not None]
-
-
-def _bound_colour(parts: list[Row]) -> alt.Color:
-    scale = bound_scale({part["bound"] for part in parts})
-    return alt.Color("bound:N", title="bound by", scale=scale)

@@ -14,12 +14,15 @@ from topout.report.charts.theme import (
     GREY,
     ORANGE,
     PINK,
-    RUNG_COLOURS,
     VALUE_MARGIN,
     Row,
     Spec,
     chart_of,
+    coloured,
     finished,
+    names_axis,
+    own_colours,
+    tooltips,
 )
 from topout.report.cost.tables import RECOMPUTED
 from topout.report.cost.words import placed
@@ -69,7 +72,7 @@ def cache_chart(report: CostReport) -> Spec:
     contexts = [point["context"] for point in points]
     sizes = [point["gib"] for point in points] + [room["gib"] for room in rooms]
     batches = sorted({point["batch"] for point in points})
-    colours = RUNG_COLOURS[1:]
+
     base = chart_of(points).encode(
         x=alt.X(
             "context:Q",
@@ -86,14 +89,12 @@ def cache_chart(report: CostReport) -> Spec:
         color=alt.Color(
             "batch:O",
             title="batch",
-            scale=alt.Scale(
-                domain=batches, range=[colours[n % len(colours)] for n in range(len(batches))]
-            ),
+            scale=alt.Scale(domain=batches, range=list(own_colours(map(str, batches)).values())),
         ),
         tooltip=[
             alt.Tooltip("batch:O"),
             alt.Tooltip("context:Q", format="d"),
-            alt.Tooltip("size:N", title="KV cache"),
+            *tooltips("size: KV cache"),
         ],
     )
     layers = alt.layer(
@@ -147,7 +148,7 @@ def _rules(rooms: list[Row], lowest: float, highest: float) -> list[Any]:
     labelled = [
         {**room, "y": _HEIGHT - height} for room, height in zip(rooms, placed_at, strict=True)
     ]
-    tooltip = [alt.Tooltip("machines:N", title="room beside the weights")]
+    tooltip = tooltips("machines: room beside the weights")
     return [
         chart_of(rooms)
         .mark_rule(strokeDash=[5, 4], strokeWidth=1.3, color="currentColor", opacity=0.7)
@@ -187,7 +188,7 @@ def memory_fit_chart(report: CostReport) -> Spec:
         title="of the memory of one device",
         axis=alt.Axis(format="%", tickCount=6),
     )
-    y = alt.Y("machine:N", sort=order, title=None, axis=alt.Axis(labelLimit=170, grid=False))
+    y = names_axis("machine", order, 170)
     behind = [{"machine": name, "start": 0.0, "end": 1.0} for name in order]
     ends = [_end(report, machine, widest) for machine in machines]
     layers = alt.layer(
@@ -200,15 +201,9 @@ def memory_fit_chart(report: CostReport) -> Spec:
             x=x,
             x2="end:Q",
             y=y,
-            color=alt.Color(
-                "part:N",
-                title=None,
-                scale=alt.Scale(domain=list(_FITTED), range=list(_FITTED.values())),
-            ),
+            color=coloured("part", _FITTED, title=None),
             tooltip=[
-                alt.Tooltip("machine:N"),
-                alt.Tooltip("part:N"),
-                alt.Tooltip("size:N"),
+                *tooltips("machine, part, size"),
                 alt.Tooltip("share:Q", format=".1%", title="of its memory"),
             ],
         ),
@@ -292,7 +287,7 @@ def training_memory_chart(report: CostReport) -> Spec:
         axis=alt.Axis(tickCount=6),
     )
     order = [end["row"] for end in ends]
-    y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=230, grid=False))
+    y = names_axis("row", order, 230)
     bars = (
         chart_of(parts)
         .mark_bar(height=16, opacity=0.9)
@@ -300,16 +295,8 @@ def training_memory_chart(report: CostReport) -> Spec:
             x=x,
             y=y,
             order=alt.Order("rank:Q"),
-            color=alt.Color(
-                "part:N",
-                title=None,
-                scale=alt.Scale(domain=list(_TRAINED), range=list(_TRAINED.values())),
-            ),
-            tooltip=[
-                alt.Tooltip("row:N", title="choice"),
-                alt.Tooltip("part:N"),
-                alt.Tooltip("size:N"),
-            ],
+            color=coloured("part", _TRAINED, title=None),
+            tooltip=tooltips("row: choice, part, size"),
         )
     )
     text = chart_of(ends).mark_text(align="left", dx=6).encode(x="gib:Q", y=y, text="value:N")

@@ -14,15 +14,26 @@ from topout.report.charts.theme import (
     BLUE,
     GREY,
     ORANGE,
-    RUNG_COLOURS,
     VALUE_MARGIN,
     Row,
     Spec,
     chart_of,
+    coloured,
     finished,
+    names_axis,
+    own_colours,
+    tooltips,
 )
 from topout.report.document import Chart
-from topout.report.gemm.rows import GemmRow, gemm_rows, rate_unit, shape_title
+from topout.report.gemm.rows import (
+    GemmRow,
+    best_of,
+    gemm_rows,
+    median_rate,
+    rate_unit,
+    shape_title,
+    size_of,
+)
 from topout.report.roofline.hierarchical import ROOFLINE_CAPTION, hierarchical_roofline
 from topout.roofline import ceilings_at
 
@@ -45,8 +56,8 @@ def gemm_charts(report: GemmReport) -> list[Chart]:
     for number, shape in enumerate(widest[:_MOST_LADDERS]):
         group = [each for each in report.shapes if _same_product(each, shape)]
         if sum(_measured(each) for each in group) > 1:
-            words = [f"{shape.m}x{shape.n}x{shape.k}", shape.label, shape.dtype]
-            title = f"Over threads: {', '.join(word for word in words if word)}"
+            words = filter(None, (size_of(shape), shape.label, shape.dtype))
+            title = f"Over threads: {', '.join(words)}"
             spec = gemm_scaling_chart(group)
             charts.append(Chart(f"threads{number}", title, _THREADS, spec))
     return charts
@@ -73,8 +84,8 @@ _THREADS = (
 _STEP = 30  # pixels per bar
 _CROSSING = 0.85  # of the roof: from here on a figure would stand on its line
 _BAR = 17  # pixels of it that the bar takes
-_KINDS = ("version", "rival", "rival, packed ahead")
-_COLOURS = (BLUE, GREY, ORANGE)
+_MARGIN = {**VALUE_MARGIN, "top": 18}  # the name of the roof stands above
+_KINDS = {"version": BLUE, "rival": GREY, "rival, packed ahead": ORANGE}
 
 
 def gemm_ladder_chart(shape: GemmShape) -> Spec:
@@ -83,12 +94,7 @@ def gemm_ladder_chart(shape: GemmShape) -> Spec:
     unit = rate_unit(shape)
     roof = _roof(shape)
     top = max([bar["end"] for bar in bars] + ([roof] if roof else []))
-    y = alt.Y(
-        "label:N",
-        sort=[bar["label"] for bar in bars],
-        title=None,
-        axis=alt.Axis(labelLimit=190, grid=False),
-    )
+    y = names_axis("label", [bar["label"] for bar in bars], 190)
     x = alt.X(
         "rate:Q",
         scale=alt.Scale(domain=[0, (top or 1.0) * 1.02], nice=False),
@@ -96,13 +102,9 @@ def gemm_ladder_chart(shape: GemmShape) -> Spec:
         axis=alt.Axis(tickCount=6),
     )
     base = chart_of(bars)
-    shown = [kind for kind in _KINDS if any(bar["kind"] == kind for bar in bars)]
-    colour = alt.Color(
-        "kind:N",
-        title=None,
-        scale=alt.Scale(domain=shown, range=[_COLOURS[_KINDS.index(kind)] for kind in shown]),
-        legend=alt.Legend(orient="bottom"),  # above stands the name of the roof
-    )
+    shown = {kind: _KINDS[kind] for kind in _KINDS if any(bar["kind"] == kind for bar in bars)}
+    # Above stands the name of the roof.
+    colour = coloured("kind", shown, title=None, legend=alt.Legend(orient="bottom"))
     layers = [
         base.mark_bar(height=_BAR, opacity=0.85, cornerRadiusEnd=2).encode(
             x=x, y=y, color=colour, tooltip=_TOOLTIP
@@ -114,12 +116,7 @@ def gemm_ladder_chart(shape: GemmShape) -> Spec:
     ]
     if roof is not None:
         layers += _roof_layers(roof, _roof_name(shape, roof))
-    return finished(alt.layer(*layers), height=_STEP * len(bars), padding=_margin())
-
-
-def _margin() -> dict[str, int]:
-    """Room for the name of the roof above."""
-    return {**VALUE_MARGIN, "top": 18}
+    return finished(alt.layer(*layers), height=_STEP * len(bars), padding=_MARGIN)
 
 
 def _roof(shape: GemmShape) -> float | None:
@@ -149,16 +146,16 @@ def _roof_layers(rate: float, text: str) -> list[Any]:
 
 def _bar(shape: GemmShape, row: GemmRow) -> Row:
     result = row.result
-    kind = _KINDS[0]
+    kind = "version"
     if row.is_rival:
-        kind = _KINDS[2] if result.packed_ahead else _KINDS[1]
+        kind = "rival, packed ahead" if result.packed_ahead else "rival"
     bar: Row = {
         "label": row.name if not row.is_rival else f"{row.name} ",  # a version may share a name
         "kind": kind,
         "reason": result.reason or "",
-        "previous": f"{row.over_previous} {row.over_previous_interval}".strip(),
-        "naive": f"{row.over_naive} {row.over_naive_interval}".strip(),
-        "rival": f"{row.over_rival} {row.over_rival_interval}".strip(),
+        "previous": row.over_previous.line,
+        "naive": row.over_naive.line,
+        "rival": row.over_rival.line,
         "share": row.of_ceiling,
         "packed": "before the clock started" if result.packed_ahead else "no",
         "value": result.status,
@@ -185,16 +182,10 @@ def _end_of_text(shape: GemmShape, end: float) -> float:
     return roof if _CROSSING * roof < end < roof else end
 
 
-_TOOLTIP = [
-    alt.Tooltip("label:N", title="name"),
-    alt.Tooltip("measured:N"),
-    alt.Tooltip("share:N", title="of the ceiling"),
-    alt.Tooltip("previous:N", title="over the one before it"),
-    alt.Tooltip("naive:N", title="over naive"),
-    alt.Tooltip("rival:N", title="over the best rival"),
-    alt.Tooltip("packed:N", title="B packed ahead"),
-    alt.Tooltip("reason:N"),
-]
+_TOOLTIP = tooltips(
+    "label: name, measured, share: of the ceiling, previous: over the one before it, "
+    "naive: over naive, rival: over the best rival, packed: B packed ahead, reason"
+)
 
 
 _HEIGHT = 300
@@ -203,12 +194,11 @@ _CEILING = "ceiling"
 
 def gemm_scaling_chart(shapes: Sequence[GemmShape]) -> Spec:
     """FLOP/s over threads of one product; the rival that is best on the most threads is dashed."""
-    rival = _best_rival(shapes[-1])
+    rival = best_of(shapes[-1].rivals)
     rows = [row for shape in shapes for row in _rows(shape, rival)]
     names = list(dict.fromkeys(row["name"] for row in rows))
     counts = sorted({row["threads"] for row in rows})
-    hues = iter(RUNG_COLOURS[1:] * len(names))
-    colours = [GREY if name == _CEILING else next(hues) for name in names]
+    hues = own_colours(name for name in names if name != _CEILING)
     x = alt.X(
         "threads:Q",
         title="threads",
@@ -224,19 +214,14 @@ def gemm_scaling_chart(shapes: Sequence[GemmShape]) -> Spec:
     base = chart_of(rows).encode(
         x=x,
         y=y,
-        color=alt.Color(
-            "name:N",
+        color=coloured(
+            "name",
+            {name: hues.get(name, GREY) for name in names},
             title=None,
             sort=names,
-            scale=alt.Scale(domain=names, range=colours),
             legend=alt.Legend(columns=3, symbolType="stroke"),
         ),
-        tooltip=[
-            alt.Tooltip("name:N"),
-            alt.Tooltip("threads:Q"),
-            alt.Tooltip("measured:N"),
-            alt.Tooltip("efficiency:N"),
-        ],
+        tooltip=[*tooltips("name"), alt.Tooltip("threads:Q"), *tooltips("measured, efficiency")],
     )
     dash = alt.StrokeDash(
         "kind:N",
@@ -251,24 +236,14 @@ def gemm_scaling_chart(shapes: Sequence[GemmShape]) -> Spec:
     return finished(alt.layer(*layers), height=_HEIGHT)
 
 
-def _best_rival(shape: GemmShape) -> str | None:
-    measured = [each for each in shape.rivals if each.flops_per_s is not None]
-    best = max(measured, key=_rate, default=None)
-    return best.name if best is not None else None
-
-
-def _rate(result: GemmResult) -> float:
-    return result.flops_per_s.median if result.flops_per_s is not None else 0.0
-
-
-def _rows(shape: GemmShape, rival: str | None) -> list[dict[str, Any]]:
+def _rows(shape: GemmShape, rival: GemmResult | None) -> list[dict[str, Any]]:
     rows = []
     if shape.ceiling_flops_per_s is not None:
         rows.append(_row(shape, _CEILING, shape.ceiling_flops_per_s.median, "dashed", None))
-    rivals = [each for each in shape.rivals if each.name == rival]
+    rivals = [each for each in shape.rivals if rival and each.name == rival.name]
     for results, kind in ((shape.versions, "solid"), (rivals, "dashed")):
         rows += [
-            _row(shape, each.name, _rate(each), kind, each)
+            _row(shape, each.name, median_rate(each), kind, each)
             for each in results
             if each.flops_per_s is not None
         ]
@@ -326,11 +301,9 @@ def _points(shapes: list[GemmShape]) -> list[RooflinePoint]:
     points = []
     for shape in shapes:
         for kind, results in (("best version", shape.versions), ("best rival", shape.rivals)):
-            measured = [each for each in results if _has_place(shape, each)]
-            if measured:
-                best = max(measured, key=_rate)
-                name = shape.label or f"{shape.m}x{shape.n}x{shape.k}"
-                points.append(_point(shape, best, name, kind))
+            best = best_of(results)
+            if best is not None and shape.flops > 0:
+                points.append(_point(shape, best, shape.label or size_of(shape), kind))
     return points
 
 
@@ -343,9 +316,9 @@ def _point(shape: GemmShape, result: GemmResult, name: str, group: str) -> Roofl
         name=name,
         group=group,
         arithmetic_intensity=shape.arithmetic_intensity,
-        flops_per_s=_rate(result),
+        flops_per_s=median_rate(result),
         predicted=False,
         dtype=shape.dtype,
-        detail=f"{result.name}, {shape.m}x{shape.n}x{shape.k}, "
-        f"{units.seconds(shape.flops / _rate(result))}",
+        detail=f"{result.name}, {size_of(shape)}, "
+        f"{units.seconds(shape.flops / median_rate(result))}",
     )

@@ -1,6 +1,7 @@
 """A comparison of matrix products as a document: figures, charts, why each is as fast as it is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from topout import units
 from topout.records import GemmExplanation, GemmReport, GemmShape, InstructionMix
@@ -24,6 +25,7 @@ from topout.report.document import (
 from topout.report.figures import terms
 from topout.report.gemm.rows import (
     GemmRow,
+    best_of,
     gemm_rows,
     rate_unit,
     report_title,
@@ -131,25 +133,17 @@ def _tiles(report: GemmReport) -> list[Tile]:
         return []
     rate = f"{best.name}, G{rate_unit(shape)}/s"
     tiles = [
-        Tile(rate, best.rate, best.rate_spread, shape_title(shape)),
+        Tile(rate, best.rate.value, best.rate.below, shape_title(shape)),
         Tile("of the ceiling", best.of_ceiling, detail="measured in the same rounds"),
     ]
     if best.result.over_naive is not None:
-        tiles.append(Tile("over naive", best.over_naive, best.over_naive_interval))
+        tiles.append(Tile("over naive", best.over_naive.value, best.over_naive.below))
     if best.result.over_best_rival is not None:
-        packed_alike = [
-            row
-            for row in rows
-            if row.is_rival and row.result.packed_ahead == best.result.packed_ahead
-        ]
-        name = max(packed_alike, key=_rate).name if packed_alike else ""
-        interval = best.over_rival_interval
-        tiles.append(Tile(f"over {name}", best.over_rival, interval, "the best rival"))
+        packed = best.result.packed_ahead
+        rival = best_of([each for each in shape.rivals if each.packed_ahead == packed])
+        name, over = rival.name if rival else "", best.over_rival
+        tiles.append(Tile(f"over {name}", over.value, over.below, "the best rival"))
     return tiles
-
-
-def _rate(row: GemmRow) -> float:
-    return row.result.flops_per_s.median if row.result.flops_per_s is not None else 0.0
 
 
 def _products(report: GemmReport) -> Section:
@@ -200,11 +194,9 @@ def _row(row: GemmRow) -> Row:
         [
             Cell(row.mark, style=style),
             Cell(f"{row.mark} {row.name}{packed}{status}".strip(), style=style, short=row.name),
-            Cell(row.rate, row.rate_spread, style),
+            replace(row.rate, style=style),
             row.of_ceiling,
-            Cell(row.over_previous, _span(row.over_previous_interval)),
-            Cell(row.over_naive, _span(row.over_naive_interval)),
-            Cell(row.over_rival, _span(row.over_rival_interval)),
+            *map(_ratio, (row.over_previous, row.over_naive, row.over_rival)),
             row.efficiency,
             row.efficiency,
             row.error,
@@ -214,9 +206,9 @@ def _row(row: GemmRow) -> Row:
     )
 
 
-def _span(interval: str) -> str:
+def _ratio(cell: Cell) -> Cell:
     """ "[1.02, 1.05]" → "1.02–1.05", so that three of them fit into a terminal."""
-    return interval.strip("[]").replace(", ", "–")
+    return replace(cell, below=cell.below.strip("[]").replace(", ", "–"))
 
 
 def _explanations(report: GemmReport) -> list[Section]:
@@ -240,7 +232,7 @@ def _explained(number: int, shape: GemmShape, row: GemmRow, why: GemmExplanation
         "Bytes that one product brings in",
     )
     events = [(name, units.count(count)) for name, count in why.events.items()]
-    rate = f"{row.rate} G{rate_unit(shape)}/s, {row.of_ceiling} of the ceiling"
+    rate = f"{row.rate.value} G{rate_unit(shape)}/s, {row.of_ceiling} of the ceiling"
     return Section(
         row.name,
         [

@@ -1,7 +1,7 @@
 """The machine of a run and its measured ceilings, as every page shows them."""
 
 from topout import units
-from topout.records import Ceilings, Machine
+from topout.records import Ceilings, Machine, ModelSummary, WorkloadSummary
 from topout.report.document import Absent, Column, Facts, Part, Row, Section, Table
 
 
@@ -23,6 +23,37 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
         ("Host", machine.hostname),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def workload_sentence(model: ModelSummary, work: WorkloadSummary, *manner: str) -> str:
+    """What was run, and in what `manner`: a backend, threads, a device."""
+    return (
+        f"{units.count(model.parameters)} parameters ({model.weights} weights), "
+        f"{', '.join([work.dtype, *manner])}; prompt {work.prompt_len} tokens, "
+        f"{work.new_tokens} new, batch {work.batch_size}"
+    )
+
+
+def workload_facts(
+    model: ModelSummary,
+    work: WorkloadSummary,
+    *more: tuple[str, str],
+    decoding: str = "greedy",
+    source: str = "",
+    weight_bytes: int | None = None,
+) -> Facts:
+    """What was run: the model, the prompt and where it is from, and `more` of how."""
+    weights = [("Weights", units.memory(weight_bytes))] if weight_bytes is not None else []
+    pairs = [
+        ("Model", f"{model.name} ({model.architecture}, {model.weights} weights)"),
+        ("Parameters", units.count(model.parameters)),
+        *weights,
+        ("Shape", f"{model.layers} layers, {model.width} wide, {model.heads} heads"),
+        ("Prompt", f"{work.prompt_len} tokens{f' of {source}' if source else ''}"),
+        ("New tokens", f"{work.new_tokens}, {decoding}"),
+        ("Batch", str(work.batch_size)),
+    ]
+    return Facts([*pairs, *more], "What was run")
 
 
 def machine_section(

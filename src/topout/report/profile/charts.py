@@ -15,7 +15,6 @@ from topout.records import (
     ProfileReport,
     TimelineSpan,
 )
-from topout.records.profile import SpanKind
 from topout.report.charts.labels import text_width
 from topout.report.charts.theme import (
     BLUE,
@@ -25,7 +24,10 @@ from topout.report.charts.theme import (
     Row,
     Spec,
     chart_of,
+    coloured,
     finished,
+    names_axis,
+    tooltips,
 )
 from topout.report.document import Chart
 from topout.report.figures import GAP, rate_name, short_name
@@ -142,26 +144,16 @@ def _bars(rows: list[Row], order: list[str], colours: dict[str, str]) -> Spec:
         for row in rows
         if row["text"]
     ]
-    y = alt.Y("name:N", sort=order, title=None, axis=alt.Axis(labelLimit=240, grid=False))
+    y = names_axis("name", order, 240)
     bars = (
         chart_of(rows)
         .mark_bar(height=15, opacity=0.9)
         .encode(
             x=alt.X("ms:Q", stack="zero", title="self time, ms", axis=alt.Axis(tickCount=6)),
             y=y,
-            color=alt.Color(
-                "kind:N",
-                title=None,
-                legend=None,
-                scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-            ),
+            color=coloured("kind", colours, title=None, legend=None),
             order=alt.Order("kind:N", sort="descending"),
-            tooltip=[
-                alt.Tooltip("name:N"),
-                alt.Tooltip("kind:N", title="in"),
-                alt.Tooltip("time:N"),
-                alt.Tooltip("calls:N"),
-            ],
+            tooltip=tooltips("name, kind: in, time, calls"),
         )
     )
     text = chart_of(ends).mark_text(align="left", dx=6).encode(x="end:Q", y=y, text="text:N")
@@ -246,13 +238,10 @@ def _over_time(
         .encode(
             x=alt.X("ms:Q", title="time since the first phase began, ms"),
             y=alt.Y("mib:Q", title="MiB", scale=alt.Scale(zero=zero), axis=alt.Axis(tickCount=5)),
-            color=alt.Color(
-                "what:N",
-                title=None,
-                legend=alt.Legend() if len(shown) > 1 else None,
-                scale=alt.Scale(domain=list(shown), range=list(shown.values())),
+            color=coloured(
+                "what", shown, title=None, legend=alt.Legend() if len(shown) > 1 else None
             ),
-            tooltip=[alt.Tooltip("what:N"), alt.Tooltip("size:N"), alt.Tooltip("at:N")],
+            tooltip=tooltips("what, size, at"),
         )
     )
     return finished(line, height=200)
@@ -261,7 +250,7 @@ def _over_time(
 _ROW = 18  # pixels
 _DEEPEST = 12  # rows below are inside of what is drawn
 _LEAST = 0.0004  # of the pass: a third of a pixel
-_COLOURS: dict[SpanKind, str] = {"region": BLUE, "operator": ORANGE, "runtime": GREY}
+_COLOURS = {"region": BLUE, "operator": ORANGE, "runtime": GREY}
 
 
 def timeline_chart(phase: PhaseProfile) -> Spec:
@@ -282,13 +271,7 @@ def timeline_chart(phase: PhaseProfile) -> Spec:
     top = alt.Y(
         "top:Q", title=None, axis=None, scale=alt.Scale(domain=[deepest + 1, 0], nice=False)
     )
-    tooltip = [
-        alt.Tooltip("name:N"),
-        alt.Tooltip("kind:N"),
-        alt.Tooltip("time:N"),
-        alt.Tooltip("share:N", title="of the pass"),
-        alt.Tooltip("at:N", title="began at"),
-    ]
+    tooltip = tooltips("name, kind, time, share: of the pass, at: began at")
     boxes = (
         chart_of(rows)
         .mark_rect(cornerRadius=1)
@@ -297,11 +280,7 @@ def timeline_chart(phase: PhaseProfile) -> Spec:
             x2="end:Q",
             y=top,
             y2="bottom:Q",
-            color=alt.Color(
-                "kind:N",
-                legend=None,
-                scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
-            ),
+            color=coloured("kind", _COLOURS, legend=None),
             opacity=alt.Opacity("shade:Q", scale=None, legend=None),
             tooltip=tooltip,
         )

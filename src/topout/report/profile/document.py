@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from topout import units
-from topout.records import Hardware, PhaseProfile, ProfileReport
-from topout.records.profile import OperatorShape
+from topout.records import Hardware, OperatorRate, PhaseProfile, ProfileReport
+from topout.records.profile import OperatorShape, OperatorTime
 from topout.report.document import (
     Absent,
     Bullets,
@@ -20,9 +20,21 @@ from topout.report.document import (
     Section,
     Table,
     Tile,
+    table_of,
 )
 from topout.report.figures import GAP, interval, rate_name, short_name
-from topout.report.machine.facts import machine_section
+from topout.report.machine.facts import machine_section, workload_sentence
+from topout.units import (
+    ABSENT,
+    bytes_per_s,
+    count,
+    counted,
+    flops_per_s,
+    percent,
+    seconds,
+    significant,
+    times,
+)
 
 _MOST_TILED = 2  # phases with tiles of their own
 _MOST_OPERATORS = 20  # in a row each: all are in the JSON
@@ -80,7 +92,7 @@ def profile_document(report: ProfileReport, hardware: Hardware | None = None) ->
         parts=[
             Figures(charts),
             *(_phase(number, phase) for number, phase in enumerate(report.phases)),
-            _memory(report),
+            Section("Memory", [_memory(report)], key="memory"),
             machine_section(
                 "Machine and run",
                 report.machine,
@@ -96,16 +108,12 @@ def profile_document(report: ProfileReport, hardware: Hardware | None = None) ->
 
 
 def _subject(report: ProfileReport) -> str:
-    threads = f"on {units.counted(report.threads, 'thread')}"
+    threads = f"on {counted(report.threads, 'thread')}"
     model, work = report.model, report.workload
     if model is None or work is None:
         return f"a function, called {threads}"
     where = f" on {work.device}" if work.device != "cpu" else ""
-    return (
-        f"{units.count(model.parameters)} parameters ({model.weights} weights), {work.dtype}, "
-        f"{report.backend}, {threads}{where}; prompt {work.prompt_len} tokens, {work.new_tokens} "
-        f"new, batch {work.batch_size}"
-    )
+    return workload_sentence(model, work, f"{report.backend}", threads + where)
 
 
 def _headlines(report: ProfileReport) -> list[str]:
@@ -116,14 +124,14 @@ def _headlines(report: ProfileReport) -> list[str]:
 
 
 def _headline(phase: PhaseProfile) -> str:
-    text = f"{phase.name.capitalize()} takes {units.seconds(_pass_s(phase))}"
+    text = f"{phase.name.capitalize()} takes {seconds(_pass_s(phase))}"
     if phase.passes > 1:
         text += " a pass"
     parts = [part for part in phase.parts if part.self_share > 0][:2]
     if parts:
-        named = " and ".join(f"{part.name} ({units.percent(part.self_share)})" for part in parts)
+        named = " and ".join(f"{part.name} ({percent(part.self_share)})" for part in parts)
         text += f", most of it in {named}"
-    return f"{text}; {units.percent(_gap_share(phase))} of it in no operator."
+    return f"{text}; {percent(_gap_share(phase))} of it in no operator."
 
 
 def _pass_s(phase: PhaseProfile) -> float:
@@ -140,12 +148,12 @@ def _tiles(phase: PhaseProfile) -> list[Tile]:
     passes = f"a pass, of {phase.passes}" if phase.passes > 1 else "the one pass"
     longest = phase.operators[0] if phase.operators else None
     return [
-        Tile(phase.name, units.seconds(_pass_s(phase)), passes, "without the profiler"),
+        Tile(phase.name, seconds(_pass_s(phase)), passes, "without the profiler"),
         Tile(
             f"{phase.name}, in operators",
-            units.percent(1 - _gap_share(phase)),
-            f"{units.percent(longest.self_share)} in {longest.name}" if longest else "",
-            f"{units.percent(_gap_share(phase))} between them",
+            percent(1 - _gap_share(phase)),
+            f"{percent(longest.self_share)} in {longest.name}" if longest else "",
+            f"{percent(_gap_share(phase))} between them",
         ),
     ]
 
@@ -167,13 +175,11 @@ def _phase(number: int, phase: PhaseProfile) -> Section:
 
 def _accounted(phase: PhaseProfile) -> str:
     """That operators and gaps add up to what the clock said."""
-    overlap = (
-        f" − {units.seconds(phase.overlap_s)} on several threads at once" if phase.overlap_s else ""
-    )
+    overlap = f" − {seconds(phase.overlap_s)} on several threads at once" if phase.overlap_s else ""
     return (
-        f"Operators {units.seconds(phase.operators_s)} + gaps {units.seconds(phase.gap_s)}{overlap}"
-        f" = {units.seconds(phase.accounted_s)}; the clock says {units.seconds(phase.wall_s)} "
-        f"({units.percent(phase.unaccounted_share, 2)} apart)."
+        f"Operators {seconds(phase.operators_s)} + gaps {seconds(phase.gap_s)}{overlap}"
+        f" = {seconds(phase.accounted_s)}; the clock says {seconds(phase.wall_s)} "
+        f"({percent(phase.unaccounted_share, 2)} apart)."
     )
 
 
@@ -182,8 +188,8 @@ def _slowdown(phase: PhaseProfile) -> str:
     if slowdown is None or plain is None:
         return "It was not timed without the profiler."
     return (
-        f"Without the profiler it takes {units.seconds(plain.median)}: the profiled run is "
-        f"{units.times(slowdown.median)} as long {interval(slowdown)}, from "
+        f"Without the profiler it takes {seconds(plain.median)}: the profiled run is "
+        f"{times(slowdown.median)} as long {interval(slowdown)}, from "
         f"{len(slowdown.pairs)} pair{'' if len(slowdown.pairs) == 1 else 's'} of runs in turns."
     )
 
@@ -191,29 +197,30 @@ def _slowdown(phase: PhaseProfile) -> str:
 def _operators(phase: PhaseProfile) -> Table:
     """The largest self times first; all others in one row; the gaps come last."""
     on_device = any(each.device_s is not None for each in phase.operators)
-    columns = [
-        Column("Operator, shapes of its inputs", text=True, least=18),
-        *map(Column, ("Self", "Self\ntime", "Total", "Mean", "Calls")),
-        *([Column("On\ndevices")] if on_device else []),
-    ]
-    rows = [
-        Row(
-            [
-                Cell(each.name, _shapes(each.shapes), "", short_name(each.name)),
-                units.percent(each.self_share, 1),
-                units.seconds(each.self_s),
-                units.seconds(each.total_s),
-                units.seconds(each.mean_s),
-                str(each.calls),
-                units.seconds(each.device_s) if each.device_s is not None else "",
-            ]
-        )
-        for each in phase.operators[:_MOST_OPERATORS]
-    ]
+    table = table_of(
+        phase.operators[:_MOST_OPERATORS],
+        [
+            (
+                Column("Operator, shapes of its inputs", text=True, least=18),
+                lambda each: Cell(each.name, _shapes(each.shapes), "", short_name(each.name)),
+            ),
+            ("Self", lambda each: percent(each.self_share, 1)),
+            ("Self\ntime", lambda each: seconds(each.self_s)),
+            ("Total", lambda each: seconds(each.total_s)),
+            ("Mean", lambda each: seconds(each.mean_s)),
+            ("Calls", lambda each: str(each.calls)),
+            *([("On\ndevices", _on_devices)] if on_device else []),
+        ],
+        "Operators",
+    )
     rest = phase.operators[_MOST_OPERATORS:]
-    if rest:
-        rows.append(_sum(f"({len(rest)} others)", sum(each.self_s for each in rest), phase))
-    return Table(columns, [*rows, _sum(GAP, phase.gap_s, phase)], "Operators")
+    others = (f"({len(rest)} others)", sum(each.self_s for each in rest))
+    sums = [*([others] if rest else []), (GAP, phase.gap_s)]
+    return replace(table, rows=[*table.rows, *(_sum(*each, phase) for each in sums)])
+
+
+def _on_devices(operator: OperatorTime) -> str:
+    return seconds(operator.device_s) if operator.device_s is not None else ""
 
 
 def _shapes(shapes: Sequence[OperatorShape], most: int = 3) -> str:
@@ -224,8 +231,8 @@ def _shapes(shapes: Sequence[OperatorShape], most: int = 3) -> str:
 
 
 def _sum(name: str, self_s: float, phase: PhaseProfile) -> Row:
-    share = units.percent(self_s / phase.traced_s if phase.traced_s else None, 1)
-    return Row([name, share, units.seconds(self_s)])
+    share = percent(self_s / phase.traced_s if phase.traced_s else None, 1)
+    return Row([name, share, seconds(self_s)])
 
 
 def _tables(phase: PhaseProfile) -> list[Section]:
@@ -239,214 +246,172 @@ def _tables(phase: PhaseProfile) -> list[Section]:
 
 
 def _parts(phase: PhaseProfile) -> Table:
-    columns = [
-        Column("Part", text=True, least=14),
-        *map(Column, ("Self", "Time", "In\noperators", "In\ngaps")),
-        Column("In the\nbackward", only="page"),
-        Column("Calls", only="page"),
-    ]
-    rows = [
-        Row(
-            [
-                part.name,
-                units.percent(part.self_share, 1),
-                units.seconds(part.self_s),
-                units.seconds(part.operator_s),
-                units.seconds(part.gap_s),
-                units.seconds(part.backward_s) if part.backward_s else units.ABSENT,
-                str(part.calls),
-            ]
-        )
-        for part in phase.parts
-    ]
-    note = (
+    return table_of(
+        phase.parts,
+        [
+            (Column("Part", text=True, least=14), lambda part: part.name),
+            ("Self", lambda part: percent(part.self_share, 1)),
+            ("Time", lambda part: seconds(part.self_s)),
+            ("In\noperators", lambda part: seconds(part.operator_s)),
+            ("In\ngaps", lambda part: seconds(part.gap_s)),
+            (
+                Column("In the\nbackward", only="page"),
+                lambda part: seconds(part.backward_s or None),
+            ),
+            (Column("Calls", only="page"), lambda part: str(part.calls)),
+        ],
+        "By part",
         "Regions of the same name in all layers together. Time is that in the part itself, made "
-        "of operators and gaps; the time of the backward is in it."
+        "of operators and gaps; the time of the backward is in it.",
+        most=_MOST_PARTS,
     )
-    return Table(columns, rows, "By part", note, most=_MOST_PARTS)
 
 
 def _groups(phase: PhaseProfile) -> Table:
-    columns = [
-        Column("Group", text=True),
-        *map(Column, ("Share", "Time", "Calls")),
-        Column("Longest", text=True),
-    ]
-    rows = [
-        Row(
-            [
-                group.name,
-                units.percent(group.share, 1),
-                units.seconds(group.total_s),
-                str(group.calls),
-                ", ".join(group.examples),
-            ]
-        )
-        for group in phase.groups
-    ]
-    note = "The time in operators, by the outermost one whose work is known."
-    return Table(columns, rows, "By what operators do", note, only="page")
+    return table_of(
+        phase.groups,
+        [
+            (Column("Group", text=True), lambda group: group.name),
+            ("Share", lambda group: percent(group.share, 1)),
+            ("Time", lambda group: seconds(group.total_s)),
+            ("Calls", lambda group: str(group.calls)),
+            (Column("Longest", text=True), lambda group: ", ".join(group.examples)),
+        ],
+        "By what operators do",
+        "The time in operators, by the outermost one whose work is known.",
+        only="page",
+    )
 
 
 def _rates(phase: PhaseProfile) -> Table:
-    columns = [
-        Column("Work", text=True, least=14),
-        *map(Column, ("Time", "FLOP/s", "of it", "B/s", "of it")),
-        Column("FLOP\n/byte"),
-        Column("Bound", text=True, from_width=90),
-    ]
-    rows = [
-        Row(
-            [
-                rate_name(rate),
-                units.seconds(rate.time_s),
-                units.flops_per_s(rate.flops_per_s) if rate.flops else units.ABSENT,
-                units.percent(rate.of_compute_ceiling, 1) if rate.flops else units.ABSENT,
-                units.bytes_per_s(rate.bytes_per_s),
-                units.percent(rate.of_bandwidth_ceiling, 1),
-                units.significant(rate.arithmetic_intensity, 2)
-                if rate.arithmetic_intensity is not None
-                else units.ABSENT,
-                rate.bound or units.ABSENT,
-            ]
-        )
-        for rate in phase.rates
-    ]
     level = next((rate.level for rate in phase.rates if rate.level), None)
     memory = f"{level}, which holds what a pass moves" if level else "main memory"
-    note = (
+    return table_of(
+        phase.rates,
+        [
+            (Column("Work", text=True, least=14), rate_name),
+            ("Time", lambda rate: seconds(rate.time_s)),
+            ("FLOP/s", lambda rate: flops_per_s(rate.flops_per_s if rate.flops else None)),
+            ("of it", lambda rate: percent(rate.of_compute_ceiling if rate.flops else None, 1)),
+            ("B/s", lambda rate: bytes_per_s(rate.bytes_per_s)),
+            ("of it", lambda rate: percent(rate.of_bandwidth_ceiling, 1)),
+            ("FLOP\n/byte", _intensity),
+            (Column("Bound", text=True, from_width=90), lambda rate: rate.bound or ABSENT),
+        ],
+        "Against the measured ceilings",
         "FLOPs and bytes follow from the shapes; the rates are over the whole time of the "
-        f"operator, and the bandwidth is that of {memory}."
+        f"operator, and the bandwidth is that of {memory}.",
+        most=_MOST_RATES,
     )
-    return Table(columns, rows, "Against the measured ceilings", note, most=_MOST_RATES)
+
+
+def _intensity(rate: OperatorRate) -> str:
+    intensity = rate.arithmetic_intensity
+    return ABSENT if intensity is None else significant(intensity, 2)
 
 
 def _uncounted(phase: PhaseProfile) -> Table:
-    columns = [
-        Column("Operator", text=True),
-        Column("Calls"),
-        Column("Time"),
-        Column("Reason", text=True),
-    ]
-    rows = [
-        Row([each.name, str(each.calls), units.seconds(each.total_s), each.reason])
-        for each in phase.uncounted
-    ]
-    title = "Operators whose work is not known"
-    return Table(columns, rows, title, "They are on no roofline.", only="page")
+    return table_of(
+        phase.uncounted,
+        [
+            (Column("Operator", text=True), lambda each: each.name),
+            ("Calls", lambda each: str(each.calls)),
+            ("Time", lambda each: seconds(each.total_s)),
+            (Column("Reason", text=True), lambda each: each.reason),
+        ],
+        "Operators whose work is not known",
+        "They are on no roofline.",
+        only="page",
+    )
 
 
 def _gaps(phase: PhaseProfile) -> Table:
-    columns = [Column("In", text=True, least=14), Column("Share"), Column("Time")]
-    rows = [
-        Row([gap.part, units.percent(gap.share, 1), units.seconds(gap.total_s)])
-        for gap in phase.gaps
-    ]
-    note = (
+    return table_of(
+        phase.gaps,
+        [
+            (Column("In", text=True, least=14), lambda gap: gap.part),
+            ("Share", lambda gap: percent(gap.share, 1)),
+            ("Time", lambda gap: seconds(gap.total_s)),
+        ],
+        "Gaps",
         "Time in which no thread was in an operator: Python, the framework, the profiler's own "
-        "work between two operators, and waiting for a device."
+        "work between two operators, and waiting for a device.",
+        most=_MOST_GAPS,
     )
-    return Table(columns, rows, "Gaps", note, most=_MOST_GAPS)
 
 
 def _threads(phase: PhaseProfile) -> Table:
-    columns = [
-        Column("Thread", text=True, least=14),
-        *map(Column, ("User", "System", "Waiting", "Wall")),
-    ]
-    rows = [
-        Row(
-            [
-                f"{thread.name} ({thread.thread})",
-                units.seconds(thread.user_s),
-                units.seconds(thread.system_s),
-                units.seconds(thread.waiting_s),
-                units.seconds(elapsed.wall_s),
-            ]
-        )
-        for elapsed in ([phase.elapsed] if phase.elapsed else [])
-        for thread in elapsed.threads
-    ]
-    note = "Wall = user + system + waiting, of a run without the profiler."
-    return Table(columns, rows, "Elapsed time, thread by thread", note)
+    elapsed = phase.elapsed
+    return table_of(
+        elapsed.threads if elapsed else [],
+        [
+            (Column("Thread", text=True, least=14), lambda each: f"{each.name} ({each.thread})"),
+            ("User", lambda each: seconds(each.user_s)),
+            ("System", lambda each: seconds(each.system_s)),
+            ("Waiting", lambda each: seconds(each.waiting_s)),
+            ("Wall", lambda each: seconds(elapsed.wall_s if elapsed else None)),
+        ],
+        "Elapsed time, thread by thread",
+        "Wall = user + system + waiting, of a run without the profiler.",
+    )
 
 
 def _devices(phase: PhaseProfile) -> Table:
-    columns = [
-        Column("GPU", text=True, least=14),
-        *map(Column, ("Busy", "Utilization", "Occupancy", "Idle")),
-    ]
-    rows = [
-        Row(
-            [
-                device.name or f"GPU {device.device}",
-                units.seconds(device.busy_s),
-                units.percent(device.utilization, 1),
-                units.percent(device.occupancy, 1),
-                units.seconds(device.idle_s),
-            ]
-        )
-        for device in phase.devices
-    ]
-    note = "Utilization: the share of the phase in which the device did anything at all."
-    return Table(columns, rows, "Devices", note)
+    return table_of(
+        phase.devices,
+        [
+            (Column("GPU", text=True, least=14), lambda each: each.name or f"GPU {each.device}"),
+            ("Busy", lambda each: seconds(each.busy_s)),
+            ("Utilization", lambda each: percent(each.utilization, 1)),
+            ("Occupancy", lambda each: percent(each.occupancy, 1)),
+            ("Idle", lambda each: seconds(each.idle_s)),
+        ],
+        "Devices",
+        "Utilization: the share of the phase in which the device did anything at all.",
+    )
 
 
 def _regions(phase: PhaseProfile) -> Table:
-    columns = [
-        Column("Region", text=True),
-        *map(Column, ("Calls", "Total", "Self", "In\noperators", "In\ngaps")),
-    ]
-    rows = [
-        Row(
-            [
-                region.name,
-                str(region.calls),
-                units.seconds(region.total_s),
-                units.seconds(region.self_s),
-                units.seconds(region.operator_s),
-                units.seconds(region.gap_s),
-            ]
-        )
-        for region in phase.regions
-    ]
-    note = "In the order of their first calls. Total: with the regions inside."
-    return Table(columns, rows, "Region by region", note, only="page")
+    return table_of(
+        phase.regions,
+        [
+            (Column("Region", text=True), lambda region: region.name),
+            ("Calls", lambda region: str(region.calls)),
+            ("Total", lambda region: seconds(region.total_s)),
+            ("Self", lambda region: seconds(region.self_s)),
+            ("In\noperators", lambda region: seconds(region.operator_s)),
+            ("In\ngaps", lambda region: seconds(region.gap_s)),
+        ],
+        "Region by region",
+        "In the order of their first calls. Total: with the regions inside.",
+        only="page",
+    )
 
 
-def _memory(report: ProfileReport) -> Section:
-    columns = [
-        Column("Of", text=True, least=14),
-        *map(
-            Column, ("Allocated,\npeak", "Reserved,\npeak", "Resident,\npeak", "Free at\nthe end")
-        ),
-    ]
-    rows = [
-        Row(
-            [
-                track.name,
-                units.memory(track.peak_allocated_bytes),
-                units.memory(track.peak_reserved_bytes),
-                units.memory(track.peak_resident_bytes),
-                units.memory(track.free_bytes),
-            ]
-        )
-        for track in report.memory
-    ]
-    return Section("Memory", [Table(columns, rows)], key="memory")
+def _memory(report: ProfileReport) -> Table:
+    return table_of(
+        report.memory,
+        [
+            (Column("Of", text=True, least=14), lambda track: track.name),
+            ("Allocated,\npeak", lambda track: units.memory(track.peak_allocated_bytes)),
+            ("Reserved,\npeak", lambda track: units.memory(track.peak_reserved_bytes)),
+            ("Resident,\npeak", lambda track: units.memory(track.peak_resident_bytes)),
+            ("Free at\nthe end", lambda track: units.memory(track.free_bytes)),
+        ],
+    )
 
 
 def _run(report: ProfileReport) -> list[tuple[str, str]]:
     facts = [
         ("Subject", report.subject),
         ("Threads", str(report.threads)),
-        ("Run at", f"{report.created_at}, in {units.seconds(report.elapsed_s)}"),
+        ("Run at", f"{report.created_at}, in {seconds(report.elapsed_s)}"),
     ]
     model, work = report.model, report.workload
     if model is not None and work is not None:
         facts[1:1] = [
             ("Model", f"{model.architecture}, {model.weights} weights"),
-            ("Parameters", units.count(model.parameters)),
+            ("Parameters", count(model.parameters)),
             ("Weights", units.memory(report.weight_bytes)),
             ("Prompt", f"{work.prompt_len} tokens of {work.prompt_source or 'text'}"),
             ("New tokens", str(work.new_tokens)),

@@ -32,6 +32,7 @@ from topout.report.charts.theme import (
     Spec,
     chart_of,
     finished,
+    tooltips,
 )
 from topout.report.roofline.frame import (
     HEIGHT,
@@ -155,7 +156,7 @@ def _ridge_layers(
     rows = [_ridge(memory, roof, scale) for roof in flat]
     foot = {**_ridge(memory, main, scale), "low": frame.y_domain[0]}
     foot_text = {**foot, "rate": frame.values(0, 9)[1], "text": f"ridge {foot['figure']}"}
-    tooltip = [alt.Tooltip("of:N", title="ridge point of"), alt.Tooltip("figure:N", title="at")]
+    tooltip = tooltips("of: ridge point of, figure: at")
     return [
         chart_of([foot])
         .mark_rule(strokeDash=[2, 3], color=GREY, clip=True)
@@ -246,10 +247,7 @@ def compare_rooflines(machines: Sequence[Hardware], dtype: PeakDtype) -> Spec:
             x=x,
             y=y,
             color=alt.Color("hue:N", scale=None),
-            tooltip=[
-                alt.Tooltip("of:N", title="ridge point of"),
-                alt.Tooltip("figure:N", title="at"),
-            ],
+            tooltip=tooltips("of: ridge point of, figure: at"),
         )
     )
     return finished(zoomable(alt.layer(*roof_layers(lines, frame, x, y), marks)), height=HEIGHT)

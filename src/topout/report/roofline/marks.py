@@ -8,7 +8,18 @@ from typing import Any, Literal
 import altair as alt
 
 from topout.report.charts.labels import LINE, Box, along, beside_marks, text_width
-from topout.report.charts.theme import AMBER, BLUE, GREEN, GREY, PINK, RUNG_COLOURS, Row, chart_of
+from topout.report.charts.theme import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    PINK,
+    Row,
+    chart_of,
+    coloured,
+    own_colours,
+    tooltips,
+)
 from topout.report.roofline.frame import WIDTH, Frame
 from topout.roofline import POOR_BELOW
 
@@ -39,13 +50,11 @@ def point_layers(
         return []
     placed = _placed(rows, frame, lines, taken)
     groups = list(dict.fromkeys(row["group"] for row in rows))
-    # Grey is the roofs' colour.
-    hues = [RUNG_COLOURS[1:][number % (len(RUNG_COLOURS) - 1)] for number in range(len(groups))]
-    scale = alt.Scale(domain=groups, range=hues if len(groups) > 1 else [BLUE])
-    several = alt.Legend(symbolType="circle", symbolOpacity=1, columns=6)
-    colour = alt.Color(
-        "group:N", title=None, scale=scale, legend=several if len(groups) > 1 else None
-    )
+
+    several = len(groups) > 1
+    legend = alt.Legend(symbolType="circle", symbolOpacity=1, columns=6) if several else None
+    hues = own_colours(groups)  # grey is the roofs'
+    colour = coloured("group", hues, title=None, legend=legend)
     return [
         *_leaders(placed, colour, x, y),
         _marks(placed, colour, x, y),
@@ -81,18 +90,12 @@ def _marks(rows: list[Row], colour: alt.Color, x: alt.X, y: alt.Y) -> Any:
         scale=alt.Scale(domain=list(_SHAPES), range=list(_SHAPES.values())),
         legend=alt.Legend(symbolOpacity=1) if both else None,
     )
-    titles = {
-        "label": "name",
-        "group": "group",
-        "kind": "figure",
-        "reached": "rate",
-        "at_intensity": "intensity",
-        "attainable": "attainable",
-        "share": "share of attainable",
-        "region": "region",
-    }
+    words = (
+        "label: name, group: group, kind: figure, reached: rate, at_intensity: intensity, "
+        "attainable: attainable, share: share of attainable, region: region"
+    )
     if any(row["detail"] for row in rows):
-        titles["detail"] = "detail"
+        words += ", detail: detail"
     return (
         chart_of(rows)
         .mark_point(filled=True, size=90, opacity=1, clip=True)
@@ -101,7 +104,7 @@ def _marks(rows: list[Row], colour: alt.Color, x: alt.X, y: alt.Y) -> Any:
             y=y,
             color=colour,
             shape=shape,
-            tooltip=[alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()],
+            tooltip=tooltips(words),
         )
     )
 

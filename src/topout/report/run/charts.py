@@ -7,7 +7,7 @@ from topout.cost.roofs import RooflinePoint, roofs_of
 from topout.errors import InputError
 from topout.records import Hardware, PhaseResult
 from topout.records.climb import RunReport, RunResult
-from topout.report.charts.theme import BLUE, ORANGE, Spec, chart_of, finished
+from topout.report.charts.theme import BLUE, ORANGE, Spec, chart_of, coloured, finished, tooltips
 from topout.report.document import Chart
 from topout.report.figures import PHASES, Phase, sample_tokens_per_s
 from topout.report.roofline.hierarchical import hierarchical_roofline
@@ -71,7 +71,7 @@ def runs_chart(report: RunReport, phase: Phase) -> Spec:
         if (rate := sample_tokens_per_s(sample, report.workload, phase)) is not None
     ]
     names = [result.name for result in results]
-    scale = alt.Scale(domain=names, range=[BLUE, ORANGE][: len(names)])
+    hues = dict(zip(names, (BLUE, ORANGE), strict=False))
     base = chart_of(rows).encode(
         x=alt.X(
             "rate:Q",
@@ -80,10 +80,10 @@ def runs_chart(report: RunReport, phase: Phase) -> Spec:
             axis=alt.Axis(tickCount=8),
         ),
         y=alt.Y("name:N", title=None, sort=names),
-        color=alt.Color("name:N", legend=None, scale=scale),
+        color=coloured("name", hues, legend=None),
     )
     dots = base.mark_point(filled=True, size=60, opacity=0.6).encode(
-        tooltip=[alt.Tooltip("name:N", title="product"), alt.Tooltip("figure:N", title=phase)]
+        tooltip=tooltips(f"name: product, figure: {phase}")
     )
     medians = base.mark_tick(thickness=2, size=26).encode(x="median(rate):Q")
     return finished(alt.layer(dots, medians), height=44 * len(names))

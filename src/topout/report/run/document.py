@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from topout import units
-from topout.records import Hardware, PairedRatio, PhaseResult, RunSample, Verification
+from topout.records import Hardware, PhaseResult, Verification
 from topout.records.climb import GemmSwap, RunReport, RunResult
 from topout.report.document import (
     Absent,
@@ -19,9 +19,19 @@ from topout.report.document import (
     Section,
     Table,
     Tile,
+    table_of,
 )
-from topout.report.figures import interval, sample_tokens_per_s, spread, terms
-from topout.report.machine.facts import machine_section
+from topout.report.figures import (
+    figure,
+    interval,
+    rate_cell,
+    rates_sentence,
+    ratio_cell,
+    ratio_tile,
+    sample_rates,
+    terms,
+)
+from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
 
 _WIDE = 90  # characters that MFU and MBU need beside each other
 _OWN_TERMS = [
@@ -47,10 +57,12 @@ def run_document(report: RunReport, hardware: Hardware | None = None) -> Documen
 
         return run_charts(report, hardware)
 
+    work, cpu = report.workload, report.machine.cpu_model
+    on = f"on {units.counted(work.threads, 'thread')}"
     return Document(
         record=report,
         title=report.model.name,
-        about=f"{_subject(report)}; {report.machine.cpu_model}",
+        about=f"{workload_sentence(report.model, work, report.backend, on)}; {cpu}",
         headlines=_headlines(report),
         tiles=_tiles(report),
         parts=[
@@ -71,29 +83,19 @@ def run_document(report: RunReport, hardware: Hardware | None = None) -> Documen
     )
 
 
-def _subject(report: RunReport) -> str:
-    model, work = report.model, report.workload
-    return (
-        f"{units.count(model.parameters)} parameters ({model.weights} weights), {work.dtype}, "
-        f"{report.backend}, on {units.counted(work.threads, 'thread')}; prompt "
-        f"{work.prompt_len} tokens, {work.new_tokens} new, batch {work.batch_size}"
-    )
-
-
 def _headlines(report: RunReport) -> list[str]:
     gemm, own = report.gemm, report.result
     rates = (
-        f"{units.significant(own.prefill.tokens_per_s.median)} tokens/s in prefill "
+        f"{figure(own.prefill.tokens_per_s.median)} tokens/s in prefill "
         f"(the first after {units.seconds(own.ttft_s.median)}), "
-        f"{units.significant(own.decode.tokens_per_s.median)} tokens/s in decode"
+        f"{figure(own.decode.tokens_per_s.median)} tokens/s in decode"
     )
     sentences = [f"{report.model.name} runs at {rates}."]
     if gemm is not None and gemm.prefill_speedup is not None and gemm.decode_speedup is not None:
         sentences = [
             f"With {gemm.name} in PyTorch's place prefill runs at "
             f"{units.times(gemm.prefill_speedup.median)} the speed "
-            f"{interval(gemm.prefill_speedup)}, decode at "
-            f"{units.times(gemm.decode_speedup.median)} {interval(gemm.decode_speedup)}.",
+            f"{interval(gemm.prefill_speedup)}, decode at {ratio_cell(gemm.decode_speedup).line}.",
             f"PyTorch's own: {rates}.",
         ]
     elif gemm is not None and gemm.reason is not None:
@@ -127,9 +129,9 @@ def _rate_row(report: RunReport, result: RunResult, compared: bool) -> Row:
     return Row(
         [
             Cell(result.name, style="best"),
-            Cell(units.significant(prefill.tokens_per_s.median), spread(prefill.tokens_per_s)),
-            Cell(units.significant(decode.tokens_per_s.median), spread(decode.tokens_per_s)),
-            *(_ratio(ratio) if gemm else "" for ratio in (ratios if compared else ())),
+            rate_cell(prefill.tokens_per_s),
+            rate_cell(decode.tokens_per_s),
+            *(ratio_cell(ratio) if gemm else "" for ratio in (ratios if compared else ())),
             units.seconds(result.ttft_s.median),
             f"{mfu}\n{mbu}",
             mfu,
@@ -139,20 +141,15 @@ def _rate_row(report: RunReport, result: RunResult, compared: bool) -> Row:
     )
 
 
-def _ratio(ratio: PairedRatio | None) -> Cell:
-    return Cell(units.times(ratio.median if ratio is not None else None), interval(ratio))
-
-
 def _tiles(report: RunReport) -> list[Tile]:
     own, gemm = report.result, report.gemm
     prefill, decode = own.prefill, own.decode
     mfu, mbu = units.percent(prefill.mfu_of_ceiling), units.percent(decode.mbu_of_ceiling)
     if gemm is None or gemm.result is None:
-        rates = [each.tokens_per_s for each in (prefill, decode)]
-        shown = [(units.significant(each.median), spread(each)) for each in rates]
+        shown = [rate_cell(each.tokens_per_s) for each in (prefill, decode)]
         return [
-            Tile("prefill, tokens/s", *shown[0], f"{mfu} of the arithmetic"),
-            Tile("decode, tokens/s", *shown[1], f"{mbu} of the bandwidth"),
+            Tile("prefill, tokens/s", shown[0].value, shown[0].below, f"{mfu} of the arithmetic"),
+            Tile("decode, tokens/s", shown[1].value, shown[1].below, f"{mbu} of the bandwidth"),
             Tile(
                 "time to first token",
                 units.seconds(own.ttft_s.median),
@@ -167,21 +164,11 @@ def _tiles(report: RunReport) -> list[Tile]:
     theirs = gemm.result
     pairs = f"{len(theirs.samples)} pairs of runs in turns"
     return [
-        _ratio_tile("prefill", gemm.prefill_speedup, _change(prefill, theirs.prefill)),
-        _ratio_tile("decode", gemm.decode_speedup, _change(decode, theirs.decode)),
-        _ratio_tile("whole workload", gemm.speedup, pairs),
+        ratio_tile("prefill", gemm.prefill_speedup, rates_sentence(prefill, theirs.prefill)),
+        ratio_tile("decode", gemm.decode_speedup, rates_sentence(decode, theirs.decode)),
+        ratio_tile("whole workload", gemm.speedup, pairs),
         _routed(gemm),
     ]
-
-
-def _change(before: PhaseResult, after: PhaseResult) -> str:
-    rates = (units.significant(each.tokens_per_s.median) for each in (before, after))
-    return f"{' → '.join(rates)} tokens/s"
-
-
-def _ratio_tile(name: str, ratio: PairedRatio | None, detail: str) -> Tile:
-    cell = _ratio(ratio)
-    return Tile(name, cell.value, cell.below, detail)
 
 
 def _routed(gemm: GemmSwap) -> Tile:
@@ -274,41 +261,30 @@ def _phase(phase: PhaseResult) -> list[tuple[str, str]]:
 
 def _samples(report: RunReport) -> Section:
     """Every timed run, in the order in which they ran."""
-    columns = [
-        Column("Run of", text=True),
-        *map(Column, ("Began at", "TTFT", "Prefill, tokens/s", "Decode, tokens/s", "Peak")),
-    ]
-    runs = [(sample, each.name) for each in report.results for sample in each.samples]
-    runs.sort(key=lambda run: run[0].at_s)
-    rows = [_sample(report, name, sample) for sample, name in runs]
-    return Section(f"{len(rows)} timed runs", [Table(columns, rows)], folded=True)
-
-
-def _sample(report: RunReport, name: str, sample: RunSample) -> Row:
-    rates = [sample_tokens_per_s(sample, report.workload, phase) for phase in ("prefill", "decode")]
-    return Row(
+    runs = [(each.name, sample) for each in report.results for sample in each.samples]
+    table = table_of(
+        sorted(runs, key=lambda run: run[1].at_s),
         [
-            name,
-            units.seconds(sample.at_s),
-            units.seconds(sample.ttft_s),
-            *(units.ABSENT if rate is None else units.significant(rate, 4) for rate in rates),
-            units.memory(sample.peak_memory_bytes),
-        ]
+            (Column("Run of", text=True), lambda run: run[0]),
+            ("Began at", lambda run: units.seconds(run[1].at_s)),
+            ("TTFT", lambda run: units.seconds(run[1].ttft_s)),
+            ("Prefill, tokens/s", lambda run: sample_rates(run[1], report.workload)[0]),
+            ("Decode, tokens/s", lambda run: sample_rates(run[1], report.workload)[1]),
+            ("Peak", lambda run: units.memory(run[1].peak_memory_bytes)),
+        ],
     )
+    return Section(f"{len(runs)} timed runs", [table], folded=True)
 
 
 def _machine(report: RunReport) -> Section:
-    work, model = report.workload, report.model
-    workload = [
-        ("Model", f"{model.name} ({model.architecture}, {model.weights} weights)"),
-        ("Parameters", units.count(model.parameters)),
-        ("Weights", units.memory(report.weight_bytes)),
-        ("Shape", f"{model.layers} layers, {model.width} wide, {model.heads} heads"),
-        ("Prompt", f"{work.prompt_len} tokens of {work.prompt_source or 'text'}"),
-        ("New tokens", f"{work.new_tokens}, greedy"),
-        ("Batch", str(work.batch_size)),
+    work = report.workload
+    facts = workload_facts(
+        report.model,
+        work,
         ("Run by", f"{report.backend}, {work.dtype}"),
         ("Threads", str(work.threads)),
         ("Run at", f"{report.created_at}, in {units.seconds(report.elapsed_s)}"),
-    ]
-    return machine_section("Machine and workload", report.machine, Facts(workload, "What was run"))
+        source=work.prompt_source or "text",
+        weight_bytes=report.weight_bytes,
+    )
+    return machine_section("Machine and workload", report.machine, facts)

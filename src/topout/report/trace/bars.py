@@ -11,7 +11,17 @@ import altair as alt
 
 from topout import units
 from topout.report.charts.labels import text_width
-from topout.report.charts.theme import AMBER, SKY, VALUE_MARGIN, Row, Spec, chart_of, finished
+from topout.report.charts.theme import (
+    AMBER,
+    SKY,
+    VALUE_MARGIN,
+    Row,
+    Spec,
+    chart_of,
+    coloured,
+    finished,
+    tooltips,
+)
 
 MOST_BARS = 64
 GREY_FAINT, GREY_PALE = "#b9bfc6", "#d5d9dd"  # of what is idle, and of all the rest
@@ -82,8 +92,10 @@ def stacked_bars(
         for bar, length in zip(bars, lengths, strict=True)
         for row in _rows(bar, colours, longest * length, scale * length)
     ]
+    share = f"share of {whole}" if whole else "share"
+    tooltip = tooltips(f"label: of, part, time, share: {share}, details")
     step = max(_THIN, min(_THICK, _TALLEST // max(1, len(bars))))
-    order = [bar.label for bar in bars]
+    labels = [bar.label for bar in bars]
     x = alt.X(
         "start:Q",
         scale=alt.Scale(domain=[0, longest / scale], nice=False),
@@ -92,13 +104,13 @@ def stacked_bars(
     )
     y = alt.Y(
         "label:N",
-        sort=order,
+        sort=labels,
         title=None,
         axis=alt.Axis(labelLimit=_WIDEST_LABEL, grid=False, labelOverlap="greedy"),
     )
     base = chart_of(rows)
     drawn = base.mark_bar(height=step * 0.72 if step >= _LABELLED else step - 1).encode(
-        x=x, x2="stop:Q", y=y, color=_colour(colours, rows, order), tooltip=_tooltip(whole)
+        x=x, x2="stop:Q", y=y, color=_colour(colours, rows, labels), tooltip=tooltip
     )
     layers = [drawn]
     if step >= _LABELLED:
@@ -141,13 +153,9 @@ def _rows(bar: Bar, colours: Mapping[str, str], longest: float, scale: float) ->
 def _colour(colours: Mapping[str, str], rows: Sequence[Row], beside: Sequence[str]) -> alt.Color:
     present = {row["part"] for row in rows}
     shown = [part for part in colours if part in present]
-    return alt.Color(
-        "part:N",
-        title=None,
-        sort=shown,
-        scale=alt.Scale(domain=shown, range=[colours[part] for part in shown]),
-        legend=alt.Legend(columns=legend_columns(shown, beside), symbolType="square"),
-    )
+    legend = alt.Legend(columns=legend_columns(shown, beside), symbolType="square")
+    hues = {part: colours[part] for part in shown}
+    return coloured("part", hues, title=None, sort=shown, legend=legend)
 
 
 def legend_columns(names: Sequence[str], beside: Sequence[str] = ()) -> int:
@@ -161,16 +169,6 @@ def legend_columns(names: Sequence[str], beside: Sequence[str] = ()) -> int:
         if sum(max(widths[column::columns]) for column in range(columns)) <= room:
             return columns
     return 1
-
-
-def _tooltip(whole: str) -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("label:N", title="of"),
-        alt.Tooltip("part:N"),
-        alt.Tooltip("time:N"),
-        alt.Tooltip("share:N", title=f"share of {whole}" if whole else "share"),
-        alt.Tooltip("details:N"),
-    ]
 
 
 def _part_texts(base: alt.Chart, y: alt.Y) -> alt.Chart:

@@ -22,7 +22,10 @@ from topout.report.charts.theme import (
     Row,
     Spec,
     chart_of,
+    coloured,
     finished,
+    names_axis,
+    tooltips,
 )
 from topout.report.document import Chart
 from topout.report.trace.bars import choice_words, chosen, legend_columns, time_unit
@@ -67,14 +70,7 @@ def transfer_chart(communication: Communication) -> Chart | None:
     base = chart_of(rows).encode(
         x=alt.X("to:N", sort=names, title="to", scale=_domain(names), axis=_axis()),
         y=alt.Y("from:N", sort=names, title="from", scale=_domain(names), axis=_axis()),
-        tooltip=[
-            alt.Tooltip("from:N"),
-            alt.Tooltip("to:N"),
-            alt.Tooltip("size:N", title="bytes"),
-            alt.Tooltip("time:N"),
-            alt.Tooltip("rate:N"),
-            alt.Tooltip("calls:N"),
-        ],
+        tooltip=tooltips("from, to, size: bytes, time, rate, calls"),
     )
     # One hue from faint to full, which reads on light and dark paper alike.
     cells = base.mark_rect(color=BLUE, stroke=GREY, strokeOpacity=0.35).encode(
@@ -178,6 +174,7 @@ def memory_chart(ranks: Sequence[DeviceTime]) -> Chart | None:
         for row in _memory_rows(label, thinned(each.memory), scale, size)
     ]
     labels = [label for label, _ in shown]
+    hues = dict(zip(labels, _DEVICE_COLOURS, strict=False))
     kinds = [kind for kind in _KINDS if any(row["kind"] == kind for row in rows)]
     chart = (
         chart_of(rows)
@@ -185,13 +182,7 @@ def memory_chart(ranks: Sequence[DeviceTime]) -> Chart | None:
         .encode(
             x=alt.X("at:Q", title=unit, axis=alt.Axis(tickCount=6), scale=alt.Scale(nice=False)),
             y=alt.Y("size:Q", title=prefix, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5)),
-            color=alt.Color(
-                "device:N",
-                title=None,
-                sort=labels,
-                scale=alt.Scale(domain=labels, range=_DEVICE_COLOURS[: len(labels)]),
-                legend=_legend(labels),
-            ),
+            color=coloured("device", hues, title=None, sort=labels, legend=_legend(labels)),
             strokeDash=alt.StrokeDash(
                 "kind:N",
                 title=None,
@@ -199,7 +190,7 @@ def memory_chart(ranks: Sequence[DeviceTime]) -> Chart | None:
                 scale=alt.Scale(domain=kinds, range=[[1, 0], [5, 4]][: len(kinds)]),
                 legend=_legend(kinds),
             ),
-            tooltip=[alt.Tooltip("device:N"), alt.Tooltip("kind:N"), alt.Tooltip("figure:N")],
+            tooltip=tooltips("device, kind, figure"),
         )
     )
     caption = (
@@ -270,12 +261,7 @@ def change_bars(changes: Sequence[GroupChange], most: int) -> Spec:
     extent = max((abs(each.change_s) for each in shown), default=0.0)
     scale, unit = time_unit(extent)
     rows = [_change_row(each, scale, number) for number, each in enumerate(shown)]
-    y = alt.Y(
-        "label:N",
-        sort=[row["label"] for row in rows],
-        title=None,
-        axis=alt.Axis(labelLimit=165, grid=False),
-    )
+    y = names_axis("label", [row["label"] for row in rows], 165)
     base = chart_of(rows)
     bars = base.mark_bar(height=_STEP * 0.66).encode(
         x=alt.X(
@@ -285,17 +271,8 @@ def change_bars(changes: Sequence[GroupChange], most: int) -> Spec:
             axis=alt.Axis(tickCount=6),
         ),
         y=y,
-        color=alt.Color(
-            "kind:N",
-            title=None,
-            scale=alt.Scale(domain=list(_CHANGE_COLOURS), range=list(_CHANGE_COLOURS.values())),
-        ),
-        tooltip=[
-            alt.Tooltip("name:N"),
-            alt.Tooltip("before:N"),
-            alt.Tooltip("after:N"),
-            alt.Tooltip("figure:N", title="change, ms"),
-        ],
+        color=coloured("kind", _CHANGE_COLOURS, title=None),
+        tooltip=[*tooltips("name, before, after"), alt.Tooltip("figure:N", title="change, ms")],
     )
     right = base.mark_text(align="left", dx=5).encode(x="change:Q", y=y, text="figure:N")
     left = base.mark_text(align="right", dx=-5).encode(x="change:Q", y=y, text="figure:N")

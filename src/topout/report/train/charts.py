@@ -13,11 +13,14 @@ from topout.report.charts.theme import (
     GREY,
     ORANGE,
     PINK,
-    RUNG_COLOURS,
     VALUE_MARGIN,
     Spec,
     chart_of,
+    coloured,
     finished,
+    names_axis,
+    own_colours,
+    tooltips,
 )
 from topout.report.document import Chart
 from topout.report.figures import PARTS, rank_name, ranks_name
@@ -82,8 +85,9 @@ def parts_chart(cases: list[TrainCase]) -> Spec:
         for case in cases
         for time in case.times
     ]
-    shown = [part for part in PARTS if any(row["part"] == part for row in rows)]
-    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=170, grid=False))
+    present = {row["part"] for row in rows}
+    shown = {part: colour for part, colour in PART_COLOURS.items() if part in present}
+    y = names_axis("name", names, 170)
     bars = (
         chart_of(rows)
         .mark_bar(height=20)
@@ -91,18 +95,9 @@ def parts_chart(cases: list[TrainCase]) -> Spec:
             x=alt.X("start:Q", title="time of a step, s", axis=alt.Axis(tickCount=6)),
             x2="end:Q",
             y=y,
-            color=alt.Color(
-                "part:N",
-                title=None,
-                legend=alt.Legend(columns=3),  # in one row they would not fit a telephone
-                scale=alt.Scale(domain=shown, range=[PART_COLOURS[part] for part in shown]),
-            ),
-            tooltip=[
-                alt.Tooltip("name:N", title="rank"),
-                alt.Tooltip("part:N"),
-                alt.Tooltip("time:N"),
-                alt.Tooltip("share:Q", format=".1%"),
-            ],
+            # In one row they would not fit a telephone.
+            color=coloured("part", shown, title=None, legend=alt.Legend(columns=3)),
+            tooltip=[*tooltips("name: rank, part, time"), alt.Tooltip("share:Q", format=".1%")],
         )
     )
     text = (
@@ -168,7 +163,7 @@ def throughput_chart(cases: list[TrainCase]) -> Spec:
             }
         )
     y = alt.Y("name:N", sort=[str(row["name"]) for row in rows], title=None)
-    tooltip = [alt.Tooltip(f"{name}:N") for name in ("name", "text", "speedup", "efficiency")]
+    tooltip = tooltips("name, text, speedup, efficiency")
     base = chart_of(rows).encode(y=y, tooltip=tooltip)
     x = alt.X("rate:Q", title="samples/s", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6))
     bars = base.mark_bar(color=BLUE, height=20).encode(x=x)
@@ -190,11 +185,7 @@ def loss_chart(report: TrainReport) -> Spec:
         x=_step_axis(),
         y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
         color=_case_colour(cases),
-        tooltip=[
-            alt.Tooltip("case:N"),
-            alt.Tooltip("step:Q"),
-            alt.Tooltip("loss:Q", format=".4f"),
-        ],
+        tooltip=[*tooltips("case"), alt.Tooltip("step:Q"), alt.Tooltip("loss:Q", format=".4f")],
     )
     layers = alt.layer(base.mark_line(strokeWidth=2), base.mark_point(filled=True, size=28))
     return finished(layers, height=220)
@@ -219,7 +210,7 @@ def steps_chart(report: TrainReport) -> Spec:
         x=_step_axis(),
         y=alt.Y("time_s:Q", title="time, s", scale=scale, axis=alt.Axis(tickCount=5)),
         color=_case_colour(cases),
-        tooltip=[alt.Tooltip(f"{name}:N") for name in ("case", "step", "phase", "time")],
+        tooltip=tooltips("case, step, phase, time"),
     )
     timed = base.transform_filter(alt.datum.phase == "timed").mark_point(filled=True, size=60)
     others = base.transform_filter(alt.datum.phase != "timed").mark_point(size=40, strokeWidth=1.5)
@@ -244,15 +235,13 @@ def memory_chart(cases: list[TrainCase]) -> Spec:
                 if peak is not None
             ]
     names = [str(row["name"]) for row in rows]
-    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=170, grid=False))
+    y = names_axis("name", names, 170)
     base = chart_of(rows).encode(
         x=alt.X("gib:Q", title="peak, GiB", axis=alt.Axis(tickCount=5)),
         y=y,
-        tooltip=[alt.Tooltip("name:N", title="rank"), alt.Tooltip("text:N", title="peak")],
+        tooltip=tooltips("name: rank, text: peak"),
     )
-    colour = alt.Color(
-        "place:N", legend=None, scale=alt.Scale(domain=["host", "GPU"], range=[BLUE, GREEN])
-    )
+    colour = coloured("place", {"host": BLUE, "GPU": GREEN}, legend=None)
     bars = base.mark_bar(height=20).encode(color=colour)
     text = base.mark_text(align="left", dx=6, fontWeight=600).encode(text="text:N")
     layers = alt.layer(bars, text)
@@ -271,6 +260,4 @@ def _step_axis() -> alt.X:
 
 
 def _case_colour(cases: list[TrainCase]) -> alt.Color:
-    names = [ranks_name(case.ranks) for case in cases]
-    colours = [RUNG_COLOURS[1 + number % (len(RUNG_COLOURS) - 1)] for number in range(len(names))]
-    return alt.Color("case:N", title=None, scale=alt.Scale(domain=names, range=colours))
+    return coloured("case", own_colours(ranks_name(case.ranks) for case in cases), title=None)
