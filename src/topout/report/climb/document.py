@@ -34,20 +34,14 @@ _STYLES: dict[str, Style] = {
     "skipped": "skipped",
     "failed": "failed",
 }
-_OWN_TERMS = [
-    (
-        "Predicted",
-        "Computed before the rung ran, from the FLOPs and bytes it needs, the measured ceilings "
-        "and the overhead per operation: the larger of the arithmetic and memory times, plus "
-        "overhead.",
-    ),
-    (
-        "Kept, rejected, skipped, failed",
-        "Kept: faster beyond the noise, and the output verified. Rejected: not faster, or the "
-        "output changed more than was allowed. Skipped: could not run here. Failed: crashed, hung "
-        "or ran out of memory, alone in its own process.",
-    ),
-]
+_OWN_TERMS = {
+    "Predicted": "Computed before the rung ran, from the FLOPs and bytes it needs, the measured "
+    "ceilings and the overhead per operation: the larger of the arithmetic and memory times, plus "
+    "overhead.",
+    "Kept, rejected, skipped, failed": "Kept: faster beyond the noise, and the output verified. "
+    "Rejected: not faster, or the output changed more than was allowed. Skipped: could not run "
+    "here. Failed: crashed, hung or ran out of memory, alone in its own process.",
+}
 
 
 def climb_document(climb: Climb) -> Document:
@@ -79,7 +73,7 @@ def climb_document(climb: Climb) -> Document:
         absent=Absent(climb.reasons),
         terms=[
             *terms("Prefill and decode", "TTFT, TPOT", "MFU", "MBU", "Speedup and its interval"),
-            *_OWN_TERMS,
+            *_OWN_TERMS.items(),
             *terms("±", "Regions of the roofline"),
         ],
         data_note="All figures with every single run, as JSON, are inside this page.",

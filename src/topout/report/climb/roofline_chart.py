@@ -18,7 +18,7 @@ from topout.report.charts.theme import (
     tooltips,
 )
 from topout.report.climb.rung import RungRow, rung_rows
-from topout.report.figures import PHASES, Phase, phase_result, placement
+from topout.report.figures import PHASES, Phase, phase_result, placement, rate_unit_of
 from topout.report.roofline.frame import (
     HEIGHT,
     Frame,
@@ -69,7 +69,7 @@ class _Roofs:
         flat = [
             RoofLine(
                 c.dtype,
-                f"{c.dtype} {units.si(c.flops_per_s, 'OP/s' if c.dtype == 'int8' else 'FLOP/s')}",
+                f"{c.dtype} {units.si(c.flops_per_s, rate_unit_of(c.dtype))}",
                 "compute",
                 compute_ends(c.flops_per_s / 1e9, steepest, frame),
             )

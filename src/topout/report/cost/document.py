@@ -47,45 +47,24 @@ _ROOFLINE = (
     "dashed as the datasheet states it. Points: the ops and phases of the model, at the speed "
     "that is predicted for them."
 )
-_TERMS = [
-    (
-        "Prefill and decode",
-        "Prefill reads the whole prompt at once and yields the first new token; decode yields the "
-        "others, one for each sequence of the batch at a time.",
-    ),
-    (
-        "FLOP, byte, FLOP/byte",
-        "One multiply-add is 2 FLOPs. Bytes are those that main memory must move: weights, "
-        "activations, KV cache. Their quotient is the arithmetic intensity; it decides whether "
-        "arithmetic or memory is the limit. Traffic is given in powers of ten (1 GB = 10⁹ bytes), "
-        "what is kept in memory in powers of two (1 GiB = 2³⁰ bytes).",
-    ),
-    (
-        "Bound by",
-        "What most of the time is waited for. Compute: arithmetic. Memory: reading and writing. "
-        "Overhead: starting the ops. Communication: other devices.",
-    ),
-    (
-        "Interval",
-        "The range in which a measurement is expected, from how far predictions and measurements "
-        "lay apart where both were known.",
-    ),
-    (
-        "MFU, MBU",
-        "Model FLOP/s utilization and memory bandwidth utilization: the FLOPs or bytes that the "
-        "phase needs, over its time, over what the datasheet states or what was measured.",
-    ),
-    (
-        "Largest batch, largest context",
-        "The most that fits into the memory of one device beside its weights, with the other size "
-        "as asked.",
-    ),
-    (
-        "ZeRO",
-        "What data-parallel devices divide instead of keeping a copy each: 1 the optimizer's "
-        "states, 2 also the gradients, 3 also the weights.",
-    ),
-]
+_TERMS = {
+    "Prefill and decode": "Prefill reads the whole prompt at once and yields the first new token; "
+    "decode yields the others, one for each sequence of the batch at a time.",
+    "FLOP, byte, FLOP/byte": "One multiply-add is 2 FLOPs. Bytes are those that main memory must "
+    "move: weights, activations, KV cache. Their quotient is the arithmetic intensity; it decides "
+    "whether arithmetic or memory is the limit. Traffic is given in powers of ten (1 GB = 10⁹ "
+    "bytes), what is kept in memory in powers of two (1 GiB = 2³⁰ bytes).",
+    "Bound by": "What most of the time is waited for. Compute: arithmetic. Memory: reading and "
+    "writing. Overhead: starting the ops. Communication: other devices.",
+    "Interval": "The range in which a measurement is expected, from how far predictions and "
+    "measurements lay apart where both were known.",
+    "MFU, MBU": "Model FLOP/s utilization and memory bandwidth utilization: the FLOPs or bytes "
+    "that the phase needs, over its time, over what the datasheet states or what was measured.",
+    "Largest batch, largest context": "The most that fits into the memory of one device beside its "
+    "weights, with the other size as asked.",
+    "ZeRO": "What data-parallel devices divide instead of keeping a copy each: 1 the optimizer's "
+    "states, 2 also the gradients, 3 also the weights.",
+}
 
 
 def cost_document(report: CostReport) -> Document:
@@ -112,7 +91,7 @@ def cost_document(report: CostReport) -> Document:
             _basis(report),
         ],
         findings=report.findings,
-        terms=_TERMS,
+        terms=[*_TERMS.items()],
         data_note="The whole report, as JSON, is inside this page.",
     )
 

@@ -9,6 +9,7 @@ from topout.cost.roofs import RooflinePoint, Roofs, default_dtype, place_point, 
 from topout.records import CostReport, Hardware, MachineCost, OpCost, PeakDtype
 from topout.report.charts.theme import Spec
 from topout.report.document import Column, Document, Row, Table
+from topout.report.figures import rate_unit_of
 from topout.report.roofline.hierarchical import compare_rooflines, hierarchical_roofline
 from topout.roofline import Placement, ridge_point
 
@@ -147,7 +148,7 @@ def _heading(hardware: Hardware, roofs: Roofs, dtype: PeakDtype | None) -> str:
     if memory is None or peak is None:
         return "its figures do not suffice for a roofline"
     ridge = ridge_point(peak.flops_per_s, memory.bytes_per_s)
-    unit = "OP/s" if peak.dtype in ("int8", "int4") else "FLOP/s"
+    unit = rate_unit_of(peak.dtype)
     return (
         f"{memory.level} {units.bytes_per_s(memory.bytes_per_s)}, "
         f"{peak.dtype} {units.si(peak.flops_per_s, unit)}, "

@@ -41,35 +41,21 @@ _ITEMS: dict[ExampleName, str] = {
     "stencil": "a point",
     "matmul": "an element",
 }
-_TERMS = [
-    (
-        "Arithmetic intensity",
-        "FLOPs over the bytes that memory moves for them. It depends on what caches keep, and so "
-        "on how the bytes are counted.",
-    ),
-    (
-        "Attainable",
-        "The lower of two roofs at this intensity: bandwidth × intensity, and the arithmetic rate.",
-    ),
-    (
-        "Ridge point",
-        "The intensity at which both roofs are equal: arithmetic rate over bandwidth. Work left of "
-        "it is bound by memory, work right of it by arithmetic.",
-    ),
-    (
-        "Regions",
-        "Memory-bound and compute-bound work reaches at least half of the roof above it. Poor work "
-        "stands under half of both. Nothing can stay above a roof: such a point shows that its "
-        "bytes came from a nearer level or were written beside what was read, or that the roof was "
-        "measured in a slower moment.",
-    ),
-    (
-        "Measured, published, datasheet, half of fp32",
-        "Where a rate comes from: reached on this very machine; reached by somebody who published "
-        "it; promised by the maker; or, for the fp64 rate of a CPU, half of its fp32 rate, since a "
-        "vector register holds half as many doubles.",
-    ),
-]
+_TERMS = {
+    "Arithmetic intensity": "FLOPs over the bytes that memory moves for them. It depends on what "
+    "caches keep, and so on how the bytes are counted.",
+    "Attainable": "The lower of two roofs at this intensity: bandwidth × intensity, and the "
+    "arithmetic rate.",
+    "Ridge point": "The intensity at which both roofs are equal: arithmetic rate over bandwidth. "
+    "Work left of it is bound by memory, work right of it by arithmetic.",
+    "Regions": "Memory-bound and compute-bound work reaches at least half of the roof above it. "
+    "Poor work stands under half of both. Nothing can stay above a roof: such a point shows that "
+    "its bytes came from a nearer level or were written beside what was read, or that the roof was "
+    "measured in a slower moment.",
+    "Measured, published, datasheet, half of fp32": "Where a rate comes from: reached on this very "
+    "machine; reached by somebody who published it; promised by the maker; or, for the fp64 rate "
+    "of a CPU, half of its fp32 rate, since a vector register holds half as many doubles.",
+}
 
 
 def example_document(report: ExampleReport) -> Document:
@@ -112,7 +98,7 @@ def example_document(report: ExampleReport) -> Document:
         findings=report.findings,
         doubts=measured.doubts if measured is not None else (),
         absent=Absent({name: f"{why}." for name, why in report.reasons.items()}, "Absent"),
-        terms=_TERMS,
+        terms=[*_TERMS.items()],
     )
 
 

@@ -40,45 +40,26 @@ _SOURCES = {
     "cachegrind": "simulated",
     "counters": "counted by the hardware",
 }
-_TERMS = [
-    (
-        "MxNxK",
-        "C = A · B, where A has M rows and K columns, B has K rows and N columns. In a linear "
-        "layer M is the number of tokens, and B holds the weights. It takes 2·M·N·K FLOPs.",
-    ),
-    (
-        "Of the ceiling",
-        "The rate over the arithmetic rate that independent multiply-adds reached on as many "
-        "threads, measured between the rounds in which the version ran.",
-    ),
-    (
-        "Over the last, over naive, over the best rival",
-        "Ratios of times from rounds in which both ran, the median of all rounds; below it stands "
-        "the 95 % bootstrap interval. An interval that holds 1 shows no difference. A version "
-        "that packs B ahead is compared with rivals that do so too.",
-    ),
-    (
-        "Parallel efficiency",
-        "The rate, over the rate on one thread times the number of threads.",
-    ),
-    (
-        "Error, of its bound",
-        "The largest error of any element that was checked against fp64, over what rounding can "
-        "explain: γ_K·(|A||B|). Above 100 % a version is wrong, and is not timed. Sums of whole "
-        "numbers must be exact.",
-    ),
-    (
-        "Packed ahead",
-        "The weights do not change, so a library may lay them out once in the order in which it "
-        "reads them. That time is not counted.",
-    ),
-    (
-        "Bytes that one product brings in",
-        "Into a level of the memory hierarchy from the one below it. From loops and block sizes: "
-        "what must move if each cache keeps what is used again soonest. Simulated: lines that "
-        "missed in cachegrind's caches, on an AVX2 build and one thread.",
-    ),
-]
+_TERMS = {
+    "MxNxK": "C = A · B, where A has M rows and K columns, B has K rows and N columns. In a linear "
+    "layer M is the number of tokens, and B holds the weights. It takes 2·M·N·K FLOPs.",
+    "Of the ceiling": "The rate over the arithmetic rate that independent multiply-adds reached on "
+    "as many threads, measured between the rounds in which the version ran.",
+    "Over the last, over naive, over the best rival": "Ratios of times from rounds in which both "
+    "ran, the median of all rounds; below it stands the 95 % bootstrap interval. An interval that "
+    "holds 1 shows no difference. A version that packs B ahead is compared with rivals that do so "
+    "too.",
+    "Parallel efficiency": "The rate, over the rate on one thread times the number of threads.",
+    "Error, of its bound": "The largest error of any element that was checked against fp64, over "
+    "what rounding can explain: γ_K·(|A||B|). Above 100 % a version is wrong, and is not timed. "
+    "Sums of whole numbers must be exact.",
+    "Packed ahead": "The weights do not change, so a library may lay them out once in the order in "
+    "which it reads them. That time is not counted.",
+    "Bytes that one product brings in": "Into a level of the memory hierarchy from the one below "
+    "it. From loops and block sizes: what must move if each cache keeps what is used again "
+    "soonest. Simulated: lines that missed in cachegrind's caches, on an AVX2 build and one "
+    "thread.",
+}
 
 
 def gemm_document(report: GemmReport) -> Document:
@@ -115,7 +96,7 @@ def gemm_document(report: GemmReport) -> Document:
         findings=report.findings,
         doubts=report.doubts,
         absent=Absent(report.reasons, "Not measured, or not as usual"),
-        terms=[*_TERMS, *terms("±")],
+        terms=[*_TERMS.items(), *terms("±")],
         data_note="All figures with every single sample, as JSON, are inside this page.",
     )
 

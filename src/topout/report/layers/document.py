@@ -26,28 +26,16 @@ from topout.report.graph.layout import class_of, parameters_of, shape_of
 
 _WIDE = 110  # characters from which on the class has a column of its own
 _MOST_PLACES = 12  # of blocks built alike that are named
-_TERMS = [
-    (
-        "Layer",
-        "A module as PyTorch registers it. Figures of a layer that holds others are those of all "
-        "of them together; of equal layers in a row (× n) those of one.",
-    ),
-    (
-        "Output",
-        "The shape of the first tensor of the first call; + n: so many tensors more.",
-    ),
-    (
-        "Parameters, *",
-        "A star marks a layer whose parameters were counted in an earlier one; the sum has them "
-        "once.",
-    ),
-    ("Outputs", "The bytes that it puts out in a forward pass, in all calls."),
-    (
-        "Boxes",
-        "A full border is a module, a dashed one a Python function of the model's code; round "
-        "ones are single operations of PyTorch.",
-    ),
-]
+_TERMS = {
+    "Layer": "A module as PyTorch registers it. Figures of a layer that holds others are those of "
+    "all of them together; of equal layers in a row (× n) those of one.",
+    "Output": "The shape of the first tensor of the first call; + n: so many tensors more.",
+    "Parameters, *": "A star marks a layer whose parameters were counted in an earlier one; the "
+    "sum has them once.",
+    "Outputs": "The bytes that it puts out in a forward pass, in all calls.",
+    "Boxes": "A full border is a module, a dashed one a Python function of the model's code; round "
+    "ones are single operations of PyTorch.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +113,7 @@ def layers_document(report: LayersReport, expand: bool = False) -> Document:
                 key="sums",
             ),
         ],
-        terms=_TERMS,
+        terms=[*_TERMS.items()],
     )
 
 

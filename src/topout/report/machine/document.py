@@ -15,7 +15,8 @@ from topout.report.document import (
     Section,
     Table,
 )
-from topout.units import ABSENT, bytes_per_s, memory, seconds, si
+from topout.report.figures import rate_unit_of
+from topout.units import ABSENT, bytes_per_s, counted, memory, seconds, si
 
 _OVERHEAD_NAMES = {
     "kernel_call": "call of a native kernel",
@@ -83,9 +84,7 @@ def _cores(machine: Machine) -> str:
 
 
 def _counted(number: int | None, noun: str) -> str:
-    if number is None:
-        return ""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return "" if number is None else counted(number, noun)
 
 
 def _cache(cache: Cache) -> str:
@@ -150,7 +149,7 @@ def _compute(ceilings: Ceilings) -> Table:
     rates = {(each.dtype, each.instruction, each.threads): each for each in ceilings.compute}
     rows = []
     for dtype, instruction in dict.fromkeys(key[:2] for key in rates):
-        unit = "OP/s" if dtype == "int8" else "FLOP/s"
+        unit = rate_unit_of(dtype)
         found = [rates.get((dtype, instruction, count)) for count in threads]
         cells = [si(each.flops_per_s, unit) if each else ABSENT for each in found]
         rows.append(Row([f"{dtype}, {instruction}", *cells]))

@@ -2,7 +2,8 @@
 
 from topout import units
 from topout.records import Ceilings, Machine, ModelSummary, WorkloadSummary
-from topout.report.document import Absent, Column, Facts, Part, Row, Section, Table
+from topout.report.document import Absent, Column, Facts, Part, Section, Table, table_of
+from topout.report.figures import rate_unit_of
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
@@ -82,63 +83,48 @@ def ceiling_parts(ceilings: Ceilings) -> list[Part]:
 
 
 def _compute(ceilings: Ceilings) -> Table:
-    rows = [
-        Row(
-            [
-                each.dtype,
-                str(each.threads),
-                each.instruction,
-                units.si(each.flops_per_s, "OP/s" if each.dtype == "int8" else "FLOP/s"),
-            ]
-        )
-        for each in ceilings.compute
-    ]
-    columns = [
-        Column("Type", text=True),
-        Column("Threads"),
-        Column("Reached with", text=True),
-        Column("Best trial"),
-    ]
-    return Table(columns, rows, "Arithmetic")
+    return table_of(
+        ceilings.compute,
+        [
+            (Column("Type", text=True), lambda each: each.dtype),
+            ("Threads", lambda each: str(each.threads)),
+            (Column("Reached with", text=True), lambda each: each.instruction),
+            ("Best trial", lambda each: units.si(each.flops_per_s, rate_unit_of(each.dtype))),
+        ],
+        "Arithmetic",
+    )
 
 
 def _bandwidth(ceilings: Ceilings) -> Table:
-    rows = [
-        Row(
-            [
-                each.level,
-                str(each.threads),
-                each.page,
-                units.memory(each.working_set_bytes),
-                units.bytes_per_s(each.bytes_per_s),
-            ]
-        )
-        for each in ceilings.bandwidth
-    ]
-    columns = [
-        Column("Level", text=True),
-        Column("Threads"),
-        Column("Pages", text=True),
-        Column("Working set"),
-        Column("Best trial"),
-    ]
-    return Table(columns, rows, "Bandwidth (read)")
+    return table_of(
+        ceilings.bandwidth,
+        [
+            (Column("Level", text=True), lambda each: each.level),
+            ("Threads", lambda each: str(each.threads)),
+            (Column("Pages", text=True), lambda each: each.page),
+            ("Working set", lambda each: units.memory(each.working_set_bytes)),
+            ("Best trial", lambda each: units.bytes_per_s(each.bytes_per_s)),
+        ],
+        "Bandwidth (read)",
+    )
 
 
 def _overheads(ceilings: Ceilings) -> Table:
-    rows = [
-        Row([each.name, str(each.threads), units.seconds(each.time_s)])
-        for each in ceilings.overheads
-    ]
-    columns = [Column("Of", text=True), Column("Threads"), Column("Least time")]
-    return Table(columns, rows, "Overhead")
+    return table_of(
+        ceilings.overheads,
+        [
+            (Column("Of", text=True), lambda each: each.name),
+            ("Threads", lambda each: str(each.threads)),
+            ("Least time", lambda each: units.seconds(each.time_s)),
+        ],
+        "Overhead",
+    )
 
 
 def _cores(machine: Machine) -> str:
     parts = [f"{machine.usable_cpus} usable of {machine.logical_cpus} logical CPUs"]
     if machine.physical_cores is not None:
-        plural = "" if machine.physical_cores == 1 else "s"
-        parts.append(f"{machine.physical_cores} physical core{plural}")
+        parts.append(units.counted(machine.physical_cores, "physical core"))
     if machine.sockets is not None:
-        parts.append(f"{machine.sockets} socket{'' if machine.sockets == 1 else 's'}")
+        parts.append(units.counted(machine.sockets, "socket"))
     return ", ".join(parts)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from topout import units
 from topout.records import ComputePeak, Hardware, Link, MemoryLevel
 from topout.report.document import Column, Document, Facts, Paragraph, Part, Row, Table
+from topout.report.figures import rate_unit_of
 from topout.roofline import ridge_point
 from topout.units import ABSENT, bytes_per_s, memory, percent, seconds, si, significant
 
@@ -92,7 +93,7 @@ def _peaks(hardware: Hardware, sources: _Sources) -> Table:
     rows = []
     main = hardware.levels[-1] if hardware.levels else MemoryLevel(name="none")
     for peak in hardware.compute:
-        unit = "OP/s" if peak.dtype.startswith("int") else "FLOP/s"
+        unit = rate_unit_of(peak.dtype)
         spec, reached = peak.spec_flops_per_s, peak.achievable_flops_per_s
         cells = [
             f"{peak.dtype} {peak.unit}",
@@ -212,7 +213,7 @@ def _sourced_figures(hardware: Hardware) -> Iterator[Row]:
         cores = str(hardware.cores or "")
         yield _sourced("cores", f"{cores}{clock}".strip(), "", hardware.source)
     for peak in hardware.compute:
-        unit = "OP/s" if peak.dtype.startswith("int") else "FLOP/s"
+        unit = rate_unit_of(peak.dtype)
         yield _sourced(
             f"{peak.dtype}, {peak.unit}",
             units.si(peak.spec_flops_per_s, unit),

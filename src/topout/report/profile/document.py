@@ -39,40 +39,24 @@ from topout.units import (
 _MOST_TILED = 2  # phases with tiles of their own
 _MOST_OPERATORS = 20  # in a row each: all are in the JSON
 _MOST_PARTS, _MOST_RATES, _MOST_GAPS = 12, 8, 4  # on a terminal
-_TERMS = [
-    (
-        "Self, total, mean",
-        "Self time is the time in an operator and in none that it called; the self times and the "
-        "gaps add up to the phase. Total has in it what it called; mean is total over calls.",
-    ),
-    (
-        "Gaps",
-        "Time in which no thread was in an operator of PyTorch. The profiler's own hooks are in "
-        "it: compare with the slowdown.",
-    ),
-    (
-        "FLOP/s, B/s, of ceiling",
-        "FLOP/s = FLOPs / time, B/s = bytes / time, where FLOPs and bytes follow from the shapes "
-        "(a multiply-add is 2; every operator reads its arguments and writes its results). A "
-        "ceiling is what this machine was measured to reach. Above 100 % of the bandwidth some of "
-        "the bytes came from a cache.",
-    ),
-    (
-        "Bound",
-        "compute or memory: at the measured rate that alone takes at least half of the operator's "
-        "time. overhead: neither does.",
-    ),
-    (
-        "User, system, waiting",
-        "Time of a thread on a processor in the program and in the system's kernel, and the rest "
-        "of the wall time. Threads that spin while they wait for others count as user.",
-    ),
-    (
-        "The profiler's own cost",
-        "Profiled runs are never the timed ones: both take turns, and the ratio of the pairs is "
-        "the slowdown. It lengthens short operators most.",
-    ),
-]
+_TERMS = {
+    "Self, total, mean": "Self time is the time in an operator and in none that it called; the "
+    "self times and the gaps add up to the phase. Total has in it what it called; mean is total "
+    "over calls.",
+    "Gaps": "Time in which no thread was in an operator of PyTorch. The profiler's own hooks are "
+    "in it: compare with the slowdown.",
+    "FLOP/s, B/s, of ceiling": "FLOP/s = FLOPs / time, B/s = bytes / time, where FLOPs and bytes "
+    "follow from the shapes (a multiply-add is 2; every operator reads its arguments and writes "
+    "its results). A ceiling is what this machine was measured to reach. Above 100 % of the "
+    "bandwidth some of the bytes came from a cache.",
+    "Bound": "compute or memory: at the measured rate that alone takes at least half of the "
+    "operator's time. overhead: neither does.",
+    "User, system, waiting": "Time of a thread on a processor in the program and in the system's "
+    "kernel, and the rest of the wall time. Threads that spin while they wait for others count as "
+    "user.",
+    "The profiler's own cost": "Profiled runs are never the timed ones: both take turns, and the "
+    "ratio of the pairs is the slowdown. It lengthens short operators most.",
+}
 
 
 def profile_document(report: ProfileReport, hardware: Hardware | None = None) -> Document:
@@ -103,7 +87,7 @@ def profile_document(report: ProfileReport, hardware: Hardware | None = None) ->
         findings=report.findings,
         doubts=report.doubts,
         absent=Absent(report.reasons),
-        terms=_TERMS,
+        terms=[*_TERMS.items()],
     )
 
 

@@ -34,6 +34,7 @@ from topout.report.charts.theme import (
     finished,
     tooltips,
 )
+from topout.report.figures import rate_unit_of
 from topout.report.roofline.frame import (
     HEIGHT,
     Frame,
@@ -273,7 +274,7 @@ def _main_lines(
 ) -> list[RoofLine]:
     memory, peak = pair
     slope, top = memory.bytes_per_s / scale, peak.flops_per_s / scale
-    unit = "OP/s" if peak.dtype in ("int8", "int4") else "FLOP/s"
+    unit = rate_unit_of(peak.dtype)
     return [
         RoofLine(
             name,

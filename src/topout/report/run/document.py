@@ -34,19 +34,14 @@ from topout.report.figures import (
 from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
 
 _WIDE = 90  # characters that MFU and MBU need beside each other
-_OWN_TERMS = [
-    (
-        "Routed, left to PyTorch, copied",
-        "Products of two matrices of the version's type on the CPU are routed. Others are "
-        "PyTorch's own; fused attention calls none. A version reads its matrices by rows: one "
-        "that lies otherwise is copied first, and the weights once for all.",
-    ),
-    (
-        "Is the output still right?",
-        "The same text, position by position: every logit within what rounding explains, and the "
-        "same token wherever the model is decided. Only then is anything timed.",
-    ),
-]
+_OWN_TERMS = {
+    "Routed, left to PyTorch, copied": "Products of two matrices of the version's type on the CPU "
+    "are routed. Others are PyTorch's own; fused attention calls none. A version reads its "
+    "matrices by rows: one that lies otherwise is copied first, and the weights once for all.",
+    "Is the output still right?": "The same text, position by position: every logit within what "
+    "rounding explains, and the same token wherever the model is decided. Only then is anything "
+    "timed.",
+}
 
 
 def run_document(report: RunReport, hardware: Hardware | None = None) -> Document:
@@ -77,7 +72,7 @@ def run_document(report: RunReport, hardware: Hardware | None = None) -> Documen
         absent=Absent(report.reasons),
         terms=[
             *terms("Prefill and decode", "TTFT, TPOT", "MFU", "MBU", "Speedup and its interval"),
-            *_OWN_TERMS,
+            *_OWN_TERMS.items(),
         ],
         data_note="All figures with every single run, as JSON, are inside this page.",
     )

@@ -19,8 +19,9 @@ from topout.report.document import (
     Style,
     Table,
     Tile,
+    table_of,
 )
-from topout.report.trace.document import NOT_TOLD
+from topout.report.trace.document import NOT_TOLD, by_reason
 from topout.report.trace.measures import (
     Measure,
     device_rows,
@@ -32,24 +33,15 @@ from topout.report.trace.measures import (
 )
 
 _MOST_GROUPS = 20
-_DIFF_TERMS = [
-    (
-        "Of one step, of the whole trace",
-        "Where both traces mark their training or generation steps, all times are those of one "
-        "step, so that traces of different length compare. Where one does not, they are those of "
-        "the whole trace, and both must hold the same work.",
-    ),
-    (
-        "New, gone",
-        "A kernel that only one of the traces has. Another library or GPU has other kernels for "
-        "the same work: the groups tell whether that work got slower.",
-    ),
-    (
-        "Calls",
-        "How often it ran, before and after. More calls of the same mean time are more work, or "
-        "the same work in smaller pieces.",
-    ),
-]
+_DIFF_TERMS = {
+    "Of one step, of the whole trace": "Where both traces mark their training or generation steps, "
+    "all times are those of one step, so that traces of different length compare. Where one does "
+    "not, they are those of the whole trace, and both must hold the same work.",
+    "New, gone": "A kernel that only one of the traces has. Another library or GPU has other "
+    "kernels for the same work: the groups tell whether that work got slower.",
+    "Calls": "How often it ran, before and after. More calls of the same mean time are more work, "
+    "or the same work in smaller pieces.",
+}
 
 
 def trace_diff_document(diff: TraceDiff, top: int = 10) -> Document:
@@ -67,7 +59,7 @@ def trace_diff_document(diff: TraceDiff, top: int = 10) -> Document:
         findings=diff.findings,
         doubts=diff.doubts,
         absent=Absent(diff.reasons, NOT_TOLD),
-        terms=_DIFF_TERMS,
+        terms=[*_DIFF_TERMS.items()],
     )
 
 
@@ -108,31 +100,32 @@ def _changes(
 
         return [change_chart(key, title, changes, drawn)]
 
-    columns = [
-        Column("", text=True),
-        *map(Column, ("Before,\nms", "After,\nms", "Change,\nms", "Ratio", "Calls")),
-    ]
-    rows = [_change(each) for each in largest_changes(changes)]
-    parts: list[Part] = [Table(columns, rows, most=most)]
+    table = table_of(
+        largest_changes(changes),
+        [
+            (Column("", text=True), lambda each: Cell(each.name, short=short_kernel(each.name))),
+            ("Before,\nms", lambda each: milliseconds(each.before_s)),
+            ("After,\nms", lambda each: milliseconds(each.after_s)),
+            ("Change,\nms", _signed),
+            ("Ratio", _ratio),
+            ("Calls", _calls),
+        ],
+        most=most,
+    )
+    parts: list[Part] = [table]
     if any(each.change_s for each in changes):
         parts.insert(0, Figures(chart, titled=False))
     return Section(f"{title}, the largest change first", parts, key=f"{key}_section")
 
 
-def _change(each: GroupChange) -> Row:
-    alike = each.before_calls == each.after_calls
-    calls = f"{each.after_calls:,}" if alike else f"{each.before_calls:,} → {each.after_calls:,}"
+def _signed(each: GroupChange) -> Cell:
     style: Style = "rejected" if each.change_s > 0 else "kept" if each.change_s < 0 else ""
-    return Row(
-        [
-            Cell(each.name, short=short_kernel(each.name)),
-            milliseconds(each.before_s),
-            milliseconds(each.after_s),
-            Cell(signed(each.change_s), style=style),
-            _ratio(each),
-            calls,
-        ]
-    )
+    return Cell(signed(each.change_s), style=style)
+
+
+def _calls(each: GroupChange) -> str:
+    alike = each.before_calls == each.after_calls
+    return f"{each.after_calls:,}" if alike else f"{each.before_calls:,} → {each.after_calls:,}"
 
 
 def _ratio(each: GroupChange) -> str:
@@ -142,29 +135,17 @@ def _ratio(each: GroupChange) -> str:
 
 
 _MOST_DEVICES = 32  # rows of devices on a terminal
-_RUN_TERMS = [
-    (
-        "Work",
-        "Durations in sum over all devices, of everything but communication, copies and fills. "
-        "Runs of one problem hold about the same, however many devices share it.",
-    ),
-    (
-        "The same work",
-        "A speedup is claimed only where work, and matrix products for themselves, differ by no "
-        "more than half again. Otherwise one run did more than the other, and the ratio of their "
-        "times says nothing about scaling.",
-    ),
-    (
-        "Speedup and efficiency",
-        "The time of the first run over that of this one, each by the device that takes longest; "
-        "efficiency is the speedup over the growth of devices.",
-    ),
-    (
-        "Of the others",
-        "A device's work over the median of the other devices of its run: far from 1, the work is "
-        "not spread evenly, and all wait for the device that has the most.",
-    ),
-]
+_RUN_TERMS = {
+    "Work": "Durations in sum over all devices, of everything but communication, copies and fills. "
+    "Runs of one problem hold about the same, however many devices share it.",
+    "The same work": "A speedup is claimed only where work, and matrix products for themselves, "
+    "differ by no more than half again. Otherwise one run did more than the other, and the ratio "
+    "of their times says nothing about scaling.",
+    "Speedup and efficiency": "The time of the first run over that of this one, each by the device "
+    "that takes longest; efficiency is the speedup over the growth of devices.",
+    "Of the others": "A device's work over the median of the other devices of its run: far from 1, "
+    "the work is not spread evenly, and all wait for the device that has the most.",
+}
 
 
 def trace_runs_document(report: TraceRuns) -> Document:
@@ -183,7 +164,7 @@ def trace_runs_document(report: TraceRuns) -> Document:
     return Document(
         record=report,
         title="Does it scale, and what eats the gain?",
-        about=", ".join(f"{run.name}: {_devices(run.devices)}" for run in runs),
+        about=", ".join(f"{run.name}: {units.counted(run.devices, 'device')}" for run in runs),
         headlines=[runs_headline(report)],
         tiles=_run_tiles(report),
         parts=[
@@ -203,7 +184,7 @@ def trace_runs_document(report: TraceRuns) -> Document:
         findings=report.findings,
         doubts=report.doubts,
         absent=Absent(_reasons(report), NOT_TOLD),
-        terms=_RUN_TERMS,
+        terms=[*_RUN_TERMS.items()],
     )
 
 
@@ -211,8 +192,8 @@ def runs_headline(report: TraceRuns) -> str:
     """What the run on the most devices gains over the first, or that none can be claimed."""
     first, last = report.runs[0], report.runs[-1]
     if first.devices == last.devices:
-        return f"All runs are on {_devices(first.devices)}: scaling cannot be told."
-    span = f"From {first.devices} to {_devices(last.devices)}"
+        return f"All runs are on {units.counted(first.devices, 'device')}: scaling cannot be told."
+    span = f"From {first.devices} to {units.counted(last.devices, 'device')}"
     moving = (
         f"communication and copies take {units.percent(last.moving_share)} of the work, after "
         f"{units.percent(first.moving_share)}"
@@ -225,15 +206,11 @@ def runs_headline(report: TraceRuns) -> str:
     )
 
 
-def _devices(count: int) -> str:
-    return "1 device" if count == 1 else f"{count} devices"
-
-
 def _run_tiles(report: TraceRuns) -> list[Tile]:
     """The run on the most devices beside the first."""
     first, last = report.runs[0], report.runs[-1]
-    on = f"on {_devices(last.devices)}"
-    over = f"over {_devices(first.devices)}" if last.speedup else "not claimed"
+    on = f"on {units.counted(last.devices, 'device')}"
+    over = f"over {units.counted(first.devices, 'device')}" if last.speedup else "not claimed"
     before = f"{on}; {units.seconds(first.wall_s)} before"
     moving = f"{on}; {units.percent(first.moving_share)} before"
     return [
@@ -294,34 +271,24 @@ def _groups(runs: Sequence[TracedRun]) -> Table:
 
 def _work(runs: Sequence[TracedRun]) -> Table:
     """A row for each device of the runs on several: its work, and how it compares with others'."""
-    columns = [
-        Column("Device", text=True),
-        *map(Column, ("Work,\nms", "of the\nothers", "Matrix-mul,\nms", "of the\nothers")),
-    ]
-    rows = []
-    for row in device_rows([run for run in runs if run.devices > 1]):
-        share = row.run.by_device[row.place]
-        rows.append(
-            Row(
-                [
-                    row.label,
-                    milliseconds(share.work_s),
-                    units.times(share.work_ratio),
-                    milliseconds(share.matrix_s),
-                    units.times(share.matrix_ratio),
-                ]
-            )
-        )
-    return Table(columns, rows, most=_MOST_DEVICES)
+    rows = device_rows([run for run in runs if run.devices > 1])
+    return table_of(
+        [(row.label, row.run.by_device[row.place]) for row in rows],
+        [
+            (Column("Device", text=True), lambda row: row[0]),
+            ("Work,\nms", lambda row: milliseconds(row[1].work_s)),
+            ("of the\nothers", lambda row: units.times(row[1].work_ratio)),
+            ("Matrix-mul,\nms", lambda row: milliseconds(row[1].matrix_s)),
+            ("of the\nothers", lambda row: units.times(row[1].matrix_ratio)),
+        ],
+        most=_MOST_DEVICES,
+    )
 
 
 def _reasons(report: TraceRuns) -> dict[str, str]:
     """What is not known of which run."""
-    reasons = dict(report.reasons)
-    for run in report.runs:
-        names: dict[str, list[str]] = {}
-        for name, reason in run.reasons.items():
-            names.setdefault(reason, []).append(name)
-        for reason, of in names.items():
-            reasons[f"{run.name}, {' and '.join(of)}"] = reason
-    return reasons
+    return report.reasons | {
+        f"{run.name}, {' and '.join(names)}": reason
+        for run in report.runs
+        for reason, names in by_reason(run.reasons).items()
+    }

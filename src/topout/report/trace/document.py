@@ -1,6 +1,6 @@
 """A trace as a document: where the time goes, what is long, who waits for whom."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import PurePath
 
@@ -32,62 +32,35 @@ from topout.report.trace.measures import (
 from topout.report.trace.tables import collectives, kernel_sections, transfers
 
 NOT_TOLD = "What these traces do not tell"
-_TERMS = [
-    (
-        "Busy and idle",
-        "A device is busy while anything runs on it, a kernel, a copy or a fill; all else between "
-        "its first and its last event is idle. The two make up the wall time. Of a trace without "
-        "a device they are those of the operators on the host.",
-    ),
-    (
-        "Compute, communication, copies, overlap",
-        "Time covered by work of each kind, counted once where several run at once. Copies "
-        "between devices are communication. Overlap is what two kinds cover together: busy = "
-        "compute + communication + copies and fills − overlap.",
-    ),
-    (
-        "Communication not hidden",
-        "Communication while nothing was computed: what a faster network, or better overlap, "
-        "could save.",
-    ),
-    (
-        "Groups",
-        "Kernels, or operators of a trace of the host, by what they do, told from their names by "
-        "a table of rules that you can extend. Here durations are summed: those that run at once "
-        "count each, so that the sum may exceed the busy time.",
-    ),
-    (
-        "Idle: why",
-        "Each gap ends with the start of something, and the call that launched it tells the "
-        "cause. The host was late: the call began after the device fell idle. Waiting for "
-        "communication: the call came in time, and for more than half of the gap another device "
-        "was in a collective or a copy, or a stream waited for an event; or the host itself sat "
-        "in a collective. Other: the delay from kernel to kernel, and what the trace does not "
-        "show.",
-    ),
-    (
-        "Transfer and waiting",
-        "A collective ends on all ranks at the same time. The rank that comes last waits for "
-        "nobody, so its duration is the transfer; what the others spend longer in the same "
-        "collective is waiting for it.",
-    ),
-    (
-        "Bus bandwidth",
-        "What the busiest link must carry, 2(n−1)/n of the message for an all-reduce of n ranks, "
-        "over the time: comparable with what the hardware states, whatever the number of ranks.",
-    ),
-    (
-        "Critical path",
-        "Followed backwards from the step's last event, always to what was waited for: the kernel "
-        "before, another stream, the launch, the host. Shortening anything that is not on it does "
-        "not shorten the step.",
-    ),
-    (
-        "Occupancy",
-        "Warps that a multiprocessor held, of those that it could hold, as the profiler estimated "
-        "it; the mean of the kernels, weighted by their time.",
-    ),
-]
+_TERMS = {
+    "Busy and idle": "A device is busy while anything runs on it, a kernel, a copy or a fill; all "
+    "else between its first and its last event is idle. The two make up the wall time. Of a trace "
+    "without a device they are those of the operators on the host.",
+    "Compute, communication, copies, overlap": "Time covered by work of each kind, counted once "
+    "where several run at once. Copies between devices are communication. Overlap is what two "
+    "kinds cover together: busy = compute + communication + copies and fills − overlap.",
+    "Communication not hidden": "Communication while nothing was computed: what a faster network, "
+    "or better overlap, could save.",
+    "Groups": "Kernels, or operators of a trace of the host, by what they do, told from their "
+    "names by a table of rules that you can extend. Here durations are summed: those that run at "
+    "once count each, so that the sum may exceed the busy time.",
+    "Idle: why": "Each gap ends with the start of something, and the call that launched it tells "
+    "the cause. The host was late: the call began after the device fell idle. Waiting for "
+    "communication: the call came in time, and for more than half of the gap another device was in "
+    "a collective or a copy, or a stream waited for an event; or the host itself sat in a "
+    "collective. Other: the delay from kernel to kernel, and what the trace does not show.",
+    "Transfer and waiting": "A collective ends on all ranks at the same time. The rank that comes "
+    "last waits for nobody, so its duration is the transfer; what the others spend longer in the "
+    "same collective is waiting for it.",
+    "Bus bandwidth": "What the busiest link must carry, 2(n−1)/n of the message for an all-reduce "
+    "of n ranks, over the time: comparable with what the hardware states, whatever the number of "
+    "ranks.",
+    "Critical path": "Followed backwards from the step's last event, always to what was waited "
+    "for: the kernel before, another stream, the launch, the host. Shortening anything that is not "
+    "on it does not shorten the step.",
+    "Occupancy": "Warps that a multiprocessor held, of those that it could hold, as the profiler "
+    "estimated it; the mean of the kernels, weighted by their time.",
+}
 FORMATS = {
     "kineto": "PyTorch (Kineto) JSON",
     "nvprof_csv": "nvprof CSV",
@@ -112,22 +85,18 @@ def report_title(report: TraceReport) -> str:
 def subject_sentence(report: TraceReport) -> str:
     """The format, how much was read, and whose time it is."""
     formats = [FORMATS.get(each, each) for each in report.format.split(", ")]
-    parts = [" and ".join(formats), _counted(len(report.files), "file")]
+    parts = [" and ".join(formats), units.counted(len(report.files), "file")]
     parts.append(f"{units.count(report.events)} event{'' if report.events == 1 else 's'}")
     present = {each.rank for each in report.ranks if each.rank is not None}
     if present:
         of = f" of {report.world_size}" if report.world_size not in (None, len(present)) else ""
-        parts.append(_counted(len(present), "rank") + of)
+        parts.append(units.counted(len(present), "rank") + of)
     names = sorted({each.name for each in report.ranks if each.name})
     if names:
         parts.append(f"on {', '.join(names)}")
     if report.elapsed_s:
         parts.append(f"read and analysed in {units.seconds(report.elapsed_s)}")
     return ", ".join(parts)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def headline(report: TraceReport) -> str:
@@ -210,7 +179,7 @@ def trace_document(report: TraceReport, top: int = 10) -> Document:
         findings=report.findings,
         doubts=report.doubts,
         absent=Absent(all_reasons(report), NOT_TOLD),
-        terms=_TERMS,
+        terms=[*_TERMS.items()],
         data_note="All figures with every kernel that was kept, as JSON, are inside this page.",
     )
 
@@ -303,12 +272,12 @@ def all_reasons(report: TraceReport) -> dict[str, str]:
             for label, reason in zip(labels, said, strict=True)
             if reason is not None
         }
-    return _joined(reasons)
+    return {", ".join(names): reason for reason, names in by_reason(reasons).items()}
 
 
-def _joined(reasons: dict[str, str]) -> dict[str, str]:
-    """The reasons, each once, under all the names that it explains."""
+def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """Each reason once, with all the names that it explains."""
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
-    return {", ".join(of): reason for reason, of in names.items()}
+    return names

@@ -1,6 +1,7 @@
 """The longest kernels, who waits for whom, who sends how much to whom, as tables."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from topout import units
 from topout.records import (
@@ -11,7 +12,7 @@ from topout.records import (
     TraceReport,
     Transfer,
 )
-from topout.report.document import Cell, Column, Part, Row, Section, Table
+from topout.report.document import Cell, Column, Part, Row, Section, Table, table_of
 from topout.report.trace.measures import (
     device_labels,
     milliseconds,
@@ -58,21 +59,21 @@ def kernel_sections(report: TraceReport, top: int) -> list[Section]:
 
 def _of_device(device: DeviceTime, top: int) -> Table:
     longest = sorted(device.kernels, key=lambda kernel: (-kernel.total_s, kernel.name))[:top]
-    return Table(_COLUMNS, [_row(each) for each in longest], note=_more(len(device.kernels), top))
-
-
-def _row(kernel: KernelTime) -> Row:
-    return Row(
-        [
-            Cell(kernel.name, short=short_kernel(kernel.name)),
-            kernel.group,
-            f"{kernel.calls:,}",
-            milliseconds(kernel.total_s),
-            units.percent(kernel.share, 1),
-            units.seconds(kernel.mean_s),
-            _range(units.seconds(kernel.min_s), units.seconds(kernel.max_s)),
-        ]
-    )
+    rows = [
+        Row(
+            [
+                Cell(kernel.name, short=short_kernel(kernel.name)),
+                kernel.group,
+                f"{kernel.calls:,}",
+                milliseconds(kernel.total_s),
+                units.percent(kernel.share, 1),
+                units.seconds(kernel.mean_s),
+                _range(units.seconds(kernel.min_s), units.seconds(kernel.max_s)),
+            ]
+        )
+        for kernel in longest
+    ]
+    return Table(_COLUMNS, rows, note=_more(len(device.kernels), top))
 
 
 def over_devices(report: TraceReport, top: int) -> Table:
@@ -161,12 +162,12 @@ def transfers(communication: Communication, top: int) -> list[Table]:
     page = _transfer_list(listed[:_MOST_TRANSFERS], unit)
     left_out = len(found) - len(page.rows)
     note = f"{left_out} more in the JSON." if left_out else ""
-    tables = [Table(page.columns, page.rows, "In figures", note, only="page")]
+    tables = [replace(page, title="In figures", note=note, only="page")]
     if len(ends) <= _MOST_ENDS:
         return [_matrix(found, ends, unit), *tables]
     short = _transfer_list(listed[:top], unit)
     note = f"{len(found) - top} more in --json." if len(found) > top else ""
-    return [Table(short.columns, short.rows, "Largest transfers", note, only="terminal"), *tables]
+    return [replace(short, title="Largest transfers", note=note, only="terminal"), *tables]
 
 
 def _matrix(found: Sequence[Transfer], ends: Sequence[int], unit: str) -> Table:
@@ -187,22 +188,18 @@ def _matrix(found: Sequence[Transfer], ends: Sequence[int], unit: str) -> Table:
 
 
 def _transfer_list(found: Sequence[Transfer], unit: str) -> Table:
-    columns = [
-        Column("From", text=True),
-        Column("To", text=True),
-        *map(Column, ("Bytes", "Calls", "ms", "Rate")),
-    ]
-    return Table(columns, [_transfer(each, unit) for each in found])
-
-
-def _transfer(each: Transfer, unit: str) -> Row:
-    return Row(
+    return table_of(
+        found,
         [
-            place_label(each.source, unit),
-            place_label(each.destination, unit),
-            units.si(each.bytes, "B"),
-            f"{each.calls:,}",
-            milliseconds(each.total_s),
-            units.bytes_per_s(each.bytes / each.total_s if each.total_s > 0 else None),
-        ]
+            (Column("From", text=True), lambda each: place_label(each.source, unit)),
+            (Column("To", text=True), lambda each: place_label(each.destination, unit)),
+            ("Bytes", lambda each: units.si(each.bytes, "B")),
+            ("Calls", lambda each: f"{each.calls:,}"),
+            ("ms", lambda each: milliseconds(each.total_s)),
+            ("Rate", _rate),
+        ],
     )
+
+
+def _rate(each: Transfer) -> str:
+    return units.bytes_per_s(each.bytes / each.total_s if each.total_s > 0 else None)

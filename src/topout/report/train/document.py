@@ -1,9 +1,10 @@
 """A training run as a document: its cases, the parts of a step, charts, what was trained."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from topout import units
-from topout.records import CollectiveTime, Estimate, RankTime, TrainCase, TrainReport
+from topout.records import Estimate, RankTime, TrainCase, TrainReport
 from topout.report.document import (
     Absent,
     Bullets,
@@ -19,6 +20,7 @@ from topout.report.document import (
     Section,
     Table,
     Tile,
+    table_of,
 )
 from topout.report.figures import interval, rank_name, ranks_name, spread
 from topout.report.machine.facts import machine_section
@@ -26,38 +28,23 @@ from topout.report.machine.facts import machine_section
 _MOST_SKIPPED = 50  # rows of data that were left out, on the page
 _WIDE = 100  # characters that columns of their own need
 _TASKS = {"classify": "a text classifier", "lm": "a language model"}
-_TERMS = [
-    (
-        "Rank",
-        "A process with a copy of the model and a batch of its own. After backward the gradients "
-        "of all ranks are averaged, so that every copy takes the same step.",
-    ),
-    (
-        "A step",
-        "All that lies between two updates of the weights: the next samples, forward, backward, "
-        "the optimizer. Steps of warm-up are left out, and so are profiled ones, which the "
-        "profiler slows down. Of several ranks the slowest one counts.",
-    ),
-    (
-        "The sum over the ranks",
-        "Gradients are summed while backward still computes those of earlier layers. What is seen "
-        "of it is backward with the sum less backward without it, on the same samples, one after "
-        "the other; it contains waiting for a rank that is late.",
-    ),
-    (
-        "Speedup and efficiency",
-        "Samples per second over those of one rank; each rank keeps its batch and its threads. "
-        "Divided by the ranks it is the parallel efficiency. There is none where a sample is not "
-        "the same work in both.",
-    ),
-    (
-        "FLOP/s and the ceiling",
-        "The FLOPs that the model needs for a sample, forward, backward and its share of the "
-        "update, counted from its shape; the ceiling is the arithmetic rate that this machine was "
-        "measured to reach.",
-    ),
-    ("CPUs used", "Processor time over time × threads. The rest is waiting."),
-]
+_TERMS = {
+    "Rank": "A process with a copy of the model and a batch of its own. After backward the "
+    "gradients of all ranks are averaged, so that every copy takes the same step.",
+    "A step": "All that lies between two updates of the weights: the next samples, forward, "
+    "backward, the optimizer. Steps of warm-up are left out, and so are profiled ones, which the "
+    "profiler slows down. Of several ranks the slowest one counts.",
+    "The sum over the ranks": "Gradients are summed while backward still computes those of earlier "
+    "layers. What is seen of it is backward with the sum less backward without it, on the same "
+    "samples, one after the other; it contains waiting for a rank that is late.",
+    "Speedup and efficiency": "Samples per second over those of one rank; each rank keeps its "
+    "batch and its threads. Divided by the ranks it is the parallel efficiency. There is none "
+    "where a sample is not the same work in both.",
+    "FLOP/s and the ceiling": "The FLOPs that the model needs for a sample, forward, backward and "
+    "its share of the update, counted from its shape; the ceiling is the arithmetic rate that this "
+    "machine was measured to reach.",
+    "CPUs used": "Processor time over time × threads. The rest is waiting.",
+}
 
 
 def train_document(report: TrainReport, folder: str = "") -> Document:
@@ -85,7 +72,7 @@ def train_document(report: TrainReport, folder: str = "") -> Document:
         findings=report.findings,
         doubts=report.doubts,
         absent=Absent(report.reasons),
-        terms=_TERMS,
+        terms=[*_TERMS.items()],
         data_note="All figures with every single step, as JSON, are inside this page.",
     )
 
@@ -213,39 +200,37 @@ def _case_row(case: TrainCase, compared: bool) -> Row:
 def _ranks(report: TrainReport) -> Table:
     """The mean step of every rank of every case that is done."""
     on_gpu = report.workload.device == "cuda"
-    columns = [
-        Column("Rank", text=True, least=7),
-        Column("A step", only="page"),
-        Column("Data"),
-        Column("Forward"),
-        Column("Backward"),
-        Column("of it\nthe sum"),
-        Column("Optimizer"),
-        Column("Other", only="page"),
-        Column("GPU\nused" if on_gpu else "CPUs\nused"),
-        Column("Peak\nmemory", only="page"),
-        *([Column("Peak\non GPU", only="page")] if on_gpu else []),
-    ]
-    rows = [_rank_row(case, time) for case in report.cases for time in case.times]
-    return Table(columns, rows, "A step of each rank, mean")
-
-
-def _rank_row(case: TrainCase, time: RankTime) -> Row:
-    return Row(
+    table = table_of(
+        [(case, time) for case in report.cases for time in case.times],
         [
-            Cell(rank_name(case, time), style="best"),
-            units.seconds(time.step_s),
-            units.seconds(time.data_s),
-            units.seconds(time.forward_s),
-            units.seconds(time.backward_s),
-            units.seconds(time.exposed_communication_s),
-            units.seconds(time.optimizer_s),
-            units.seconds(time.other_s),
-            units.percent(time.device_utilization or time.processor_utilization),
-            units.memory(time.peak_memory_bytes),
-            units.memory(time.peak_device_bytes),
-        ]
+            (
+                Column("Rank", text=True, least=7),
+                lambda each: Cell(rank_name(each[0], each[1]), style="best"),
+            ),
+            (Column("A step", only="page"), lambda each: units.seconds(each[1].step_s)),
+            ("Data", lambda each: units.seconds(each[1].data_s)),
+            ("Forward", lambda each: units.seconds(each[1].forward_s)),
+            ("Backward", lambda each: units.seconds(each[1].backward_s)),
+            ("of it\nthe sum", lambda each: units.seconds(each[1].exposed_communication_s)),
+            ("Optimizer", lambda each: units.seconds(each[1].optimizer_s)),
+            (Column("Other", only="page"), lambda each: units.seconds(each[1].other_s)),
+            ("GPU\nused" if on_gpu else "CPUs\nused", lambda each: _used(each[1])),
+            (
+                Column("Peak\nmemory", only="page"),
+                lambda each: units.memory(each[1].peak_memory_bytes),
+            ),
+            (
+                Column("Peak\non GPU", only="page"),
+                lambda each: units.memory(each[1].peak_device_bytes),
+            ),
+        ],
+        "A step of each rank, mean",
     )
+    return table if on_gpu else replace(table, columns=table.columns[:-1])
+
+
+def _used(time: RankTime) -> str:
+    return units.percent(time.device_utilization or time.processor_utilization)
 
 
 def _case(case: TrainCase) -> Section:
@@ -286,25 +271,18 @@ def _case_facts(case: TrainCase) -> list[tuple[str, str]]:
 
 def _collectives(case: TrainCase) -> Table:
     """The collectives of the profiled steps, as the traces hold them."""
-    names = ("Calls", "Bytes", "Sent", "Time", "Transfer", "Waiting")
-    columns = [Column("Collective", text=True), *map(Column, names)]
-    found = case.communication.collectives if case.communication is not None else []
-    return Table(
-        columns, [_collective(each) for each in found], "Collectives of the profiled steps"
-    )
-
-
-def _collective(each: CollectiveTime) -> Row:
-    return Row(
+    return table_of(
+        case.communication.collectives if case.communication is not None else [],
         [
-            each.name,
-            str(each.calls),
-            units.si(each.bytes, "B"),
-            units.si(each.sent_bytes, "B"),
-            units.seconds(each.total_s),
-            units.seconds(each.transfer_s),
-            units.seconds(each.waiting_s),
-        ]
+            (Column("Collective", text=True), lambda each: each.name),
+            ("Calls", lambda each: str(each.calls)),
+            ("Bytes", lambda each: units.si(each.bytes, "B")),
+            ("Sent", lambda each: units.si(each.sent_bytes, "B")),
+            ("Time", lambda each: units.seconds(each.total_s)),
+            ("Transfer", lambda each: units.seconds(each.transfer_s)),
+            ("Waiting", lambda each: units.seconds(each.waiting_s)),
+        ],
+        "Collectives of the profiled steps",
     )
 
 
