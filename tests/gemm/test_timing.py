@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from topout.gemm.case import Case
 from topout.gemm.matrices import random_matrix, to_bf16
+from topout.gemm.sources import GemmChoice
 from topout.gemm.timing import TimedProducts, exact_rows, sampled_rows
-from topout.kernels.gemm_ops import load_gemm
 from topout.records.gemm import GemmDtype
+
+NAIVE = GemmChoice("naive")
+
 
 CASE = Case(20, 30, 40, "fp32", 1)
 
@@ -38,7 +41,7 @@ class NumPy:
 
 def test_a_version_is_checked_and_timed() -> None:
     products = TimedProducts(CASE, 3)
-    checked = products.add_version("naive", load_gemm("naive", "fp32"))
+    checked = products.add_version("naive", NAIVE.load())
     assert checked.fault is None and not checked.packed_ahead
     assert 0 < (checked.error_of_bound or 0) <= 1
     assert products.sample("naive", 4, warm_up=True) > 0
@@ -48,7 +51,7 @@ def test_a_version_is_checked_and_timed() -> None:
 
 def test_a_wrong_rival_is_found_after_a_right_version() -> None:
     products = TimedProducts(CASE, 1)
-    products.add_version("naive", load_gemm("naive", "fp32"))
+    products.add_version("naive", NAIVE.load())
     assert products.add_rival("numpy", NumPy()).fault is None
     assert "C[0][0]" in (products.add_rival("off", NumPy(0.01)).fault or "")
     assert "nan where" in (products.add_rival("none", NumPy(np.nan)).fault or "")

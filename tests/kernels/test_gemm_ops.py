@@ -14,8 +14,6 @@ from topout.kernels.gemm_ops import (
     GemmLibrary,
     build_gemm,
     declared_dtype,
-    load_gemm,
-    load_own_gemm,
     version_source,
 )
 
@@ -57,15 +55,15 @@ def product(library: GemmLibrary, a: np.ndarray, b: np.ndarray, packed: bool) ->
 
 @pytest.mark.parametrize(("name", "packed"), [("naive", False), ("prepacked", True)])
 def test_versions_multiply(name: str, packed: bool) -> None:
-    library = load_gemm(name, "fp32")
-    assert library.offers_packing is packed and load_gemm(name, "fp32") is library
+    library = GemmLibrary(build_gemm(version_source(name), "fp32", name))
+    assert library.offers_packing is packed
     random = np.random.default_rng(0)
     a, b = (random.standard_normal(shape).astype(np.float32) for shape in ((5, 7), (7, 9)))
     np.testing.assert_allclose(product(library, a, b, packed), a @ b, rtol=1e-4, atol=1e-5)
 
 
 def test_a_source_of_ones_own_may_use_the_headers_of_the_kernels(source: Path) -> None:
-    library = load_own_gemm(source, "fp32")
+    library = GemmLibrary(build_gemm(source, "fp32", "own"))
     a = np.arange(6, dtype=np.float32).reshape(2, 3)
     np.testing.assert_array_equal(product(library, a, a.T.copy(), False), a @ a.T)
     assert not library.offers_packing
@@ -98,7 +96,7 @@ def test_a_refused_source_carries_all_messages(source: Path) -> None:
 def test_a_library_without_the_function_is_refused(source: Path) -> None:
     source.write_text("int nothing() { return 0; }\n")
     with pytest.raises(CompilerError, match="no function `gemm`"):
-        load_own_gemm(source, "fp32")
+        GemmLibrary(build_gemm(source, "fp32", "own"))
 
 
 def test_what_is_no_library_is_refused(source: Path) -> None:
@@ -117,10 +115,14 @@ def test_an_unknown_version_has_no_source() -> None:
 @pytest.mark.parametrize("first", ["torch", "ours"])
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc shows the libraries of a process")
 def test_one_openmp_runtime_serves_pytorch_and_us(first: str) -> None:
-    load_gemm("naive", "fp32")  # compiled once
-    steps = ["import torch", "load_gemm('naive', 'fp32')"]
+    build = build_gemm(version_source("naive"), "fp32", "naive")  # compiled once
+    steps = [
+        "import torch",
+        f"GemmLibrary(GemmBuild(Path({str(build.path)!r}), 'fp32', {build.openmp}))",
+    ]
     code = [
-        "from topout.kernels.gemm_ops import load_gemm",
+        "from pathlib import Path",
+        "from topout.kernels.gemm_ops import GemmBuild, GemmLibrary",
         *(steps if first == "torch" else steps[::-1]),
         "from topout.kernels.build import openmp_runtimes",
         "print(len({file for file in openmp_runtimes() if 'libgomp' in file}))",

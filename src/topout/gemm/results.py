@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from topout.gemm.case import VERSIONS, Case
+from topout.gemm.case import Case, version_names
 from topout.gemm.timing import Roofs
 from topout.measure.stats import estimate, paired_ratio
-from topout.records import Bound, Estimate, PairedRatio
+from topout.records import Bound, PairedRatio
 from topout.records.gemm import GemmResult, GemmShape, GemmStatus
 
 NAIVE = "naive"
@@ -56,7 +56,8 @@ def shape_of(
         bound = "overhead"
     rates = [each.flops_per_s for each in roofs.values() if each.flops_per_s is not None]
     reads = [each.bytes_per_s for each in roofs.values() if each.bytes_per_s is not None]
-    results = [(each, _result(case, each, outcomes, roofs)) for each in outcomes]
+    measured = [each for each in outcomes if each.is_measured]
+    results = [(each, _result(case, each, measured, roofs)) for each in outcomes]
     return GemmShape(
         m=case.m,
         n=case.n,
@@ -109,7 +110,7 @@ def _key(shape: GemmShape, result: GemmResult) -> tuple[object, ...]:
 
 
 def _result(
-    case: Case, outcome: Outcome, all_of_them: Sequence[Outcome], roofs: Mapping[int, Roofs]
+    case: Case, outcome: Outcome, measured: Sequence[Outcome], roofs: Mapping[int, Roofs]
 ) -> GemmResult:
     if not outcome.is_measured:
         status: GemmStatus = "skipped" if outcome.status == "measured" else outcome.status
@@ -126,26 +127,22 @@ def _result(
         reason=outcome.reason,
         packed_ahead=outcome.packed_ahead,
         samples_s=list(outcome.samples_s.values()),
-        flops_per_s=_rate(case, outcome),
+        flops_per_s=estimate([case.flops / each for each in outcome.samples_s.values()]),
         of_ceiling=_share_of_ceiling(case, outcome, roofs),
         error_of_bound=outcome.error_of_bound,
-        over_previous=_speedup(_previous(outcome, all_of_them), outcome),
-        over_naive=_speedup(_naive(outcome, all_of_them), outcome),
-        over_best_rival=_speedup(_best_rival(outcome, all_of_them), outcome),
+        over_previous=_speedup(_previous(outcome, measured), outcome),
+        over_naive=_speedup(_naive(outcome, measured), outcome),
+        over_best_rival=_speedup(_best_rival(outcome, measured), outcome),
     )
-
-
-def _rate(case: Case, outcome: Outcome) -> Estimate:
-    return estimate([case.flops / seconds for seconds in outcome.samples_s.values()])
 
 
 def _share_of_ceiling(case: Case, outcome: Outcome, roofs: Mapping[int, Roofs]) -> float | None:
     """The median over the rounds of FLOP/s over the ceiling in that round."""
-    shares = []
-    for number, seconds in outcome.samples_s.items():
-        roof = roofs.get(number)
-        if roof is not None and roof.flops_per_s:
-            shares.append(case.flops / seconds / roof.flops_per_s)
+    shares = [
+        case.flops / seconds / roof.flops_per_s
+        for number, seconds in outcome.samples_s.items()
+        if (roof := roofs.get(number)) is not None and roof.flops_per_s
+    ]
     return statistics.median(shares) if shares else None
 
 
@@ -162,31 +159,26 @@ def _speedup(rival: Outcome | None, outcome: Outcome) -> PairedRatio | None:
     )
 
 
-def _previous(outcome: Outcome, all_of_them: Sequence[Outcome]) -> Outcome | None:
+def _previous(outcome: Outcome, measured: Sequence[Outcome]) -> Outcome | None:
     """The nearest step before it in the ladder of fp32 that was measured."""
-    steps = [version.name for version in VERSIONS if version.dtype == "fp32"]
+    steps = version_names("fp32")
     if outcome.is_rival or outcome.name not in steps:
         return None
-    before = set(steps[: steps.index(outcome.name)])
-    measured = {each.name: each for each in all_of_them if each.is_measured and not each.is_rival}
-    nearest = [name for name in steps if name in before and name in measured]
-    return measured[nearest[-1]] if nearest else None
+    versions = {each.name: each for each in measured if not each.is_rival}
+    before = steps[: steps.index(outcome.name)]
+    return next((versions[name] for name in reversed(before) if name in versions), None)
 
 
-def _naive(outcome: Outcome, all_of_them: Sequence[Outcome]) -> Outcome | None:
-    for each in all_of_them:
-        if each.name == NAIVE and not each.is_rival and each.is_measured and each is not outcome:
-            return each
-    return None
+def _naive(outcome: Outcome, measured: Sequence[Outcome]) -> Outcome | None:
+    named = (each for each in measured if each.name == NAIVE and not each.is_rival)
+    return next((each for each in named if each is not outcome), None)
 
 
-def _best_rival(outcome: Outcome, all_of_them: Sequence[Outcome]) -> Outcome | None:
+def _best_rival(outcome: Outcome, measured: Sequence[Outcome]) -> Outcome | None:
     """The fastest of those that had B packed ahead, or had not, as it has itself."""
-    if outcome.is_rival:
-        return None
-    rivals = [
+    rivals = (
         each
-        for each in all_of_them
-        if each.is_rival and each.is_measured and each.packed_ahead == outcome.packed_ahead
-    ]
+        for each in measured
+        if each.is_rival and not outcome.is_rival and each.packed_ahead == outcome.packed_ahead
+    )
     return min(rivals, key=lambda each: statistics.median(each.samples_s.values()), default=None)

@@ -12,20 +12,30 @@ import functools
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from topout.gemm.matrices import Matrix
-from topout.gemm.rivals_blas import Mkl, MklBf16, MklPacked, OpenBlas, set_up_torch
+from topout.gemm.rivals_blas import (
+    BF16_PRODUCT,
+    PACKING,
+    Product,
+    missing_mkl,
+    missing_openblas,
+    prepare_mkl,
+    prepare_mkl_bf16,
+    prepare_mkl_packed,
+    prepare_openblas,
+    set_up_torch,
+)
 from topout.records.gemm import GemmDtype
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Product = Callable[[], Matrix]
 CORETYPE_VARIABLE = "OPENBLAS_CORETYPE"
 _AVX512_KERNELS = "SkylakeX"
 # What the kernels of that name are compiled for.
@@ -35,46 +45,48 @@ _ZERO_POINT = 128  # of activations: oneDNN's fast int8 path takes them unsigned
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-class Rival(Protocol):
-    """One way to multiply that is not ours."""
+class Rival(NamedTuple):
+    """One way to multiply that is not ours.
 
-    @property
-    def name(self) -> str:
-        """What it is called in results, unique within its data type."""
+    `reason_missing()` says in words why it cannot run here, None where it can. `prepare(a, b,
+    threads)` gives a function that computes A[m×k] · B[k×n] once per call, on so many threads: A
+    and B are row-major, bf16 as their bits in uint16; the result is fp32 or int32, or the bits of
+    bf16 where the rival rounds to it, and the next call may overwrite it. It raises
+    UnsupportedError for sizes that the library cannot be told.
+    """
 
-    @property
-    def dtype(self) -> GemmDtype:
-        """Of A and B."""
-
-    @property
-    def packed_ahead(self) -> bool:
-        """Whether B, the weights, is laid out before the clock starts."""
-
-    def reason_missing(self) -> str | None:
-        """Why it cannot run here, in words; None where it can."""
-
-    def prepare(self, a: Matrix, b: Matrix, threads: int) -> Product:
-        """A function that computes A[m×k] · B[k×n] once per call, on so many threads.
-
-        A and B are row-major, bf16 as their bits in uint16. The result is fp32 or int32, or the
-        bits of bf16 where the rival rounds to it; the next call may overwrite it. Raises
-        UnsupportedError for sizes that the library cannot be told.
-        """
+    name: str  # in results, unique within its data type
+    dtype: GemmDtype  # of A and B
+    packed_ahead: bool  # whether B, the weights, is laid out before the clock starts
+    reason_missing: Callable[[], str | None]
+    prepare: Callable[[Matrix, Matrix, int], Product]
 
 
 def rivals_of(dtype: GemmDtype) -> list[Rival]:
     """Every rival of a data type, those that are missing here included."""
+    onednn = partial(_missing_onednn, dtype)
+    in_floats = [
+        Rival("onednn", dtype, False, onednn, partial(_prepare_onednn, False)),
+        Rival("onednn_packed", dtype, True, onednn, partial(_prepare_onednn, True)),
+    ]
     rivals: dict[GemmDtype, list[Rival]] = {
         "fp32": [
-            PyTorch("fp32"),
-            Mkl(),
-            OneDnn("fp32"),
-            OpenBlas(),
-            MklPacked(),
-            OneDnn("fp32", packed_ahead=True),
+            Rival("pytorch", dtype, False, lambda: None, _prepare_pytorch),
+            Rival("mkl", dtype, False, partial(missing_mkl, "sgemm_"), prepare_mkl),
+            in_floats[0],
+            Rival("openblas", dtype, False, missing_openblas, prepare_openblas),
+            Rival("mkl_packed", dtype, True, partial(missing_mkl, *PACKING), prepare_mkl_packed),
+            in_floats[1],
         ],
-        "bf16": [PyTorch("bf16"), MklBf16(), OneDnn("bf16"), OneDnn("bf16", packed_ahead=True)],
-        "int8": [PyTorch("int8"), OneDnnQuantized()],
+        "bf16": [
+            Rival("pytorch", dtype, False, lambda: None, _prepare_pytorch),
+            Rival("mkl", dtype, False, partial(missing_mkl, BF16_PRODUCT), prepare_mkl_bf16),
+            *in_floats,
+        ],
+        "int8": [
+            Rival("pytorch", dtype, False, _missing_int8, _prepare_pytorch),
+            Rival("onednn_packed", dtype, True, _missing_quantized, _prepare_quantized),
+        ],
     }
     return rivals[dtype]
 
@@ -107,110 +119,77 @@ def rival_environment(
     return {}
 
 
-@dataclass(frozen=True)
-class PyTorch:
+def _missing_int8() -> str | None:
+    import torch
+
+    return None if hasattr(torch, "_int_mm") else "this PyTorch has no torch._int_mm"
+
+
+def _prepare_pytorch(a: Matrix, b: Matrix, threads: int) -> Product:
     """PyTorch's own product, whatever it calls underneath, into an output allocated once.
 
-    `torch.mm` in fp32 and bf16; in int8 `torch._int_mm`, in which its own quantization computes.
+    `torch.mm`, rounded to bf16 in bf16; in int8 `torch._int_mm`, in which its own quantization
+    computes, exactly.
     """
+    import torch
 
-    dtype: GemmDtype
-    name: str = "pytorch"
-    packed_ahead: bool = False
+    set_up_torch(threads)
+    left, right = _tensor_of(a), _tensor_of(b)
+    is_int8 = left.dtype == torch.int8
+    function = torch._int_mm if is_int8 else torch.mm
+    output = torch.empty(a.shape[0], b.shape[1], dtype=torch.int32 if is_int8 else left.dtype)
+    result = _matrix_of(output)
 
-    def reason_missing(self) -> str | None:
-        """Why this PyTorch has no product of int8; the others it has."""
-        import torch
+    def multiply() -> Matrix:
+        function(left, right, out=output)
+        return result
 
-        has_it = self.dtype != "int8" or hasattr(torch, "_int_mm")
-        return None if has_it else "this PyTorch has no torch._int_mm"
-
-    def prepare(self, a: Matrix, b: Matrix, threads: int) -> Product:
-        """A function that computes the product; bf16 is rounded to bf16, int8 is exact."""
-        import torch
-
-        set_up_torch(threads)
-        left, right = _tensor_of(a), _tensor_of(b)
-        is_int8 = self.dtype == "int8"
-        function = torch._int_mm if is_int8 else torch.mm
-        output = torch.empty(a.shape[0], b.shape[1], dtype=torch.int32 if is_int8 else left.dtype)
-        result = _matrix_of(output)
-
-        def multiply() -> Matrix:
-            function(left, right, out=output)
-            return result
-
-        return multiply
+    return multiply
 
 
-@dataclass(frozen=True)
-class OneDnn:
+def _prepare_onednn(packed_ahead: bool, a: Matrix, b: Matrix, threads: int) -> Product:
     """The linear operator, on plain weights or on weights laid out for this very M."""
+    import torch
 
-    dtype: GemmDtype
-    packed_ahead: bool = False
-
-    @property
-    def name(self) -> str:
-        """What it is called in results."""
-        return "onednn_packed" if self.packed_ahead else "onednn"
-
-    def reason_missing(self) -> str | None:
-        """Why oneDNN cannot be reached here."""
-        return _missing_onednn(self.dtype)
-
-    def prepare(self, a: Matrix, b: Matrix, threads: int) -> Product:
-        """A function that computes the product; bf16 is rounded to bf16."""
-        import torch
-
-        set_up_torch(threads)
-        _keep_freed_memory()
-        # A linear layer has its weights as [n×k]: the transposed view of B, which is not copied.
-        left, weight = _tensor_of(a), _tensor_of(b).t()
-        if self.packed_ahead:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), a.shape[0])
-        operator = torch.ops.mkldnn._linear_pointwise.default
-        return lambda: _matrix_of(operator(left, weight, None, "none", [], ""))
+    set_up_torch(threads)
+    _keep_freed_memory()
+    # A linear layer has its weights as [n×k]: the transposed view of B, which is not copied.
+    left, weight = _tensor_of(a), _tensor_of(b).t()
+    if packed_ahead:
+        weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), a.shape[0])
+    operator = torch.ops.mkldnn._linear_pointwise.default
+    return lambda: _matrix_of(operator(left, weight, None, "none", [], ""))
 
 
-@dataclass(frozen=True)
-class OneDnnQuantized:
-    """The quantized linear operator: scales of 1, and sums that end as fp32.
+def _missing_quantized() -> str | None:
+    import torch
+
+    if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
+        return "this PyTorch has no quantized operators of oneDNN"
+    return _missing_onednn("int8")
+
+
+def _prepare_quantized(a: Matrix, b: Matrix, threads: int) -> Product:
+    """oneDNN's quantized linear operator: scales of 1, and sums that end as fp32.
 
     They are exact while they stay within 2^24 in magnitude. Shifting the activations to unsigned
     belongs to quantizing them, and is done before the clock starts.
     """
+    import torch
 
-    dtype: GemmDtype = "int8"
-    name: str = "onednn_packed"
-    packed_ahead: bool = True
-
-    def reason_missing(self) -> str | None:
-        """Why oneDNN, or its quantized operator, cannot be reached here."""
-        import torch
-
-        if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
-            return "this PyTorch has no quantized operators of oneDNN"
-        return _missing_onednn("int8")
-
-    def prepare(self, a: Matrix, b: Matrix, threads: int) -> Product:
-        """A function that computes the product with B packed now, as fp32."""
-        import torch
-
-        set_up_torch(threads)
-        _keep_freed_memory()
-        shifted = (a.astype(np.int16) + _ZERO_POINT).astype(np.uint8)
-        left = torch.from_numpy(shifted)
-        weight = _tensor_of(b).t().contiguous()
-        packed = torch.ops.onednn.qlinear_prepack(weight, [a.shape[0], a.shape[1]])
-        scales = torch.ones(b.shape[1])
-        zero_points = torch.zeros(b.shape[1], dtype=torch.int32)
-        operator = torch.ops.onednn.qlinear_pointwise.default
-        arguments: tuple[Any, ...] = (
-            *(left, 1.0, _ZERO_POINT, packed, scales, zero_points, None, 1.0, 0),
-            *(torch.float32, "none", [], ""),
-        )
-        return lambda: _matrix_of(operator(*arguments))
+    set_up_torch(threads)
+    _keep_freed_memory()
+    left = torch.from_numpy((a.astype(np.int16) + _ZERO_POINT).astype(np.uint8))
+    weight = _tensor_of(b).t().contiguous()
+    packed = torch.ops.onednn.qlinear_prepack(weight, [a.shape[0], a.shape[1]])
+    scales = torch.ones(b.shape[1])
+    zero_points = torch.zeros(b.shape[1], dtype=torch.int32)
+    operator = torch.ops.onednn.qlinear_pointwise.default
+    arguments: tuple[Any, ...] = (
+        *(left, 1.0, _ZERO_POINT, packed, scales, zero_points, None, 1.0, 0),
+        *(torch.float32, "none", [], ""),
+    )
+    return lambda: _matrix_of(operator(*arguments))
 
 
 def _missing_onednn(dtype: GemmDtype) -> str | None:

@@ -7,7 +7,6 @@ OpenBLAS lies beside numpy.
 import ctypes
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +14,15 @@ import numpy as np
 
 from topout.errors import UnsupportedError
 from topout.gemm.matrices import Matrix
-from topout.records.gemm import GemmDtype
 
 # Of cblas.h, and the last two of mkl_cblas.h.
 _ROW_MAJOR, _NO_TRANSPOSE, _PACKED, _B_MATRIX = 101, 111, 151, 162
 _CACHE_LINE_BYTES = 64
 _LARGEST_MKL_SIZE = 2**31 - 1  # sizes are 32-bit integers
 _int, _float, _pointer = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
+Product = Callable[[], Matrix]
+BF16_PRODUCT = "cblas_gemm_bf16bf16f32"
+PACKING = ("cblas_sgemm_pack_get_size", "cblas_sgemm_pack", "cblas_sgemm_compute")
 # name: (result, arguments)
 _MKL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "sgemm_": (None, [_pointer] * 13),
@@ -31,7 +32,7 @@ _MKL_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         None,
         [*[_int] * 6, _pointer, _int, _pointer, _int, _float, _pointer, _int],
     ),
-    "cblas_gemm_bf16bf16f32": (
+    BF16_PRODUCT: (
         None,
         [*[_int] * 6, _float, _pointer, _int, _pointer, _int, _float, _pointer, _int],
     ),
@@ -46,9 +47,7 @@ def set_up_torch(threads: int) -> None:
     torch.set_float32_matmul_precision("highest")
 
 
-def _calling(
-    function: Any, arguments: tuple[Any, ...], output: Matrix, *held: object
-) -> Callable[[], Matrix]:
+def _calling(function: Any, arguments: tuple[Any, ...], output: Matrix, *held: object) -> Product:
     """What calls a function that writes `output`; it holds the memory that arguments point to."""
 
     def multiply(keep: Any = held) -> Matrix:
@@ -58,7 +57,7 @@ def _calling(
     return multiply
 
 
-def _calling_cblas(function: Any, a: Matrix, b: Matrix) -> Callable[[], Matrix]:
+def _calling_cblas(function: Any, a: Matrix, b: Matrix) -> Product:
     """What calls a function with the arguments of `cblas_sgemm`; the result is fp32."""
     (m, k), n = a.shape, b.shape[1]
     output = np.empty((m, n), dtype=np.float32)
@@ -73,82 +72,46 @@ def _calling_cblas(function: Any, a: Matrix, b: Matrix) -> Callable[[], Matrix]:
 # --- MKL ---
 
 
-@dataclass(frozen=True)
-class Mkl:
+def prepare_mkl(a: Matrix, b: Matrix, threads: int) -> Product:
     """`sgemm`, as PyTorch calls it, without PyTorch around it."""
-
-    dtype: GemmDtype = "fp32"
-    name: str = "mkl"
-    packed_ahead: bool = False
-
-    def reason_missing(self) -> str | None:
-        """Why this PyTorch has no MKL, or does not show it."""
-        return _missing_mkl("sgemm_")
-
-    def prepare(self, a: Matrix, b: Matrix, threads: int) -> Callable[[], Matrix]:
-        """A function that computes the product."""
-        a, b = _for_mkl(a, b, threads)
-        (m, k), n = a.shape, b.shape[1]
-        # Fortran reads row-major memory as the transpose: Cᵀ = Bᵀ · Aᵀ. It takes all by reference.
-        letter, one, zero = ctypes.c_char(b"N"), _float(1.0), _float(0.0)
-        sizes = [_int(size) for size in (n, m, k, max(1, n), max(1, k), max(1, n))]
-        pn, pm, pk, p_ldb, p_lda, p_ldc = (ctypes.addressof(size) for size in sizes)
-        p_letter, p_one, p_zero = (ctypes.addressof(value) for value in (letter, one, zero))
-        output = np.empty((m, n), dtype=np.float32)
-        arguments = (
-            *(p_letter, p_letter, pn, pm, pk, p_one, b.ctypes.data, p_ldb),
-            *(a.ctypes.data, p_lda, p_zero, output.ctypes.data, p_ldc),
-        )
-        return _calling(_mkl_function("sgemm_"), arguments, output, a, b, letter, one, zero, *sizes)
+    a, b = _for_mkl(a, b, threads)
+    (m, k), n = a.shape, b.shape[1]
+    # Fortran reads row-major memory as the transpose: Cᵀ = Bᵀ · Aᵀ. It takes all by reference.
+    letter, one, zero = ctypes.c_char(b"N"), _float(1.0), _float(0.0)
+    sizes = [_int(size) for size in (n, m, k, max(1, n), max(1, k), max(1, n))]
+    pn, pm, pk, p_ldb, p_lda, p_ldc = (ctypes.addressof(size) for size in sizes)
+    p_letter, p_one, p_zero = (ctypes.addressof(value) for value in (letter, one, zero))
+    output = np.empty((m, n), dtype=np.float32)
+    arguments = (
+        *(p_letter, p_letter, pn, pm, pk, p_one, b.ctypes.data, p_ldb),
+        *(a.ctypes.data, p_lda, p_zero, output.ctypes.data, p_ldc),
+    )
+    return _calling(_mkl_function("sgemm_"), arguments, output, a, b, letter, one, zero, *sizes)
 
 
-@dataclass(frozen=True)
-class MklPacked:
+def prepare_mkl_packed(a: Matrix, b: Matrix, threads: int) -> Product:
     """`cblas_sgemm_compute`, with the weights packed by `cblas_sgemm_pack`."""
-
-    dtype: GemmDtype = "fp32"
-    name: str = "mkl_packed"
-    packed_ahead: bool = True
-
-    def reason_missing(self) -> str | None:
-        """Why this PyTorch has no MKL, or does not show these functions of it."""
-        return _missing_mkl("cblas_sgemm_pack_get_size", "cblas_sgemm_pack", "cblas_sgemm_compute")
-
-    def prepare(self, a: Matrix, b: Matrix, threads: int) -> Callable[[], Matrix]:
-        """A function that computes the product with B packed now."""
-        a, b = _for_mkl(a, b, threads)
-        (m, k), n = a.shape, b.shape[1]
-        needed = _mkl_function("cblas_sgemm_pack_get_size")(_B_MATRIX, m, n, k)
-        memory = np.empty(needed + _CACHE_LINE_BYTES, dtype=np.uint8)
-        packed = memory.ctypes.data + -memory.ctypes.data % _CACHE_LINE_BYTES
-        _mkl_function("cblas_sgemm_pack")(
-            *(_ROW_MAJOR, _B_MATRIX, _NO_TRANSPOSE, m, n, k, 1.0),
-            *(b.ctypes.data, max(1, n), packed),
-        )
-        output = np.empty((m, n), dtype=np.float32)
-        arguments = (
-            *(_ROW_MAJOR, _NO_TRANSPOSE, _PACKED, m, n, k),
-            *(a.ctypes.data, max(1, k), packed, max(1, n)),
-            *(0.0, output.ctypes.data, max(1, n)),
-        )
-        return _calling(_mkl_function("cblas_sgemm_compute"), arguments, output, a, memory)
+    a, b = _for_mkl(a, b, threads)
+    (m, k), n = a.shape, b.shape[1]
+    get_size, pack, compute = (_mkl_function(name) for name in PACKING)
+    memory = np.empty(get_size(_B_MATRIX, m, n, k) + _CACHE_LINE_BYTES, dtype=np.uint8)
+    packed = memory.ctypes.data + -memory.ctypes.data % _CACHE_LINE_BYTES
+    pack(
+        *(_ROW_MAJOR, _B_MATRIX, _NO_TRANSPOSE, m, n, k, 1.0),
+        *(b.ctypes.data, max(1, n), packed),
+    )
+    output = np.empty((m, n), dtype=np.float32)
+    arguments = (
+        *(_ROW_MAJOR, _NO_TRANSPOSE, _PACKED, m, n, k),
+        *(a.ctypes.data, max(1, k), packed, max(1, n)),
+        *(0.0, output.ctypes.data, max(1, n)),
+    )
+    return _calling(compute, arguments, output, a, memory)
 
 
-@dataclass(frozen=True)
-class MklBf16:
+def prepare_mkl_bf16(a: Matrix, b: Matrix, threads: int) -> Product:
     """`cblas_gemm_bf16bf16f32`: sums and result in fp32."""
-
-    dtype: GemmDtype = "bf16"
-    name: str = "mkl"
-    packed_ahead: bool = False
-
-    def reason_missing(self) -> str | None:
-        """Why this PyTorch has no MKL, or does not show this function of it."""
-        return _missing_mkl("cblas_gemm_bf16bf16f32")
-
-    def prepare(self, a: Matrix, b: Matrix, threads: int) -> Callable[[], Matrix]:
-        """A function that computes the product."""
-        return _calling_cblas(_mkl_function("cblas_gemm_bf16bf16f32"), *_for_mkl(a, b, threads))
+    return _calling_cblas(_mkl_function(BF16_PRODUCT), *_for_mkl(a, b, threads))
 
 
 def _for_mkl(a: Matrix, b: Matrix, threads: int) -> tuple[Matrix, Matrix]:
@@ -163,7 +126,8 @@ def _for_mkl(a: Matrix, b: Matrix, threads: int) -> tuple[Matrix, Matrix]:
     return np.ascontiguousarray(a), np.ascontiguousarray(b)
 
 
-def _missing_mkl(*functions: str) -> str | None:
+def missing_mkl(*functions: str) -> str | None:
+    """Why this PyTorch has no MKL, or does not show these functions of it."""
     import torch
 
     if not torch._C.has_mkl:
@@ -215,35 +179,27 @@ _SPELLINGS = (
 )
 
 
-@dataclass(frozen=True)
-class OpenBlas:
+def missing_openblas() -> str | None:
+    """Why numpy here carries no OpenBLAS."""
+    if _openblas() is None:
+        return f"numpy carries no OpenBLAS here; its BLAS is {_blas_of_numpy()}"
+    return None
+
+
+def prepare_openblas(a: Matrix, b: Matrix, threads: int) -> Product:
     """`cblas_sgemm`, with the kernels that it chose when it was loaded."""
-
-    dtype: GemmDtype = "fp32"
-    name: str = "openblas"
-    packed_ahead: bool = False
-
-    def reason_missing(self) -> str | None:
-        """Why numpy here carries no OpenBLAS."""
-        if _openblas() is None:
-            return f"numpy carries no OpenBLAS here; its BLAS is {_blas_of_numpy()}"
-        return None
-
-    def prepare(self, a: Matrix, b: Matrix, threads: int) -> Callable[[], Matrix]:
-        """A function that computes the product."""
-        found = _openblas()
-        assert found is not None, self.reason_missing()
-        library, names = found
-        getattr(library, names.set_threads)(_int(threads))
-        function, size = getattr(library, names.sgemm), names.size
-        function.restype = None
-        function.argtypes = [
-            *[_int] * 3,
-            *[size] * 3,
-            *(_float, _pointer, size, _pointer, size),
-            *(_float, _pointer, size),
-        ]
-        return _calling_cblas(function, np.ascontiguousarray(a), np.ascontiguousarray(b))
+    found = _openblas()
+    assert found is not None, missing_openblas()
+    library, names = found
+    getattr(library, names.set_threads)(_int(threads))
+    function, size = getattr(library, names.sgemm), names.size
+    function.restype = None
+    function.argtypes = [
+        *([_int] * 3 + [size] * 3),
+        *(_float, _pointer, size, _pointer, size),
+        *(_float, _pointer, size),
+    ]
+    return _calling_cblas(function, np.ascontiguousarray(a), np.ascontiguousarray(b))
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import msgspec
 from topout.errors import TopoutError, UnsupportedError
 from topout.gemm.case import Case
 from topout.gemm.results import Outcome
-from topout.gemm.timing import Checked, Roofs, can_check_again, needs_warm_up
+from topout.gemm.timing import Checked, Roofs
 from topout.gemm.worker_process import ProductWorker, build_parameter, case_parameter
 from topout.kernels.gemm_ops import GemmBuild
 from topout.measure.worker import WorkerFailure
@@ -21,6 +21,9 @@ from topout.progress import Notify
 _PREPARATION_TIMEOUT_S = 300.0
 _LEAST_TIMEOUT_S = 30.0
 _HUNG_AFTER = 50  # times as long as before
+# To a product that takes longer it does not matter that its threads sleep and its code is cold.
+_WARM_UP_BELOW_S = 0.05
+_CHECK_AGAIN_BELOW_S = 1.0
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +114,7 @@ class Rounds:
                 if each.ready:
                     self._sample(each, number)
         for each in contestants:
-            if each.ready and can_check_again(each.product_s):
+            if each.ready and each.product_s < _CHECK_AGAIN_BELOW_S:
                 self._check_again(each)
         if self._worker.alive:
             self._worker.call("end_timing", _PREPARATION_TIMEOUT_S)
@@ -163,7 +166,7 @@ class Rounds:
             "sample",
             self._timeout_s(each, repeats + 1),
             repeats=repeats,
-            warm_up=needs_warm_up(each.product_s),
+            warm_up=each.product_s < _WARM_UP_BELOW_S,
         )
         if seconds is not None:
             each.outcome.samples_s = {**each.outcome.samples_s, number: seconds}

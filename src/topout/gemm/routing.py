@@ -36,13 +36,8 @@ _SHORT_NAMES = {
 }
 _CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 _COUNTED = {
-    "bmm": "batched",
-    "bmm.out": "batched",
-    "baddbmm": "batched",
-    "baddbmm.out": "batched",
-    "mv": "matrix times vector",
-    "addmv": "matrix times vector",
-    "addmv.out": "matrix times vector",
+    **dict.fromkeys(("bmm", "bmm.out", "baddbmm", "baddbmm.out"), "batched"),
+    **dict.fromkeys(("mv", "addmv", "addmv.out"), "matrix times vector"),
 }
 
 
@@ -240,17 +235,15 @@ def _deactivate(routing: Routing) -> None:
 
 def _install() -> Library:
     """Our kernels in the table; all or none of them."""
-    originals = {
-        name: partial(get_kernel(f"aten::{name}", "CPU").call_boxed, _CPU)
-        for name in ("mm", "mm.out", "addmm", "addmm.out", *_COUNTED)
+    makers: dict[str, Callable[[Callable[..., Tensor]], Callable[..., Tensor]]] = {
+        **dict.fromkeys(("mm", "mm.out"), _mm_kernel),
+        **dict.fromkeys(("addmm", "addmm.out"), _addmm_kernel),
+        **{name: partial(_counted, reason) for name, reason in _COUNTED.items()},
     }
-    kernels: dict[str, Callable[..., Tensor]] = {
-        "mm": _mm_kernel(originals["mm"]),
-        "mm.out": _mm_out_kernel(originals["mm.out"]),
-        "addmm": _addmm_kernel(originals["addmm"]),
-        "addmm.out": _addmm_out_kernel(originals["addmm.out"]),
+    kernels = {
+        name: make(partial(get_kernel(f"aten::{name}", "CPU").call_boxed, _CPU))
+        for name, make in makers.items()
     }
-    kernels |= {name: _counted(originals[name], reason) for name, reason in _COUNTED.items()}
     library = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     try:
         with warnings.catch_warnings():
@@ -275,49 +268,33 @@ def _taker(reason_to_pass: Callable[[Routing], str | None]) -> Routing | None:
 
 
 def _mm_kernel(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def mm(a: Tensor, b: Tensor) -> Tensor:
-        taker = _taker(lambda routing: routing.reason_to_pass(a, b))
-        return taker.product(a, b) if taker else original(a, b)
+    def mm(a: Tensor, b: Tensor, **out: Tensor) -> Tensor:
+        taker = _taker(lambda routing: routing.reason_to_pass(a, b) or _reason_of_out(a, b, **out))
+        return taker.product(a, b, **out) if taker else original(a, b, **out)
 
     return mm
 
 
-def _mm_out_kernel(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def mm_out(a: Tensor, b: Tensor, *, out: Tensor) -> Tensor:
-        taker = _taker(lambda routing: routing.reason_to_pass(a, b) or _reason_of_out(out, a, b))
-        return taker.product(a, b, out) if taker else original(a, b, out=out)
-
-    return mm_out
-
-
 def _addmm_kernel(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def addmm(addend: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        taker = _taker(lambda routing: routing.reason_to_pass_sum(addend, a, b, beta, alpha))
+    def addmm(
+        addend: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1, **out: Tensor
+    ) -> Tensor:
+        taker = _taker(
+            lambda routing: (
+                routing.reason_to_pass_sum(addend, a, b, beta, alpha) or _reason_of_out(a, b, **out)
+            )
+        )
         if taker:
-            return taker.scaled_sum(addend, a, b, beta, alpha)
-        return original(addend, a, b, beta=beta, alpha=alpha)
+            return taker.scaled_sum(addend, a, b, beta, alpha, **out)
+        return original(addend, a, b, beta=beta, alpha=alpha, **out)
 
     return addmm
 
 
-def _addmm_out_kernel(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def addmm_out(
-        addend: Tensor, a: Tensor, b: Tensor, *, out: Tensor, beta: Any = 1, alpha: Any = 1
-    ) -> Tensor:
-        taker = _taker(
-            lambda routing: (
-                routing.reason_to_pass_sum(addend, a, b, beta, alpha) or _reason_of_out(out, a, b)
-            )
-        )
-        if taker:
-            return taker.scaled_sum(addend, a, b, beta, alpha, out)
-        return original(addend, a, b, beta=beta, alpha=alpha, out=out)
-
-    return addmm_out
-
-
-def _reason_of_out(out: Tensor, a: Tensor, b: Tensor) -> str | None:
+def _reason_of_out(a: Tensor, b: Tensor, out: Tensor | None = None) -> str | None:
     """Why PyTorch has to do with `out` what it does; an empty one is given its size here."""
+    if out is None:
+        return None
     if out.dtype != a.dtype or out.device != a.device or out.layout != torch.strided:
         return "an `out` of another type or place"
     shape = (a.shape[0], b.shape[1])
@@ -329,7 +306,7 @@ def _reason_of_out(out: Tensor, a: Tensor, b: Tensor) -> str | None:
     return "an `out` that overlaps itself" if 0 in out.stride() else None
 
 
-def _counted(original: Callable[..., Tensor], reason: str) -> Callable[..., Tensor]:
+def _counted(reason: str, original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def kernel(*operands: Any, **options: Any) -> Tensor:
         for routing in _active:
             routing.count_passed(reason)

@@ -12,8 +12,6 @@ from topout.kernels.gemm_ops import (
     GemmLibrary,
     build_gemm,
     declared_dtype,
-    load_gemm,
-    load_own_gemm,
     version_source,
 )
 from topout.records.gemm import GemmDtype
@@ -132,20 +130,16 @@ class GemmChoice:
         assert self.version is not None
         return self.version
 
-    def compile(self) -> None:
+    def compile(self) -> GemmBuild:
         """Compile it and load nothing; raises CompilerError, RefusedSourceError for the source."""
-        if self.version is not None:
-            build_gemm(version_source(self.version), self.dtype, self.version)
-        else:
-            assert self.source is not None
-            build_gemm(self.source, self.dtype, "own")
+        if self.source is not None:
+            return build_gemm(self.source, self.dtype, "own")
+        assert self.version is not None
+        return build_gemm(version_source(self.version), self.dtype, self.version)
 
     def load(self) -> GemmLibrary:
         """Compile it, or take it from the cache, into this process; raises CompilerError."""
-        if self.version is not None:
-            return load_gemm(self.version, self.dtype)
-        assert self.source is not None
-        return load_own_gemm(self.source, self.dtype)
+        return GemmLibrary(self.compile())
 
 
 def parse_choice(text: str, source_dtype: GemmDtype = "fp32") -> GemmChoice:

@@ -32,9 +32,6 @@ from topout.records.gemm import GemmDtype
 # OpenBLAS's waiting threads spin for some 2^26 cycles, OpenMP's for less: the next candidate would
 # share the cores with them.
 _SETTLE_S = 0.02
-# To a product that takes longer it does not matter that its threads sleep and its code is cold.
-_WARM_UP_BELOW_S = 0.05
-_CHECK_AGAIN_BELOW_S = 1.0
 _BLOCK_ELEMENTS = 1 << 22  # of a matrix that is converted to fp64 at a time
 _REFERENCE_FLOPS = 2e9  # in fp64, of the sampled rows
 _LEAST_ROWS = 4
@@ -191,16 +188,6 @@ class TimedProducts(Closing):
         seconds = time.perf_counter() - start
         found = candidate.result()
         return _judged(seconds, self._exact.compare(found), found)
-
-
-def needs_warm_up(product_s: float) -> bool:
-    """Whether a product is run once before the clock starts."""
-    return product_s < _WARM_UP_BELOW_S
-
-
-def can_check_again(product_s: float) -> bool:
-    """Whether a product is quick enough to be run once more after the last round."""
-    return product_s < _CHECK_AGAIN_BELOW_S
 
 
 def _judged(seconds: float, comparison: Comparison, found: Matrix) -> Checked:

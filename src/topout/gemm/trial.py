@@ -22,6 +22,7 @@ from topout.gemm.matrices import (
     Operand,
     as_doubles,
     encoded,
+    poison,
     random_values,
     whole_numbers,
 )
@@ -312,7 +313,7 @@ class ShapeTrial(Closing):
         predicted_s = self._predicted_s(library, packed, note, longest_s)
         if predicted_s > longest_s:
             return ShapeVerdict(too_slow_s=predicted_s)
-        self._operands.c.everything.view(np.uint32).fill(POISON)
+        poison(self._operands.c.everything)
         self._seconds_of(library, self.case.m, packed, note)
         return ShapeVerdict(self._product.fault_of(self._operands.c.values))
 

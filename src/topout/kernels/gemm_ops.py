@@ -1,7 +1,6 @@
 """The seam between Python and a matrix product in C++, with the signature of `gemm/gemm.h`."""
 
 import ctypes
-import functools
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -153,23 +152,6 @@ def declared_dtype(source: Path) -> GemmDtype | None:
     """What a file's own `#define TOPOUT_GEMM_BF16` (or INT8) says; None where it has none."""
     found = _DECLARATION.search(source.read_text(errors="replace"))
     return _DECLARED[found[1]] if found else None
-
-
-@functools.cache
-def load_gemm(name: str, dtype: GemmDtype) -> GemmLibrary:
-    """The version NAME of `kernels/gemm`, compiled at first use; raises CompilerError.
-
-    Raises UnsupportedError where there is no such file.
-    """
-    return GemmLibrary(build_gemm(version_source(name), dtype, name))
-
-
-def load_own_gemm(source: Path, dtype: GemmDtype) -> GemmLibrary:
-    """A user's own file, compiled and loaded into this very process.
-
-    What it does wrong it does here: compare it in a worker first. Raises CompilerError.
-    """
-    return GemmLibrary(build_gemm(source, dtype, "own"))
 
 
 def version_source(name: str) -> Path:
