@@ -16,7 +16,6 @@ from topout.launch.local import (
     RankFailure,
     failure_of,
     first_failure,
-    how_ended,
     last_lines,
     note_failure,
     run_ranks,
@@ -106,19 +105,6 @@ def test_ranks_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
     program.send_signal(signal.SIGKILL)
     program.wait()
     assert_all_gone(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (1, "ended with exit status 1"),
-        (-11, "crashed with SIGSEGV"),
-        (-9, "was killed (SIGKILL), which is how the system ends a process for memory"),
-        (-250, "crashed with signal 250"),
-    ],
-)
-def test_an_exit_status_in_words(status: int, words: str) -> None:
-    assert how_ended(status) == words
 
 
 def test_the_last_lines_are_those_with_text_and_long_ones_are_cut(tmp_path: Path) -> None:

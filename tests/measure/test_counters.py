@@ -18,9 +18,9 @@ from topout.measure.counters import (
     NO_UNIT,
     Event,
     NoCounters,
+    PerfSystem,
     count_events,
     explain_refusal,
-    linux_perf,
     scaled_count,
 )
 
@@ -142,7 +142,7 @@ def test_without_perf_the_action_runs_all_the_same(monkeypatch: pytest.MonkeyPat
     def refuse() -> None:
         raise NoCounters("another system")
 
-    monkeypatch.setattr(counters, "linux_perf", refuse)
+    monkeypatch.setattr(counters, "PerfSystem", refuse)
     ran: list[int] = []
     counts = count_events(lambda: ran.append(1))
     assert (ran, counts.events, counts.reasons) == ([1], {}, {"events": "another system"})
@@ -226,12 +226,12 @@ def test_other_systems_have_none(
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(platform, "machine", lambda: processor)
     with pytest.raises(NoCounters, match=processor):
-        linux_perf()
+        PerfSystem()
 
 
 @on_linux
 def test_threads_of_this_process_are_seen() -> None:
-    system = linux_perf()
+    system = PerfSystem()
     done = threading.Event()
     other = threading.Thread(target=done.wait)
     other.start()
@@ -246,7 +246,7 @@ def test_threads_of_this_process_are_seen() -> None:
 
 @on_linux
 def test_what_is_no_event_is_refused_with_a_reason() -> None:
-    system = linux_perf()
+    system = PerfSystem()
     with pytest.raises(OSError) as refusal:
         system.open(b"\xff" * 112, 0, -1)
     assert system.explain(refusal.value)

@@ -13,6 +13,7 @@ from topout.measure.process import (
     ProcessorTime,
     begin_peak,
     busy_share,
+    how_ended,
     parse_peak_rss_bytes,
     parse_proc_stat,
     peak_rss_bytes,
@@ -146,3 +147,16 @@ def test_without_proc_the_system_is_asked(tmp_path: Path, monkeypatch: pytest.Mo
     assert not begin_peak()
     # A Python with numpy takes tens of MiB, and no test machine has 1 TiB.
     assert 10 << 20 < peak_rss_bytes() < 1 << 40
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (1, "ended with exit status 1"),
+        (-11, "crashed with SIGSEGV"),
+        (-9, "was killed (SIGKILL), which is how the system ends a process for memory"),
+        (-250, "crashed with signal 250"),
+    ],
+)
+def test_an_exit_status_in_words(status: int, words: str) -> None:
+    assert how_ended(status) == words

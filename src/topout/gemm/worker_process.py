@@ -20,7 +20,7 @@ from topout.gemm.rivals import rival_environment
 from topout.kernels.build import load_library
 from topout.kernels.gemm_ops import GemmBuild
 from topout.measure.counters import EventCounts
-from topout.measure.process import Closing
+from topout.measure.process import Closing, signal_name
 from topout.measure.worker import Worker, WorkerFailure
 from topout.units import counted
 
@@ -208,17 +208,10 @@ def describe_fault(number: int, address: int, access: str, situation: Situation 
     """A signal in words: "it wrote 1 byte past the end of C, at 5x7x3"."""
     at = f", at {situation.where}" if situation else ""
     if number not in (signal.SIGSEGV, signal.SIGBUS):
-        return f"it raised {_signal_name(number)}{at}"
+        return f"it raised {signal_name(number)}{at}"
     action = _ACTIONS.get(access, "reached")
     near = _nearest_edge(address, situation.regions) if situation else None
     return f"it {action} {near or f'at address {address:#x}'}{at}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _nearest_edge(address: int, regions: Mapping[str, tuple[int, int]]) -> str | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from topout.measure.process import end_with_parent
+from topout.measure.process import end_with_parent, how_ended
 
 _POLL_S = 0.05
 _GRACE_S = 5.0  # for torchrun to end its ranks before they are ended from here
@@ -174,19 +174,6 @@ def failure_of(first: RankEnd | None, logs: Mapping[int, Path], agent_log: Path)
     return RankFailure(
         first.rank, f"rank {first.rank} {how_ended(first.exit_status)}", log, last_lines(log)
     )
-
-
-def how_ended(exit_status: int) -> str:
-    """An exit status in words: "crashed with SIGSEGV", "ended with exit status 1"."""
-    if exit_status == -signal.SIGKILL:
-        return "was killed (SIGKILL), which is how the system ends a process for memory"
-    if exit_status < 0:
-        try:
-            name = signal.Signals(-exit_status).name
-        except ValueError:
-            name = f"signal {-exit_status}"
-        return f"crashed with {name}"
-    return f"ended with exit status {exit_status}"
 
 
 def last_lines(log: Path, most: int = LAST_LINES) -> list[str]:

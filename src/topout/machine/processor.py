@@ -1,15 +1,14 @@
 """Which processor it is: model, vendor, vector instructions, clocks, hypervisor, event counters."""
 
-import ctypes
 import errno
 import os
 import platform
 import re
-import struct
 import sys
 from typing import NamedTuple
 
 from topout.machine.topology import SystemFiles
+from topout.measure.counters import CYCLES, NoCounters, PerfSystem, attribute_of
 
 # As /proc/cpuinfo spells them, weakest first; Arm's are renamed to what people call them.
 _X86_VECTORS = [
@@ -87,10 +86,6 @@ _ARM_PARTS = {
     (0xC0, 0xAC3): "Ampere-1",
     (0xC0, 0xAC4): "Ampere-1a",
 }
-
-_SYSCALL = {"x86_64": 298, "aarch64": 241}  # perf_event_open
-_ATTRIBUTE_BYTES = 112  # PERF_ATTR_SIZE_VER5
-_EXCLUDE_KERNEL_AND_HYPERVISOR = 1 << 5 | 1 << 6
 
 
 class Processor(NamedTuple):
@@ -205,19 +200,15 @@ def _hypervisor(files: SystemFiles, lscpu: dict[str, str], flags: set[str]) -> s
 
 def can_count_events(files: SystemFiles) -> tuple[bool | None, str]:
     """Whether CPU cycles of user code can be counted here, and the reason when they cannot."""
-    number = _SYSCALL.get(platform.machine())
-    if sys.platform != "linux" or number is None:
+    try:
+        system = PerfSystem()
+    except NoCounters:
         return None, f"not known how to ask on {sys.platform} {platform.machine()}"
-    # struct perf_event_attr: type HARDWARE, its size, event CPU_CYCLES, then flags at byte 40.
-    attribute = struct.pack("<IIQ24xQ", 0, _ATTRIBUTE_BYTES, 0, _EXCLUDE_KERNEL_AND_HYPERVISOR)
-    buffer = ctypes.create_string_buffer(attribute, _ATTRIBUTE_BYTES)
-    library = ctypes.CDLL(None, use_errno=True)
-    # This process, any CPU, no group, close on exec.
-    handle = library.syscall(ctypes.c_long(number), buffer, 0, -1, -1, ctypes.c_ulong(8))
-    if handle >= 0:
-        os.close(handle)
-        return True, ""
-    return False, _explain(ctypes.get_errno(), files)
+    try:
+        system.close(system.open(attribute_of(CYCLES), thread=0, leader=-1))
+    except OSError as error:
+        return False, _explain(error.errno or 0, files)
+    return True, ""
 
 
 def _explain(code: int, files: SystemFiles) -> str:

@@ -7,10 +7,9 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 _HARDWARE, _CACHE = 0, 3  # perf_type_id
 _ATTRIBUTE = struct.Struct("<IIQQQQQIIQQQQ")
@@ -39,19 +38,12 @@ class Event(NamedTuple):
     config: int
 
 
-def _cached(name: str, cache: int, operation: int, result: int) -> Event:
-    return Event(name, _CACHE, cache | operation << 8 | result << 16)
-
-
-_L1D, _LLC, _NODE = 0, 2, 6
-_READ, _WRITE = 0, 1
-_ACCESS, _MISS = 0, 1
-
+CYCLES = Event("cycles", _HARDWARE, 0)
 # Events of one group are counted at the same times, so that their ratios hold even when there are
 # fewer counters than events; four general counters is what every CPU of the last decade has.
 GROUPS: tuple[tuple[Event, ...], ...] = (
     (
-        Event("cycles", _HARDWARE, 0),
+        CYCLES,
         Event("instructions", _HARDWARE, 1),
         Event("branches", _HARDWARE, 4),
         Event("branch_misses", _HARDWARE, 5),
@@ -61,25 +53,19 @@ GROUPS: tuple[tuple[Event, ...], ...] = (
         Event("stalled_cycles_frontend", _HARDWARE, 7),
         Event("stalled_cycles_backend", _HARDWARE, 8),
     ),
-    (
-        _cached("l1d_loads", _L1D, _READ, _ACCESS),
-        _cached("l1d_load_misses", _L1D, _READ, _MISS),
-    ),
-    (
-        _cached("l1d_stores", _L1D, _WRITE, _ACCESS),
-        _cached("l1d_store_misses", _L1D, _WRITE, _MISS),
-    ),
-    (
-        _cached("llc_loads", _LLC, _READ, _ACCESS),
-        _cached("llc_load_misses", _LLC, _READ, _MISS),
-    ),
-    (
-        _cached("llc_stores", _LLC, _WRITE, _ACCESS),
-        _cached("llc_store_misses", _LLC, _WRITE, _MISS),
-    ),
-    (
-        _cached("node_loads", _NODE, _READ, _ACCESS),
-        _cached("node_load_misses", _NODE, _READ, _MISS),
+    # Of a cache: its number, then 1 << 8 for stores and 1 << 16 for misses.
+    *(
+        (
+            Event(f"{cache}_{operation}s", _CACHE, config),
+            Event(f"{cache}_{operation}_misses", _CACHE, config | 1 << 16),
+        )
+        for cache, operation, config in (
+            ("l1d", "load", 0),
+            ("l1d", "store", 0 | 1 << 8),
+            ("llc", "load", 2),
+            ("llc", "store", 2 | 1 << 8),
+            ("node", "load", 6),
+        )
     ),
 )
 
@@ -92,63 +78,33 @@ class NoCounters(Exception):  # noqa: N818 - an answer, not a fault
         super().__init__(reason)
 
 
-class PerfSystem(Protocol):
-    """What counting needs of a kernel; a descriptor is a number that `open` answered."""
+class PerfSystem:
+    """What counting needs of Linux; a descriptor is a number that `open` answered.
+
+    Raises NoCounters on any other system.
+    """
+
+    def __init__(self) -> None:
+        number = _SYSCALL.get(platform.machine())
+        if sys.platform != "linux" or number is None:
+            raise NoCounters(
+                f"hardware events are read through Linux's perf_event_open, which "
+                f"{platform.system()} on {platform.machine()} does not have"
+            )
+        self._number = ctypes.c_long(number)
+        self._library = ctypes.CDLL(None, use_errno=True)
 
     def threads(self) -> list[int]:
         """The threads of this process."""
-        ...
+        return sorted(int(task.name) for task in _TASKS.iterdir())
 
     def open(self, attribute: bytes, thread: int, leader: int) -> int:
         """Begin to count, switched off, in the group of `leader` (−1: a new one).
 
         Raises OSError.
         """
-        ...
-
-    def enable(self, leader: int) -> None:
-        """Switch a group on."""
-        ...
-
-    def disable(self, leader: int) -> None:
-        """Switch a group off."""
-        ...
-
-    def read(self, descriptor: int) -> bytes:
-        """Value, nanoseconds enabled, nanoseconds running: three 64-bit numbers."""
-        ...
-
-    def close(self, descriptor: int) -> None:
-        """End counting."""
-        ...
-
-    def explain(self, error: OSError) -> str:
-        """Why an event was refused, and what would help."""
-        ...
-
-
-def linux_perf() -> PerfSystem:
-    """This machine's Linux; raises NoCounters on any other system."""
-    number = _SYSCALL.get(platform.machine())
-    if sys.platform != "linux" or number is None:
-        raise NoCounters(
-            f"hardware events are read through Linux's perf_event_open, which "
-            f"{platform.system()} on {platform.machine()} does not have"
-        )
-    return _LinuxPerf(number)
-
-
-class _LinuxPerf:
-    def __init__(self, syscall_number: int) -> None:
-        self._number = ctypes.c_long(syscall_number)
-        self._library = ctypes.CDLL(None, use_errno=True)
-
-    def threads(self) -> list[int]:
-        return sorted(int(task.name) for task in _TASKS.iterdir())
-
-    def open(self, attribute: bytes, thread: int, leader: int) -> int:
-        buffer = ctypes.create_string_buffer(attribute, len(attribute))
         any_cpu = -1
+        buffer = ctypes.create_string_buffer(attribute, len(attribute))
         descriptor = int(
             self._library.syscall(
                 self._number, buffer, thread, any_cpu, leader, ctypes.c_ulong(_CLOSE_ON_EXEC)
@@ -160,18 +116,23 @@ class _LinuxPerf:
         return descriptor
 
     def enable(self, leader: int) -> None:
+        """Switch a group on."""
         fcntl.ioctl(leader, _ENABLE, _WHOLE_GROUP)
 
     def disable(self, leader: int) -> None:
+        """Switch a group off."""
         fcntl.ioctl(leader, _DISABLE, _WHOLE_GROUP)
 
     def read(self, descriptor: int) -> bytes:
-        return os.read(descriptor, 24)
+        """Value, nanoseconds enabled, nanoseconds running: three 64-bit numbers."""
+        return os.read(descriptor, _READING.size)
 
     def close(self, descriptor: int) -> None:
+        """End counting."""
         os.close(descriptor)
 
     def explain(self, error: OSError) -> str:
+        """Why an event was refused, and what would help."""
         return explain_refusal(error.errno, _paranoia())
 
 
@@ -224,38 +185,27 @@ def count_events(
     under "events". Raises what `action` raises.
     """
     counts = EventCounts({}, {})
-    with counting(counts, groups=groups, system=system):
-        action()
-    return counts
-
-
-@contextmanager
-def counting(
-    counts: EventCounts,
-    *,
-    groups: Sequence[Sequence[Event]] = GROUPS,
-    system: PerfSystem | None = None,
-) -> Iterator[None]:
-    """Count the events of the `with` block into `counts`, as `count_events` does."""
     try:
-        system = linux_perf() if system is None else system
+        system = PerfSystem() if system is None else system
     except NoCounters as refusal:
         counts.reasons["events"] = refusal.reason
-        yield
-        return
+        action()
+        return counts
     handles = _open_all(system, groups, counts.reasons)
+    leaders = {handle.leader for handle in handles}
     try:
-        for leader in {handle.leader for handle in handles}:
+        for leader in leaders:
             system.enable(leader)
         try:
-            yield
+            action()
         finally:
-            for leader in {handle.leader for handle in handles}:
+            for leader in leaders:
                 system.disable(leader)
         _read_all(system, handles, counts)
     finally:
         for handle in handles:
             system.close(handle.descriptor)
+    return counts
 
 
 class _Handle(NamedTuple):
@@ -279,7 +229,7 @@ def _open_all(
                 if event.name in refused:
                     continue
                 try:
-                    descriptor = system.open(_attribute(event), thread, leader)
+                    descriptor = system.open(attribute_of(event), thread, leader)
                 except ProcessLookupError:  # the thread has ended
                     break
                 except OSError as error:
@@ -301,7 +251,7 @@ def _open_all(
     return handles
 
 
-def _attribute(event: Event) -> bytes:
+def attribute_of(event: Event) -> bytes:
     """A struct perf_event_attr: off at first, of threads started later too, user code alone."""
     flags = _DISABLED | _INHERIT | _EXCLUDE_KERNEL | _EXCLUDE_HYPERVISOR
     packed = _ATTRIBUTE.pack(

@@ -121,3 +121,20 @@ def end_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> None:
         return
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(with_signal), 0, 0, 0)
+
+
+def how_ended(exit_status: int) -> str:
+    """An exit status in words: "crashed with SIGSEGV", "ended with exit status 1"."""
+    if exit_status == -signal.SIGKILL:
+        return "was killed (SIGKILL), which is how the system ends a process for memory"
+    if exit_status < 0:
+        return f"crashed with {signal_name(-exit_status)}"
+    return f"ended with exit status {exit_status}"
+
+
+def signal_name(number: int) -> str:
+    """ "SIGSEGV", or "signal 99" for a number without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from topout.errors import TopoutError
-from topout.measure.process import Closing, end_with_parent
+from topout.measure.process import Closing, end_with_parent, how_ended
 
 FailureKind = Literal["crash", "hang", "memory", "error", "input"]
 Handler = Callable[[dict[str, Any]], Any]
@@ -146,17 +146,10 @@ class Worker(Closing):
             self.close()
             return WorkerFailure("crash", "closed its pipe without an answer and was ended")
         self.close()
-        last = _last_line(self._log)
         if status == -signal.SIGKILL:
-            return WorkerFailure(
-                "memory", "was killed (SIGKILL), which is how the system ends a process for memory"
-            )
-        if status < 0:
-            name = signal.Signals(-status).name
-            return WorkerFailure("crash", f"crashed with {name}" + (f": {last}" if last else ""))
-        return WorkerFailure(
-            "crash", f"ended with exit status {status}" + (f": {last}" if last else "")
-        )
+            return WorkerFailure("memory", how_ended(status))
+        last = _last_line(self._log)
+        return WorkerFailure("crash", how_ended(status) + (f": {last}" if last else ""))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
