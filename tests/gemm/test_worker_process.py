@@ -30,7 +30,7 @@ def outcome_of(folder: Path, text: str, timeout_s: float = TIMEOUT_S) -> Outcome
     build = build_own(write_source(folder, text))
     outcome = Outcome("my_gemm.cpp")
     with ProductWorker("own", folder, CASE.threads) as worker:
-        worker.call("load", TIMEOUT_S, build=build._asdict() | {"path": str(build.path)})
+        worker.call("load", TIMEOUT_S, build=build)
         Checking(worker, timeout_s).check(outcome, build, CASE, longest_s=4.0)
     return outcome
 

@@ -360,6 +360,8 @@ def test_swap_in_use_and_huge_pages_switched_off(tmp_path: Path) -> None:
     calm = msgspec.structs.replace(machine, transparent_huge_pages="madvise")
     none_used = meminfo.replace("524288", "1048576")
     assert standing_doubts(calm, files_of(tmp_path, meminfo=none_used)) == []
+    (full,) = standing_doubts(calm, files_of(tmp_path, meminfo=meminfo.replace("524288", "0")))
+    assert "1024 MiB" in full.sentence
 
 
 def test_garbled_texts(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from topout.measure.process import (
     ProcessorTime,
     begin_peak,
     busy_share,
+    field_bytes,
     how_ended,
-    parse_peak_rss_bytes,
     parse_proc_stat,
     peak_rss_bytes,
     processor_time,
@@ -95,25 +95,25 @@ def test_the_file_is_read(tmp_path: Path) -> None:
 
 
 def test_the_high_water_mark_is_in_kib() -> None:
-    assert parse_peak_rss_bytes(STATUS) == 123456 * 1024
+    assert field_bytes(STATUS, "VmHWM") == 123456 * 1024
 
 
 @pytest.mark.parametrize(
     "text", ["", "VmRSS: 5 kB", "VmHWM:", "VmHWM:\t", "VmHWM: many kB", "VmHWM: -5 kB"]
 )
 def test_a_peak_that_is_missing_or_malformed_is_none(text: str) -> None:
-    assert parse_peak_rss_bytes(text) is None
+    assert field_bytes(text, "VmHWM") is None
 
 
 @given(st.text(alphabet="VmHWM: kB0123456789²٣-\n\t"))
 def test_no_text_breaks_the_parser_of_memory(text: str) -> None:
-    found = parse_peak_rss_bytes("VmHWM:" + text)
+    found = field_bytes("VmHWM:" + text, "VmHWM")
     assert found is None or found >= 0
 
 
 @given(st.integers(0, 2**50), st.sampled_from([" ", "\t", "   "]))
 def test_any_size_is_read(kib: int, gap: str) -> None:
-    assert parse_peak_rss_bytes(f"VmPeak: 1 kB\nVmHWM:{gap}{kib} kB\n") == 1024 * kib
+    assert field_bytes(f"VmPeak: 1 kB\nVmHWM:{gap}{kib} kB\n", "VmHWM") == 1024 * kib
 
 
 HELD_MIB = 128

@@ -10,7 +10,7 @@ from topout.gemm.case import VERSIONS, Case, check_case, find_version
 from topout.gemm.results import Outcome, shape_of
 from topout.gemm.rounds import FULL, QUICK, Contestant, Rounds, list_rivals
 from topout.gemm.sources import build_own
-from topout.gemm.worker_process import Checking, ProductWorker, build_parameter
+from topout.gemm.worker_process import Checking, ProductWorker
 from topout.kernels.gemm_ops import GemmBuild, build_gemm, version_source
 from topout.machine.describe import describe
 from topout.machine.effort import cache_capacities, working_sets
@@ -117,7 +117,7 @@ class Laboratory(Closing):
     def _load_own(self, own: GemmBuild) -> None:
         """A library without `gemm` is the user's mistake; one that crashes fails when checked."""
         try:
-            self._own_worker.call("load", self._timeout_s, build=build_parameter(own))
+            self._own_worker.call("load", self._timeout_s, build=own)
         except WorkerFailure as failure:
             if failure.kind == "input":
                 raise InputError(

@@ -13,7 +13,7 @@ from topout.errors import TopoutError, UnsupportedError
 from topout.gemm.case import Case
 from topout.gemm.results import Outcome
 from topout.gemm.timing import Checked, Roofs
-from topout.gemm.worker_process import ProductWorker, build_parameter, case_parameter
+from topout.gemm.worker_process import ProductWorker
 from topout.kernels.gemm_ops import GemmBuild
 from topout.measure.worker import WorkerFailure
 from topout.progress import Notify
@@ -91,7 +91,7 @@ class Rounds:
         self._effort = effort
         self._contestants: Sequence[Contestant] = ()
         self._beginning = {
-            "case": case_parameter(case),
+            "case": case,
             "working_set_bytes": working_set_bytes,
             "cache_bytes": cache_bytes,
         }
@@ -150,8 +150,7 @@ class Rounds:
 
     def _first_product(self, each: Contestant) -> Checked | None:
         if isinstance(each.build, GemmBuild):
-            build = build_parameter(each.build)
-            reply = self._call(each, "add_version", _PREPARATION_TIMEOUT_S, build=build)
+            reply = self._call(each, "add_version", _PREPARATION_TIMEOUT_S, build=each.build)
         else:
             reply = self._call(each, "add_rival", _PREPARATION_TIMEOUT_S)
         return None if reply is None else msgspec.convert(reply, Checked)

@@ -9,10 +9,11 @@ import msgspec
 
 from topout.gemm.case import Case
 from topout.gemm.rivals import find_rival, rivals_of
-from topout.gemm.timing import RoofProbe, TimedProducts
+from topout.gemm.timing import Checked, RoofProbe, Roofs, TimedProducts
 from topout.gemm.trial import ShapeTrial, first_fault
 from topout.gemm.worker_process import FaultWatch, NoteFiles
 from topout.kernels.gemm_ops import GemmBuild, GemmLibrary
+from topout.measure.counters import EventCounts
 from topout.measure.worker import serve
 
 _MOST_B_COPIES = 256
@@ -50,8 +51,7 @@ class GemmWorker:
             self._end_trial()
             self._trial = ShapeTrial(case)
         library = self._library(params["build"])
-        verdict = self._trial.check(library, self._watching().note, params["longest_s"])
-        return {"fault": verdict.fault, "too_slow_s": verdict.too_slow_s}
+        return self._trial.check(library, self._watching().note, params["longest_s"])._asdict()
 
     def begin_timing(self, params: dict[str, Any]) -> dict[str, Any]:
         """Make matrices to be timed with; what was checked before is given back."""
@@ -76,33 +76,33 @@ class GemmWorker:
             for rival in rivals_of(params["dtype"])
         ]
 
-    def add_version(self, params: dict[str, Any]) -> Any:
+    def add_version(self, params: dict[str, Any]) -> Checked:
         """Make a version ready to be timed, and check it on random numbers."""
         library, products = self._library(params["build"]), self._timed()
         self._watching().note(str(products.case), {})
-        return msgspec.to_builtins(products.add_version(params["name"], library))
+        return products.add_version(params["name"], library)
 
-    def add_rival(self, params: dict[str, Any]) -> Any:
+    def add_rival(self, params: dict[str, Any]) -> Checked:
         """Make a rival ready to be timed, and check it on random numbers."""
         products = self._timed()
         rival = find_rival(params["name"], products.case.dtype)
         self._watching().note(str(products.case), {})
-        return msgspec.to_builtins(products.add_rival(rival.name, rival))
+        return products.add_rival(rival.name, rival)
 
     def sample(self, params: dict[str, Any]) -> float:
         """Seconds of one product of a candidate."""
         return self._timed().sample(params["name"], params["repeats"], params["warm_up"])
 
-    def check_again(self, params: dict[str, Any]) -> Any:
+    def check_again(self, params: dict[str, Any]) -> Checked:
         """Check one more product of a candidate."""
-        return msgspec.to_builtins(self._timed().check_again(params["name"]))
+        return self._timed().check_again(params["name"])
 
-    def roofs(self, _: dict[str, Any]) -> Any:
+    def roofs(self, _: dict[str, Any]) -> Roofs:
         """The ceilings of this moment."""
         assert self._probe is not None, "begin_timing comes first"
-        return msgspec.to_builtins(self._probe.measure())
+        return self._probe.measure()
 
-    def count_events(self, params: dict[str, Any]) -> Any:
+    def count_events(self, params: dict[str, Any]) -> EventCounts:
         """Hardware events of one product of a version, and the reasons of those not counted."""
         with TimedProducts(msgspec.convert(params["case"], Case), b_copies=1) as products:
             return products.count(self._library(params["build"]))
@@ -112,7 +112,8 @@ class GemmWorker:
         self._end_timing()
 
     def _library(self, built: Any) -> GemmLibrary:
-        build = GemmBuild(Path(built["path"]), built["dtype"], built["openmp"])
+        path, dtype, openmp = built
+        build = GemmBuild(Path(path), dtype, openmp)
         if build not in self._libraries:
             self._libraries[build] = GemmLibrary(build)
         return self._libraries[build]

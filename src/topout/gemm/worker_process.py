@@ -102,17 +102,6 @@ class ProductWorker(Closing):
         return failure.message
 
 
-def build_parameter(build: GemmBuild) -> dict[str, Any]:
-    """A compiled product as a request carries it."""
-    return {"path": str(build.path), "dtype": build.dtype, "openmp": build.openmp}
-
-
-def case_parameter(case: Case) -> dict[str, Any]:
-    """A case as a request carries it."""
-    parameter: dict[str, Any] = msgspec.to_builtins(case)
-    return parameter
-
-
 def count_product(
     library: Path, case: Case, *, timeout_s: float = _COUNTING_TIMEOUT_S
 ) -> EventCounts:
@@ -123,13 +112,13 @@ def count_product(
     in time; a machine without events is a reason among those that are returned.
     """
     environment = worker_environment(case.threads)
-    build = build_parameter(GemmBuild(library, case.dtype, True))
+    build = GemmBuild(library, case.dtype, True)
     with (
         TemporaryDirectory(prefix="topout-counting-") as folder,
         Worker(WORKER_MODULE, Path(folder) / "log", environment=environment) as worker,
     ):
         try:
-            reply = worker.call("count_events", timeout_s, build=build, case=case_parameter(case))
+            reply = worker.call("count_events", timeout_s, build=build, case=case)
         except WorkerFailure as failure:
             if failure.kind == "input":
                 return EventCounts({}, {"events": failure.message})
@@ -251,8 +240,8 @@ class Checking:
             verdict = self._worker.call(
                 "check_shape",
                 self._timeout_s + 4 * longest_s,
-                build=build_parameter(build),
-                case=case_parameter(case),
+                build=build,
+                case=case,
                 longest_s=longest_s,
             )
         except WorkerFailure as failure:
@@ -273,7 +262,7 @@ class Checking:
                 reply = self._worker.call(
                     "check_basics",
                     self._timeout_s,
-                    build=build_parameter(build),
+                    build=build,
                     threads=threads,
                 )
                 self._basics[key] = reply["fault"]

@@ -6,7 +6,7 @@ Calls release the interpreter's lock, so that files are scanned side by side in 
 import ctypes
 import functools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,31 +15,15 @@ from topout.errors import UnsupportedError
 from topout.kernels.build import Abi, declare, load_library
 from topout.measure.process import Closing
 
+# All in the order of the enumerations in trace_fields.h and trace_scan.cpp
 Form = Literal["number", "text", "json", "lane"]
 Stage = Literal["start", "members", "member_value", "events", "entry", "done", "foreign", "broken"]
 Counted = Literal["entries", "unreadable", "untimed", "paired", "unphased", "too_long"]
 FIXED_FIELDS = ("phase", "category", "start", "duration", "name")
 
-# All in the order of the enumerations in trace_fields.h and trace_scan.cpp
-_FORMS: tuple[Form, ...] = ("number", "text", "json", "lane")
-_STAGES: tuple[Stage, ...] = (
-    "start",
-    "members",
-    "member_value",
-    "events",
-    "entry",
-    "done",
-    "foreign",
-    "broken",
-)
-_COUNTED: tuple[Counted, ...] = (
-    "entries",
-    "unreadable",
-    "untimed",
-    "paired",
-    "unphased",
-    "too_long",
-)
+_FORMS: tuple[Form, ...] = get_args(Form)
+_STAGES: tuple[Stage, ...] = get_args(Stage)
+_COUNTED: tuple[Counted, ...] = get_args(Counted)
 
 _int, _size, _long, _pointer = ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p
 _size_out = ctypes.POINTER(ctypes.c_size_t)

@@ -20,6 +20,7 @@ from topout.machine.effort import FULL, QUICK, CeilingParts, Effort, Meter, join
 from topout.machine.native_ceilings import measure_native, steps_of
 from topout.machine.topology import SystemFiles
 from topout.machine.torch_ceilings import measure_matmuls, measure_torch_op, measure_with_torch
+from topout.measure.process import field_bytes
 from topout.progress import Notify
 from topout.records import SCHEMA_VERSION, Ceilings, Doubt, Machine, read, write
 from topout.records.record import utc_now
@@ -269,7 +270,10 @@ def doubts_between(before: Snapshot, after: Snapshot, cpus: int) -> list[Doubt]:
 def standing_doubts(machine: Machine, files: SystemFiles | None = None) -> list[Doubt]:
     """What makes this machine's ceilings doubtful whenever they are measured."""
     doubts: list[Doubt] = []
-    used, total = _swap_bytes((files or SystemFiles()).text("proc/meminfo") or "")
+    memory = (files or SystemFiles()).text("proc/meminfo") or ""
+    total = field_bytes(memory, "SwapTotal") or 0
+    free = field_bytes(memory, "SwapFree")
+    used = 0 if free is None else total - free
     if total and used > _SWAP_SHARE * machine.memory_bytes:
         sentence = f"{used / 2**20:.0f} MiB of memory are in swap."
         doubts.append(Doubt(about="swap", sentence=sentence, remedy=f"Free memory and {_AGAIN}."))
@@ -308,15 +312,3 @@ def _doubts_of_load(cpus: int) -> list[Doubt]:
         return []
     sentence = f"The load average is {load:.1f} on {cpus} CPUs."
     return [Doubt(about="load", sentence=sentence, remedy=f"Stop other programs and {_AGAIN}.")]
-
-
-def _swap_bytes(meminfo: str) -> tuple[int, int]:
-    """Used and total swap from the text of /proc/meminfo."""
-    fields: dict[str, int] = {}
-    for line in meminfo.splitlines():
-        name, _, value = line.partition(":")
-        number = value.strip().partition(" ")[0]
-        if number.isdigit():
-            fields[name] = int(number) * 1024
-    total = fields.get("SwapTotal", 0)
-    return total - fields.get("SwapFree", total), total

@@ -23,6 +23,7 @@ from topout.machine.topology import (
     read_topology,
     spread_over_cores,
 )
+from topout.measure.process import field_bytes
 from topout.records import Compiler, Gpu, Machine, TorchBuild
 
 _RECORDED = "not part of a recorded machine"
@@ -182,12 +183,7 @@ def _usable_cpus(found: _Findings) -> int:
 
 def _memory_bytes(found: _Findings) -> int:
     """The machine's memory, cut to the container's limit; 0, with the reason, if unknown."""
-    total = 0
-    for line in (found.files.text("proc/meminfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        kibibytes = value.strip().partition(" ")[0]
-        if name == "MemTotal" and kibibytes.isascii() and kibibytes.isdigit():
-            total = int(kibibytes) * 1024
+    total = field_bytes(found.files.text("proc/meminfo") or "", "MemTotal") or 0
     if not total and found.live:
         import psutil
 

@@ -11,7 +11,7 @@ from topout.kernels import ops
 from topout.kernels.ops import GRAIN_BYTES, PeakDtype, ReadBuffers, ReadPattern, ThreadTeam
 from topout.machine.describe import pinning_order
 from topout.machine.effort import CeilingParts, Effort, Meter, WorkingSet, working_sets
-from topout.measure.process import Closing
+from topout.measure.process import Closing, field_bytes
 from topout.records import BandwidthCeiling, ComputeCeiling, Doubt, Machine, OverheadCeiling
 
 _DTYPES: tuple[PeakDtype, ...] = ("fp32", "bf16", "int8")
@@ -175,11 +175,7 @@ def _huge_page_bytes() -> int:
         text = Path("/proc/self/smaps_rollup").read_text()
     except OSError:
         return 0
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name == "AnonHugePages":
-            return int(value.split()[0]) * 1024
-    return 0
+    return field_bytes(text, "AnonHugePages") or 0
 
 
 def _page_name(

@@ -70,13 +70,16 @@ def busy_share(before: ProcessorTime | None, after: ProcessorTime | None) -> flo
     return min(1.0, max(0.0, 1 - idle / (after.total - before.total)))
 
 
-def parse_peak_rss_bytes(status: str) -> int | None:
-    """VmHWM of a /proc/PID/status text in bytes; None where the line is missing."""
-    for line in status.splitlines():
-        if line.startswith("VmHWM:"):
-            fields = line.split()
-            if len(fields) >= 2 and fields[1].isdecimal():
-                return int(fields[1]) * 1024  # the kernel writes kB and means KiB
+def field_bytes(text: str, name: str) -> int | None:
+    """A field of /proc/meminfo, /proc/PID/status or the like in bytes; None where it is missing.
+
+    The kernel writes kB and means KiB.
+    """
+    for line in text.splitlines():
+        field, _, value = line.partition(":")
+        number = value.strip().partition(" ")[0]
+        if field == name and number.isascii() and number.isdigit():
+            return int(number) * 1024
     return None
 
 
@@ -92,7 +95,7 @@ def begin_peak() -> bool:
 def peak_rss_bytes() -> int:
     """Peak resident set size in bytes since `begin_peak`, or since the start of the process."""
     try:
-        peak = parse_peak_rss_bytes(_STATUS.read_text())
+        peak = field_bytes(_STATUS.read_text(), "VmHWM")
     except OSError:
         peak = None
     if peak is not None:

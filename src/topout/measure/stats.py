@@ -23,6 +23,7 @@ WIDE_SPREAD = 0.15
 NOTABLE_STEAL = 0.02
 NOTABLE_LOAD = 0.15
 DRIFTING_BANDWIDTH = 1.4
+_TRUST_RATIOS = "Trust the ratios, which are of neighbouring runs, more than the times."
 
 
 def _bootstrap_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,36 +118,25 @@ def relative_spread(samples: Sequence[float]) -> float:
 
 def sample_doubts(about: str, samples: Sequence[RunSample]) -> list[Doubt]:
     """Doubts that the raw samples of one rung raise."""
-    doubts: list[Doubt] = []
     if not samples:
-        return doubts
+        return []
     times = [sample.total_s for sample in samples]
+    found: list[tuple[str, str]] = []
     if len(times) < FEW_SAMPLES:
-        doubts.append(
-            Doubt(
-                about=about,
-                sentence=f"Only {len(times)} run(s) were timed.",
-                remedy="Give more time with --time-per-rung.",
-            )
-        )
+        sentence = f"Only {len(times)} run(s) were timed."
+        found.append((sentence, "Give more time with --time-per-rung."))
     elif relative_spread(times) > WIDE_SPREAD:
-        doubts.append(
-            Doubt(
-                about=about,
-                sentence=f"Single runs lie {relative_spread(times):.0%} apart (quartiles).",
-                remedy="Close other programs, or run again on a quieter machine.",
-            )
-        )
+        sentence = f"Single runs lie {relative_spread(times):.0%} apart (quartiles)."
+        found.append((sentence, "Close other programs, or run again on a quieter machine."))
     stolen = [sample.stolen_share for sample in samples if sample.stolen_share is not None]
     if stolen and max(stolen) > NOTABLE_STEAL:
-        doubts.append(
-            Doubt(
-                about=about,
-                sentence=f"The hypervisor took up to {max(stolen):.0%} of the CPU time from a run.",
-                remedy="Trust the ratios, which are of neighbouring runs, more than the times.",
-            )
-        )
-    return doubts
+        sentence = f"The hypervisor took up to {max(stolen):.0%} of the CPU time from a run."
+        found.append((sentence, _TRUST_RATIOS))
+    return _doubts(about, found)
+
+
+def _doubts(about: str, found: Sequence[tuple[str, str]]) -> list[Doubt]:
+    return [Doubt(about=about, sentence=sentence, remedy=remedy) for sentence, remedy in found]
 
 
 def drift_doubt(probes: Sequence[float]) -> Doubt | None:
@@ -159,34 +149,26 @@ def drift_doubt(probes: Sequence[float]) -> Doubt | None:
             f"The read bandwidth drifted between {min(probes) / 1e9:.1f} and "
             f"{max(probes) / 1e9:.1f} GB/s during the climb."
         ),
-        remedy="Trust the ratios, which are of neighbouring runs, more than the times.",
+        remedy=_TRUST_RATIOS,
     )
 
 
 def load_doubts(pause_s: float = 0.3) -> list[Doubt]:
     """Doubts that the machine's state raises before anything is timed; waits for `pause_s`."""
-    doubts = []
+    found = []
     before = processor_time()
     time.sleep(pause_s)
     busy = busy_share(before, processor_time())
     if busy is not None and busy > NOTABLE_LOAD:
-        doubts.append(
-            Doubt(
-                about="machine",
-                sentence=f"Other programs use {busy:.0%} of the processors.",
-                remedy="Close them and run again.",
-            )
-        )
+        sentence = f"Other programs use {busy:.0%} of the processors."
+        found.append((sentence, "Close them and run again."))
     swapped = _swap_in_use_share()
     if swapped > 0.1:
-        doubts.append(
-            Doubt(
-                about="machine",
-                sentence=f"{swapped:.0%} of the swap space is in use.",
-                remedy="Free memory, since a swapped page costs more than any rung saves.",
-            )
+        sentence = f"{swapped:.0%} of the swap space is in use."
+        found.append(
+            (sentence, "Free memory, since a swapped page costs more than any rung saves.")
         )
-    return doubts
+    return _doubts("machine", found)
 
 
 def _swap_in_use_share() -> float:

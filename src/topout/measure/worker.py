@@ -86,14 +86,15 @@ class Worker(Closing):
         return self._process.poll() is None
 
     def call(self, method: str, timeout_s: float, **params: Any) -> Any:
-        """Send one request and wait for its reply.
+        """Send one request and wait for its reply; records, named tuples and paths go as JSON.
 
         Raises WorkerFailure when the child dies, stays silent for `timeout_s`, or answers with an
         error; after a hang or a crash the child is gone.
         """
         if self._closed:
             raise WorkerFailure("crash", "has already ended")
-        line = msgspec.json.encode(_Request(method=method, params=params)) + b"\n"
+        request = _Request(method=method, params=params)
+        line = msgspec.json.encode(request, enc_hook=os.fspath) + b"\n"
         try:
             _write_all(self._request_write, line)
             reply = msgspec.json.decode(self._read_line(timeout_s), type=_Reply)

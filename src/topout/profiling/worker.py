@@ -28,13 +28,13 @@ class ProfileWorker(SessionWorker):
         looks = {"plain": self.plain, "captured": self.captured, "counted": self.counted}
         return super().handlers() | looks
 
-    def plain(self, params: dict[str, Any]) -> Any:
+    def plain(self, params: dict[str, Any]) -> PlainRun:
         """A timed run without the profiler."""
         passes = _Passes(lambda: self._generate(params))
         with _told(self.session.module, passes.next):
-            return msgspec.to_builtins(run_plain(passes.run, self.preparation.workload.threads))
+            return run_plain(passes.run, self.preparation.workload.threads)
 
-    def captured(self, params: dict[str, Any]) -> Any:
+    def captured(self, params: dict[str, Any]) -> CapturedRun:
         """A run under the profiler; its trace goes to `path`."""
         module, passes = self.session.module, _Passes(lambda: self._generate(params))
 
@@ -43,12 +43,11 @@ class ProfileWorker(SessionWorker):
                 passes.next()
 
         path, roots = Path(params["path"]), {"": module}
-        return msgspec.to_builtins(run_captured(passes.run, path, roots, on_forward))
+        return run_captured(passes.run, path, roots, on_forward)
 
-    def counted(self, params: dict[str, Any]) -> Any:
+    def counted(self, params: dict[str, Any]) -> Count:
         """What the operators of a run have to do."""
-        count = run_counted(lambda _: self._generate(params), self.session.module)
-        return msgspec.to_builtins(count)
+        return run_counted(lambda _: self._generate(params), self.session.module)
 
     def _generate(self, params: dict[str, Any]) -> None:
         self.session.generate(self.prompts[0], params["tokens"])
