@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from topout.records import Doubt
+from topout.report import describe
 from topout.report.document import (
     Absent,
     Bullets,
@@ -199,6 +201,30 @@ def test_rows_beyond_the_most_are_counted_on_a_terminal_and_stand_on_the_page() 
     text = terminal(document)
     assert "kernel 1" in text and "kernel 2" not in text and "3 more on the page" in text
     assert "kernel 4" in Page(to_html(document)).text
+
+
+def test_a_column_more_of_a_report_is_one_line_and_a_cell() -> None:
+    """Of the run's own report; every renderer shows it, and no other place knows of it."""
+    document = describe(example_run())
+    table = next(part for part in tables_in(document.parts) if part.rows)
+    table.columns.append(Column("Energy"))
+    for row in table.rows:
+        row.cells.append(Cell("17 J"))
+    for text in (
+        terminal(document, 160),
+        Page(to_html(document)).text,
+        to_markdown(document),
+    ):
+        assert "Energy" in text and text.count("17 J") >= len(table.rows)
+
+
+def tables_in(parts: Iterable[object]) -> Iterator[Table]:
+    """The tables of sections, however deep."""
+    for part in parts:
+        if isinstance(part, Section):
+            yield from tables_in(part.parts)
+        elif isinstance(part, Table):
+            yield part
 
 
 def test_parts_without_content_leave_no_title() -> None:
