@@ -23,7 +23,7 @@ from topout.report.charts.theme import (
     tooltips,
 )
 from topout.report.document import Chart
-from topout.report.figures import PARTS, rank_name, ranks_name
+from topout.report.figures import PARTS, rank_name
 
 PART_COLOURS = dict(zip(PARTS, (AMBER, BLUE, GREEN, ORANGE, PINK, GREY), strict=True))
 _STEP = 34  # pixels per rank
@@ -152,7 +152,7 @@ def throughput_chart(cases: list[TrainCase]) -> Spec:
         single = alone.samples_per_s if alone is not None else None
         rows.append(
             {
-                "name": ranks_name(case.ranks),
+                "name": units.counted(case.ranks, "rank"),
                 "rate": rate.median,
                 "low": rate.low,
                 "high": rate.high,
@@ -177,7 +177,7 @@ def loss_chart(report: TrainReport) -> Spec:
     """A line per case over the steps."""
     cases = [case for case in report.cases if case.loss]
     rows = [
-        {"case": ranks_name(case.ranks), "step": step, "loss": loss}
+        {"case": units.counted(case.ranks, "rank"), "step": step, "loss": loss}
         for case in cases
         for step, loss in enumerate(case.loss)
     ]
@@ -196,7 +196,7 @@ def steps_chart(report: TrainReport) -> Spec:
     cases = [case for case in report.cases if case.steps]
     rows = [
         {
-            "case": ranks_name(case.ranks),
+            "case": units.counted(case.ranks, "rank"),
             "step": same[0].number,
             "time_s": max(step.total_s for step in same),
             "time": units.seconds(max(step.total_s for step in same)),
@@ -260,4 +260,6 @@ def _step_axis() -> alt.X:
 
 
 def _case_colour(cases: list[TrainCase]) -> alt.Color:
-    return coloured("case", own_colours(ranks_name(case.ranks) for case in cases), title=None)
+    return coloured(
+        "case", own_colours(units.counted(case.ranks, "rank") for case in cases), title=None
+    )

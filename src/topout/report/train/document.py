@@ -22,7 +22,7 @@ from topout.report.document import (
     Tile,
     table_of,
 )
-from topout.report.figures import interval, rank_name, ranks_name, spread
+from topout.report.figures import interval, rank_name, spread
 from topout.report.machine.facts import machine_section
 
 _MOST_SKIPPED = 50  # rows of data that were left out, on the page
@@ -94,7 +94,7 @@ def _headlines(report: TrainReport) -> list[str]:
     sentences = [_rate(report, case) for case in done[-1:]]
     sentences += [_speedup(case) for case in done if case.speedup is not None]
     sentences += [
-        f"{ranks_name(case.ranks)}: {case.status}. {case.reason}"
+        f"{units.counted(case.ranks, 'rank')}: {case.status}. {case.reason}"
         for case in report.cases
         if case.status != "done"
     ]
@@ -104,14 +104,14 @@ def _headlines(report: TrainReport) -> list[str]:
 def _rate(report: TrainReport, case: TrainCase) -> str:
     step = units.seconds(case.step_s.median if case.step_s else None)
     return (
-        f"{report.model.name} trains on {ranks_name(case.ranks)} at {_figure(case.samples_per_s)} "
-        f"samples/s, {step} a step."
+        f"{report.model.name} trains on {units.counted(case.ranks, 'rank')} at "
+        f"{_figure(case.samples_per_s)} samples/s, {step} a step."
     )
 
 
 def _speedup(case: TrainCase) -> str:
     return (
-        f"{ranks_name(case.ranks)} are "
+        f"{units.counted(case.ranks, 'rank')} are "
         f"{units.times(case.speedup.median if case.speedup else None)} as fast as one "
         f"{interval(case.speedup)}, an efficiency of {units.percent(case.parallel_efficiency)}."
     )
@@ -133,7 +133,7 @@ def _tiles(report: TrainReport) -> list[Tile]:
     if not done:
         return []
     case = done[-1]
-    name, step = ranks_name(case.ranks), spread(case.step_s)
+    name, step = units.counted(case.ranks, "rank"), spread(case.step_s)
     rate = f"{_figure(case.tokens_per_s)} tokens/s on {name}"
     mfu = units.percent(case.mfu_of_ceiling)
     work = f"{units.flops_per_s(case.flops_per_s)}, {mfu} of the ceiling"
@@ -174,7 +174,7 @@ def _cases(report: TrainReport) -> Table:
 
 
 def _case_row(case: TrainCase, compared: bool) -> Row:
-    name = Cell(ranks_name(case.ranks), style="best")
+    name = Cell(units.counted(case.ranks, "rank"), style="best")
     if case.status != "done":
         return Row([name], style="failed", note=f"{case.status}: {case.reason}")
     flops, mfu = units.flops_per_s(case.flops_per_s), units.percent(case.mfu_of_ceiling)
@@ -250,7 +250,7 @@ def _case(case: TrainCase) -> Section:
         ),
         Absent(case.reasons),
     ]
-    return Section(ranks_name(case.ranks), parts, key=f"case-{case.ranks}", card=True)
+    return Section(units.counted(case.ranks, "rank"), parts, key=f"case-{case.ranks}", card=True)
 
 
 def _case_facts(case: TrainCase) -> list[tuple[str, str]]:
