@@ -52,7 +52,7 @@ def cached_rates(machine: Machine, ceilings: Ceilings, request: RatesRequest) ->
     wider = msgspec.structs.replace(request, with_native=True)
     for each in (request, wider):
         with contextlib.suppress(RecordError):
-            return read(_path(machine, ceilings, _possible(machine, each)), Rates)
+            return read(_path(machine, ceilings, each), Rates)
     return None
 
 
@@ -99,7 +99,7 @@ def load_or_measure_rates(
 def keep_rates(rates: Rates, machine: Machine, ceilings: Ceilings, request: RatesRequest) -> None:
     """Put rates where the next climb finds them; a cache that refuses costs a measurement."""
     with contextlib.suppress(OutputError):
-        write(rates, _path(machine, ceilings, _possible(machine, request)))
+        write(rates, _path(machine, ceilings, request))
 
 
 def _possible(machine: Machine, request: RatesRequest) -> RatesRequest:
@@ -132,6 +132,7 @@ def _measured_sources() -> list[Path]:
 
 def _path(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Path:
     """Efficiencies are relative to ceilings, so fresh ceilings ask for fresh rates."""
+    request = _possible(machine, request)
     parts = (
         machine.host_key,
         f"{_versions()} {request.with_compile} {request.with_native}",
