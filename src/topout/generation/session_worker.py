@@ -26,6 +26,7 @@ from topout.generation.verify import (
 )
 from topout.measure.process import begin_peak, peak_rss_bytes
 from topout.measure.worker import Handler, serve
+from topout.records import Verification
 
 
 class SessionWorker:
@@ -106,7 +107,7 @@ class SessionWorker:
         self.begin_peak()
         return {"noise": reference.noise, "elapsed_s": time.perf_counter() - began}
 
-    def verify(self, params: dict[str, Any]) -> dict[str, Any]:
+    def verify(self, params: dict[str, Any]) -> Verification:
         """Compare this session with the reference at `path`."""
         session, workload = self.session, self.preparation.workload
         reference = Reference.load(Path(params["path"]))
@@ -125,8 +126,7 @@ class SessionWorker:
             draws = session.count_next_tokens(context, SAMPLED_DRAWS)
             verification = verify_draws(verification, *draws)
         self.begin_peak()
-        result: dict[str, Any] = msgspec.to_builtins(verification)
-        return result
+        return verification
 
     def begin_peak(self) -> None:
         """Forget the peak of memory so far."""

@@ -166,13 +166,12 @@ def tiny_config(config_json: dict[str, Any], layers: int) -> dict[str, Any]:
     return {**kept, **{k: v for k, v in sizes.items() if v is not None}, "vocab_size": 256}
 
 
-def _calibrate(params: dict[str, Any]) -> Any:
+def _calibrate(params: dict[str, Any]) -> Rates:
     request = msgspec.convert(params["request"], RatesRequest)
     ceilings = msgspec.convert(params["ceilings"], Ceilings)
-    rates = measure_rates(
+    return measure_rates(
         request, ceilings, host_key=params["host_key"], versions=params["versions"]
     )
-    return msgspec.to_builtins(rates)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class RunWorker(SessionWorker):
         threads = self.preparation.workload.threads
         self._routing = Routing(choice.load(), choice.name, threads, weights)
 
-    def verify(self, params: dict[str, Any]) -> dict[str, Any]:
+    def verify(self, params: dict[str, Any]) -> Verification:
         """The routed model against a reference of the model as it is."""
         with self._routed():
             return super().verify(params)
@@ -71,16 +71,15 @@ class RunWorker(SessionWorker):
         with routing:
             return super().generate(params)
 
-    def counts(self, params: dict[str, Any]) -> Any:
+    def counts(self, params: dict[str, Any]) -> ProductCounts:
         """What the latest routed run, of so many `tokens`, counted."""
         routing = self._routed()
-        counts = ProductCounts(
+        return ProductCounts(
             new_tokens=params["tokens"],
             routed=routing.routed,
             passed=dict(routing.passed),
             copied=dict(routing.copied),
         )
-        return msgspec.to_builtins(counts)
 
     def _routed(self) -> Routing:
         assert self._routing is not None
