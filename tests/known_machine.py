@@ -37,7 +37,7 @@ def fill_cache() -> None:
             threads=threads,
             with_compile=False,
         )
-        keep_rates(_rates(machine, threads), machine, ceilings, request)
+        keep_rates(known_rates(machine, threads), machine, ceilings, request)
 
 
 def known_ceilings(machine: Machine) -> Ceilings:
@@ -51,7 +51,7 @@ def known_ceilings(machine: Machine) -> Ceilings:
         quick=False,
         compute=[
             ComputeCeiling(
-                dtype=dtype, threads=threads, instruction="fma", flops_per_s=rate, samples=[]
+                dtype=dtype, threads=threads, instruction="fma", flops_per_s=rate, samples=[rate]
             )
             for threads in counts
             for dtype, rate in FLOPS_PER_S.items()
@@ -63,14 +63,15 @@ def known_ceilings(machine: Machine) -> Ceilings:
                 page="4k",
                 working_set_bytes=1 << 28,
                 bytes_per_s=BYTES_PER_S,
-                samples=[],
+                samples=[BYTES_PER_S],
             )
             for threads in counts
         ],
     )
 
 
-def _rates(machine: Machine, threads: int) -> Rates:
+def known_rates(machine: Machine, threads: int) -> Rates:
+    """GPT-2 at half of the ceilings, in both modes without a compiler."""
     return Rates(
         host_key=machine.host_key,
         versions="those that are installed",

@@ -27,6 +27,8 @@ RoofBound = Literal["memory", "compute"]
 _Measured = TypeVar("_Measured", ComputeCeiling, BandwidthCeiling)
 
 MAIN_MEMORY = ("DRAM", "HBM")  # as ceilings name it
+# Ceilings and runs are both measurements: a point this little above a roof is on it.
+ROOF_TOLERANCE = 0.02
 # Under this share of the attainable rate neither roof explains the time.
 POOR_BELOW = 0.5
 

@@ -8,21 +8,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.known_machine import known_ceilings
 from topout.errors import CompilerError
 from topout.machine import ceilings as ceilings_module
+from topout.machine import kept
 from topout.machine.ceilings import (
-    Snapshot,
+    cached_ceilings,
     default_threads,
-    doubts_between,
+    keep_ceilings,
+    kept_ceilings,
     load_or_measure_ceilings,
     measure_ceilings,
-    standing_doubts,
-    take_snapshot,
 )
 from topout.machine.describe import describe
 from topout.machine.effort import CeilingParts, Effort, Meter, join_parts
 from topout.machine.native_ceilings import BandwidthProbe
-from topout.machine.topology import SystemFiles
 from topout.records import Cache, Ceilings, ComputeCeiling, Doubt, Machine, decode, encode
 
 BRIEF = Effort(
@@ -35,7 +35,6 @@ BRIEF = Effort(
     curve_points=6,
     overhead_rounds=2,
 )
-QUIET = Snapshot(at_s=0.0, busy_s=0.0, stolen_s=0.0, own_s=0.0, swapped_pages=5)
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +57,9 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(ceilings_module, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(
-        ceilings_module, "writable_cache_folder", lambda part: _made(tmp_path / part)
-    )
+    monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path))
+    monkeypatch.setattr(kept, "load_doubts", list)  # the machine is quiet
     return tmp_path / "ceilings"
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -128,35 +120,93 @@ def test_ceilings_are_measured_once(
     assert not full.quick
     assert load_or_measure_ceilings(machine, quick=True) == full
     assert calls == [True, False]
-    assert len(list(empty_cache.iterdir())) == 1
+    assert kept_ceilings(machine) == [full, quick]
 
 
-def test_refresh_measures_again_and_quick_never_replaces_full(
+def test_refresh_adds_a_measurement_and_quick_never_replaces_full(
     machine: Machine, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = count_calls(monkeypatch)
     full = load_or_measure_ceilings(machine)
-    quick = load_or_measure_ceilings(machine, refresh=True, quick=True)
-    assert quick.quick
-    assert load_or_measure_ceilings(machine) == full
+    assert load_or_measure_ceilings(machine, refresh=True, quick=True) == full
     again = load_or_measure_ceilings(machine, refresh=True)
-    assert again.elapsed_s != full.elapsed_s
+    assert again.elapsed_s == 3.0
     assert load_or_measure_ceilings(machine) == again
     assert calls == [False, True, False]
+    assert len(kept_ceilings(machine)) == 3
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"host_key": 1}', "cut"])
-def test_a_damaged_cache_file_is_measured_again(
+def test_a_busy_machine_never_replaces_a_better_figure(
+    machine: Machine, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_calls(monkeypatch, [LOAD], [], [LOAD])
+    disturbed = load_or_measure_ceilings(machine)
+    assert disturbed.doubts == [LOAD]
+    monkeypatch.setattr(kept, "load_doubts", lambda: [LOAD])
+    assert load_or_measure_ceilings(machine) == disturbed  # still busy: nothing is measured twice
+    assert len(calls) == 1
+    monkeypatch.setattr(kept, "load_doubts", list)
+    calm = load_or_measure_ceilings(machine)
+    assert calm.doubts == []
+    assert load_or_measure_ceilings(machine) == calm
+    assert load_or_measure_ceilings(machine, refresh=True) == calm
+    assert len(calls) == 3
+
+
+def test_a_machine_that_is_never_quiet_is_measured_three_times(
+    machine: Machine, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_calls(monkeypatch, *[[LOAD]] * 9)
+    for _ in range(6):
+        load_or_measure_ceilings(machine)
+    assert len(calls) == 3
+
+
+def test_the_file_of_an_earlier_version_is_read(machine: Machine, empty_cache: Path) -> None:
+    """It had the name of the host and the method alone."""
+    ceilings = known_ceilings(machine)
+    keep_ceilings(ceilings, machine)
+    (file,) = empty_cache.iterdir()
+    stem, _, _ = file.stem.rpartition("-20260102030405")
+    file.rename(empty_cache / f"{stem}.json")
+    assert kept_ceilings(machine) == [ceilings]
+    assert load_or_measure_ceilings(machine) == ceilings
+
+
+def test_contradictions_of_a_file_are_doubted(machine: Machine, empty_cache: Path) -> None:
+    known = known_ceilings(machine)
+    slower = [
+        msgspec.structs.replace(each, flops_per_s=5e10 if each.threads > 1 else each.flops_per_s)
+        for each in known.compute
+    ]
+    if len({each.threads for each in slower}) < 2:
+        pytest.skip("this machine has one CPU")
+    keep_ceilings(msgspec.structs.replace(known, compute=slower), machine)
+    ceilings = cached_ceilings(machine)
+    assert ceilings is not None
+    assert [each.about for each in ceilings.doubts] == ["contradiction"]
+    keep_ceilings(ceilings, machine)  # with its doubt, which is not told twice
+    assert [len(each.doubts) for each in kept_ceilings(machine)] == [1, 1]
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"host_key": 1}', "cut", "0", "-1.5", "9e17"])
+def test_a_file_that_is_damaged_or_cannot_be_is_measured_again(
     damage: str, machine: Machine, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = count_calls(monkeypatch)
-    load_or_measure_ceilings(machine, quick=True)
+    known = msgspec.structs.replace(known_ceilings(machine), clock_hz=3e9)
+    keep_ceilings(known, machine)
     (file,) = empty_cache.iterdir()
     whole = file.read_text()
-    file.write_text(whole[: len(whole) // 2] if damage == "cut" else damage)
-    load_or_measure_ceilings(machine, quick=True)
-    assert calls == [True, True]
-    assert decode(file.read_bytes(), Ceilings)
+    damaged = whole[: len(whole) // 2] if damage == "cut" else damage
+    if damage in ("0", "-1.5", "9e17"):
+        damaged = whole.replace('"flops_per_s": 100000000000.0', f'"flops_per_s": {damage}')
+        assert damaged != whole
+    file.write_text(damaged)
+    calls = count_calls(monkeypatch)
+    fresh = load_or_measure_ceilings(machine, quick=True)
+    assert calls == [True]
+    assert kept_ceilings(machine) == [fresh]
+    assert not file.exists()
 
 
 def test_another_host_has_other_ceilings(
@@ -167,31 +217,38 @@ def test_another_host_has_other_ceilings(
     other = msgspec.structs.replace(machine, host_key="0123456789abcdef")
     assert load_or_measure_ceilings(other, quick=True).host_key == other.host_key
     assert len(calls) == 2
+    (of_other,) = empty_cache.glob("0123456789abcdef*")
+    (own,) = empty_cache.glob(f"{machine.host_key}*")
+    of_other.replace(own)
+    assert kept_ceilings(machine) == []
 
 
 def test_a_cache_that_cannot_be_written_costs_a_measurement_only(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count_calls(monkeypatch)
-    monkeypatch.setattr(ceilings_module, "cache_folder", lambda: tmp_path / "none")
-    monkeypatch.setattr(
-        ceilings_module, "writable_cache_folder", lambda part: tmp_path / "none" / part
-    )
-    assert load_or_measure_ceilings(machine, quick=True).quick
+    calls = count_calls(monkeypatch)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path / "file"))
+    for _ in range(2):
+        assert load_or_measure_ceilings(machine, quick=True).quick
+    assert len(calls) == 2
 
 
-def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """The `quick` of every measurement, which is made up."""
+LOAD = Doubt(about="load", sentence="Others kept 1.2 of 2 CPUs busy.", remedy="Stop them.")
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, *doubts: list[Doubt]) -> list[bool]:
+    """The `quick` of every measurement, which is made up; `doubts` are those of each in turn."""
     calls: list[bool] = []
 
     def measure(machine: Machine, threads: None, quick: bool, progress: None) -> Ceilings:
         calls.append(quick)
-        return Ceilings(
-            host_key=machine.host_key,
-            device="cpu",
-            measured_at="2026-01-01T00:00:00+00:00",
+        return msgspec.structs.replace(
+            known_ceilings(machine),
+            measured_at=f"2026-02-01T00:00:{len(calls):02}+00:00",
             elapsed_s=float(len(calls)),
             quick=quick,
+            doubts=doubts[len(calls) - 1] if doubts else [],
         )
 
     monkeypatch.setattr(ceilings_module, "measure_ceilings", measure)
@@ -236,15 +293,16 @@ def test_wide_spread_and_shared_cores_are_doubted(machine: Machine) -> None:
             samples=list(samples),
         )
 
-    def parts(*found: ComputeCeiling) -> CeilingParts:
-        return CeilingParts(list(found), [], [], [], [], {})
+    def ceilings(*found: ComputeCeiling) -> Ceilings:
+        return msgspec.structs.replace(known_ceilings(machine), compute=list(found))
 
-    steady = parts(compute(1, 1.0, 0.99), compute(2, 2.0, 1.98))
+    steady = ceilings(compute(1, 1.0, 0.99), compute(2, 2.0, 1.98))
     assert ceilings_module._doubts_of_spread(steady) == []
     assert ceilings_module._doubts_of_cores(steady, two_cores) == []
-    (spread,) = ceilings_module._doubts_of_spread(parts(compute(1, 1.0, 0.5, 0.5)))
+    (spread,) = ceilings_module._doubts_of_spread(ceilings(compute(1, 1.0, 0.5, 0.5)))
     assert "50%" in spread.sentence
-    (cores,) = ceilings_module._doubts_of_cores(parts(compute(1, 1.0), compute(2, 1.05)), two_cores)
+    shared = ceilings(compute(1, 1.0), compute(2, 1.05))
+    (cores,) = ceilings_module._doubts_of_cores(shared, two_cores)
     assert cores.about == "cores"
 
 
@@ -288,82 +346,3 @@ def test_an_interrupt_ends_the_measurement(fresh_cache: Path) -> None:
     _, errors = process.communicate(timeout=600)
     assert "KeyboardInterrupt" in errors
     assert not (fresh_cache / "ceilings").exists()
-
-
-def files_of(folder: Path, **texts: str) -> SystemFiles:
-    (folder / "proc").mkdir(exist_ok=True)
-    for name, text in texts.items():
-        (folder / "proc" / name).write_text(text)
-    return SystemFiles(folder)
-
-
-def test_only_the_cpus_asked_for_are_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.sysconf", lambda name: 100)
-    stat = (
-        "cpu  9999 0 0 0 0 0 0 0 0 0\n"
-        "cpu0 100 20 30 5000 9 1 2 50 7 0\n"
-        "cpu1 7000 0 0 0 0 0 0 0 0 0\n"
-        "cpu12 1 0 0 0 0 0 0 1 0 0\n"
-        "intr 1 2 3\n"
-    )
-    files = files_of(tmp_path, stat=stat, vmstat="pswpin 3\npswpout 4\nother x\n")
-    snapshot = take_snapshot([0, 12], files)
-    # user, nice, system, irq and softirq: 100 + 20 + 30 + 1 + 2 and 1 ticks of 10 ms
-    assert snapshot.busy_s == pytest.approx(1.54)
-    assert snapshot.stolen_s == pytest.approx(0.51)
-    assert snapshot.swapped_pages == 7
-
-
-def test_a_quiet_time_raises_no_doubt() -> None:
-    after = QUIET._replace(at_s=10.0, busy_s=18.1, own_s=18.0)
-    assert doubts_between(QUIET, after, cpus=2) == []
-
-
-def test_other_programs() -> None:
-    after = QUIET._replace(at_s=10.0, busy_s=20.0, own_s=8.0)
-    (doubt,) = doubts_between(QUIET, after, cpus=2)
-    assert doubt.about == "load"
-    assert "1.2 of 2 CPUs" in doubt.sentence
-    assert doubt.remedy
-
-
-def test_stolen_time_and_swap() -> None:
-    after = QUIET._replace(at_s=10.0, stolen_s=1.0, swapped_pages=9)
-    steal, swap = doubts_between(QUIET, after, cpus=2)
-    assert (steal.about, swap.about) == ("steal", "swap")
-    assert "5.0%" in steal.sentence
-    assert swap.sentence.startswith("4 pages")
-
-
-@pytest.mark.parametrize(("load", "doubts"), [(0.5, 0), (2.0, 0), (5.0, 1)])
-def test_without_proc_stat_the_load_average_counts(
-    load: float, doubts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
-    before = take_snapshot([0, 1], SystemFiles(tmp_path))
-    assert before.busy_s is None
-    assert len(doubts_between(before, before._replace(at_s=before.at_s + 1), 2)) == doubts
-
-
-def test_swap_in_use_and_huge_pages_switched_off(tmp_path: Path) -> None:
-    import msgspec
-
-    machine = msgspec.structs.replace(
-        describe(), memory_bytes=1 << 30, transparent_huge_pages="never"
-    )
-    meminfo = "MemTotal: 1048576 kB\nSwapTotal: 1048576 kB\nSwapFree: 524288 kB\n"
-    swap, pages = standing_doubts(machine, files_of(tmp_path, meminfo=meminfo))
-    assert "512 MiB" in swap.sentence
-    assert pages.about == "huge pages"
-    calm = msgspec.structs.replace(machine, transparent_huge_pages="madvise")
-    none_used = meminfo.replace("524288", "1048576")
-    assert standing_doubts(calm, files_of(tmp_path, meminfo=none_used)) == []
-    (full,) = standing_doubts(calm, files_of(tmp_path, meminfo=meminfo.replace("524288", "0")))
-    assert "1024 MiB" in full.sentence
-
-
-def test_garbled_texts(tmp_path: Path) -> None:
-    files = files_of(tmp_path, stat="cpu0\n\ncpu1 a b\n", vmstat="pswpin\npswpout x\n")
-    assert take_snapshot([0, 1], files).busy_s == 0.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from topout import units
 from topout.cost.examples import DOUBLE_BYTES, crossover, example, unit_of
 from topout.cost.ops import ELEMENT_BYTES
-from topout.cost.roofs import ROOF_TOLERANCE, BandwidthRoof, ComputeRoof, Roofs, roofs_of
+from topout.cost.roofs import BandwidthRoof, ComputeRoof, Roofs, roofs_of
 from topout.records import (
     Crossover,
     Example,
@@ -19,7 +19,14 @@ from topout.records import (
     Traffic,
 )
 from topout.records.record import stamp
-from topout.roofline import Placement, attainable_flops_per_s, bandwidth_at, place, ridge_point
+from topout.roofline import (
+    ROOF_TOLERANCE,
+    Placement,
+    attainable_flops_per_s,
+    bandwidth_at,
+    place,
+    ridge_point,
+)
 
 _PEAK_BYTES = {**ELEMENT_BYTES, "fp64": 8.0, "int4": 0.5}
 _CHANGED = 0.15  # of a ceiling, from when it was measured to the run

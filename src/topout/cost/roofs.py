@@ -17,10 +17,15 @@ from topout.records import (
     PeakDtype,
     Record,
 )
-from topout.roofline import MAIN_MEMORY, Placement, ceilings_at, level_ceiling, level_holding, place
-
-# Ceilings and runs are both measurements: a point this little above a roof is on it.
-ROOF_TOLERANCE = 0.05
+from topout.roofline import (
+    MAIN_MEMORY,
+    ROOF_TOLERANCE,
+    Placement,
+    ceilings_at,
+    level_ceiling,
+    level_holding,
+    place,
+)
 
 
 class BandwidthRoof(Record, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from topout.generation.texts import Texts, cut_texts
 from topout.kernels.build import writable_cache_folder
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
+from topout.machine.kept import disturbance_doubts
 from topout.measure.stats import load_doubts
 from topout.models.architecture import total_parameters
 from topout.models.config import architecture_of
@@ -71,7 +72,11 @@ def set_up(
         workload=msgspec.structs.replace(workload, prompt_source=texts.description),
         texts=texts,
         ceilings=ceilings,
-        doubts=[*doubts, *stand_in_doubts(ceilings, workload.threads)],
+        doubts=[
+            *doubts,
+            *stand_in_doubts(ceilings, workload.threads),
+            *disturbance_doubts("ceilings", ceilings),
+        ],
     )
 
 

@@ -1,36 +1,40 @@
-"""What this machine was measured to reach, measured now or taken from the cache of its host key.
+"""What this machine was measured to reach, measured now or kept from before."""
 
-Beside it the doubts: what else went on meanwhile, as other programs, a busy host, swapping.
-"""
-
-import contextlib
 import functools
 import hashlib
-import os
+import math
 import statistics
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
 
-from topout.errors import CompilerError, OutputError, RecordError
-from topout.kernels.build import SOURCE_FOLDER, cache_folder, included_files, writable_cache_folder
+import msgspec
+
+from topout.errors import CompilerError, RecordError
+from topout.kernels.build import SOURCE_FOLDER, included_files
+from topout.machine.ceiling_checks import (
+    check_ceilings,
+    contradiction_doubts,
+    contradictions,
+    measure_again,
+)
 from topout.machine.describe import pinning_order
-from topout.machine.effort import FULL, QUICK, CeilingParts, Effort, Meter, join_parts
+from topout.machine.disturbance import doubts_between, standing_doubts, take_snapshot
+from topout.machine.effort import FULL, PARTS, QUICK, CeilingParts, Effort, Meter, Part, join_parts
+from topout.machine.kept import Shelf, is_settled
 from topout.machine.native_ceilings import measure_native, steps_of
-from topout.machine.topology import SystemFiles
 from topout.machine.torch_ceilings import measure_matmuls, measure_torch_op, measure_with_torch
-from topout.measure.process import field_bytes
 from topout.progress import Notify
-from topout.records import SCHEMA_VERSION, Ceilings, Doubt, Machine, read, write
+from topout.records import (
+    SCHEMA_VERSION,
+    Ceilings,
+    Doubt,
+    Machine,
+)
 from topout.records.record import utc_now
+from topout.roofline import MAIN_MEMORY, compute_at, level_ceiling
 
 _WIDE_SPREAD = 0.1
 _LEAST_SCALING = 0.6  # of n threads over n times one
-_AGAIN = "measure again on a quiet machine (`topout machine --refresh`)"
-_OTHER_LOAD = 0.1  # CPUs' worth per usable CPU
-_STOLEN = 0.01
-_SWAP_SHARE = 0.05
 
 
 def default_threads(usable_cpus: int) -> list[int]:
@@ -47,8 +51,9 @@ def measure_ceilings(
 ) -> Ceilings:
     """Measure the CPU at each thread count: about 30 s on two cores, `quick` about 5 s.
 
-    `progress` is told what is measured and the share done. Without a compiler PyTorch's own
-    operators are measured instead, and a doubt says that they are a lower bound.
+    What contradicts itself is measured again, and doubted if it still does. `progress` is told
+    what is measured and the share done. Without a compiler PyTorch's own operators are measured
+    instead, and a doubt says that they are a lower bound.
     """
     counts = sorted(set(threads or default_threads(machine.usable_cpus)))
     effort = QUICK if quick else FULL
@@ -56,34 +61,41 @@ def measure_ceilings(
     used = cpus[: max(counts)]
     begun, before = time.monotonic(), take_snapshot(used)
     meter = Meter(steps_of(counts, effort) + 2 * len(counts), progress)
-    found = join_parts([_measure(machine, n, counts, cpus, effort, meter) for n in counts])
+
+    def measure(count: int, parts: Collection[Part]) -> CeilingParts:
+        return _measure(machine, count, counts, cpus, effort, meter, parts)
+
+    found = join_parts([measure(count, PARTS) for count in counts])
     torch_op = measure_torch_op(effort)
-    disturbances = doubts_between(before, take_snapshot(used), len(used) or max(counts))
-    doubts = [
-        *found.doubts,
-        *disturbances,
-        *standing_doubts(machine),
-        *_doubts_of_spread(found),
-        *([] if disturbances else _doubts_of_cores(found, machine)),
-    ]
     reasons = {**found.reasons, "compute.fp16": "not measured on CPUs"}
     if torch_op is None:
         reasons["overheads.torch_op"] = "PyTorch is not installed"
     if not found.clocks_hz:
         reasons["clock_hz"] = "it is inferred by a native micro-benchmark, which was not run"
-    return Ceilings(
+    ceilings = Ceilings(
         host_key=machine.host_key,
         device="cpu",
         measured_at=utc_now(),
-        elapsed_s=time.monotonic() - begun,
+        elapsed_s=0.0,
         quick=quick,
         clock_hz=statistics.median(found.clocks_hz) if found.clocks_hz else None,
         compute=found.compute,
         bandwidth=found.bandwidth,
         overheads=[*found.overheads, *([torch_op] if torch_op else [])],
-        doubts=doubts,
         reasons=reasons,
     )
+    ceilings = measure_again(ceilings, machine, lambda count, part: measure(count, [part]))
+    disturbances = doubts_between(before, take_snapshot(used), len(used) or max(counts))
+    disturbances += contradiction_doubts(contradictions(ceilings, machine))
+    doubts = [
+        *found.doubts,
+        *disturbances,
+        *standing_doubts(machine),
+        *_doubts_of_spread(ceilings),
+        *([] if disturbances else _doubts_of_cores(ceilings, machine)),
+    ]
+    elapsed_s = time.monotonic() - begun
+    return msgspec.structs.replace(ceilings, elapsed_s=elapsed_s, doubts=doubts)
 
 
 def load_or_measure_ceilings(
@@ -93,33 +105,61 @@ def load_or_measure_ceilings(
     progress: Notify | None = None,
     device: str = "cpu",
 ) -> Ceilings:
-    """The cached ceilings of this machine, or fresh ones, which are then cached.
+    """The ceilings of this machine that stand, by the rule of `topout.machine.kept`.
 
-    A quick measurement never takes the place of a full one, in the cache or in the answer,
-    unless `refresh` asks for it; a cache file that cannot be read is measured again. Raises
-    UnsupportedError for a device that is not there.
+    They are measured if they never were, or with `refresh`; also when only disturbed ones are kept
+    and the machine is quiet now, and when only quick ones are and `quick` is not asked for. What
+    is measured is kept beside the others. Raises UnsupportedError for a device that is not there.
     """
-    cached = cached_ceilings(machine, device)
-    if cached is not None and not refresh and (quick or not cached.quick):
-        return cached
+    shelf = _shelf(machine, device)
+    kept = shelf.kept()
+    if not refresh and is_settled(kept, quick):
+        return kept[0]
     if device == "cpu":
-        fresh = measure_ceilings(machine, None, quick, progress)
-    else:
-        from topout.machine.torch_ceilings import measure_cuda_ceilings
+        return shelf.keep(measure_ceilings(machine, None, quick, progress))
+    from topout.machine.torch_ceilings import measure_cuda_ceilings
 
-        fresh = measure_cuda_ceilings(machine, quick, progress)
-    if cached is None or cached.quick or not fresh.quick:
-        keep_ceilings(fresh, machine)
-    return fresh
+    return shelf.keep(measure_cuda_ceilings(machine, quick, progress))
 
 
 def cached_ceilings(machine: Machine, device: str = "cpu") -> Ceilings | None:
-    """The ceilings of this machine, if they were measured before and can be read."""
-    return _load(cache_folder() / "ceilings" / _file_name(machine, device), machine, device)
+    """The ceilings of this machine that stand, if they were measured before and can be read."""
+    return next(iter(kept_ceilings(machine, device)), None)
 
 
-def _file_name(machine: Machine, device: str) -> str:
-    return f"{machine.host_key}-{device}-v{SCHEMA_VERSION}-{_method_key()}.json"
+def kept_ceilings(machine: Machine, device: str = "cpu") -> list[Ceilings]:
+    """All measurements that are kept of this machine, the one that stands first."""
+    return _shelf(machine, device).kept()
+
+
+def keep_ceilings(ceilings: Ceilings, machine: Machine) -> Ceilings:
+    """Keep ceilings where the next run finds them; returns those that stand."""
+    return _shelf(machine, ceilings.device).keep(ceilings)
+
+
+def main_rates(ceilings: Ceilings) -> tuple[float | None, float | None]:
+    """(FLOP/s in fp32, bytes/s of main memory) of the most threads: what ceilings are told by."""
+    memory = next(filter(None, (level_ceiling(ceilings, name) for name in MAIN_MEMORY)), None)
+    return compute_at(ceilings, "fp32"), memory.bytes_per_s if memory else None
+
+
+def _shelf(machine: Machine, device: str) -> Shelf[Ceilings]:
+    def accept(ceilings: Ceilings, source: str) -> Ceilings:
+        if ceilings.device != device:
+            raise RecordError(f"{source} is of {ceilings.device}.", "Measure: `topout machine`.")
+        check_ceilings(ceilings, machine, source)
+        told = {each.sentence for each in ceilings.doubts}
+        found = contradiction_doubts(contradictions(ceilings, machine))
+        more = [each for each in found if each.sentence not in told]
+        return msgspec.structs.replace(ceilings, doubts=[*ceilings.doubts, *more])
+
+    return Shelf(
+        part="ceilings",
+        stem=f"{machine.host_key}-{device}-v{SCHEMA_VERSION}-{_method_key()}",
+        record_type=Ceilings,
+        accept=accept,
+        merit=lambda ceilings: sum(math.log(rate) for rate in main_rates(ceilings) if rate),
+    )
 
 
 def _measure(
@@ -129,21 +169,22 @@ def _measure(
     cpus: Sequence[int],
     effort: Effort,
     meter: Meter,
+    parts: Collection[Part],
 ) -> CeilingParts:
-    """One thread count, natively where there is a compiler; AMX by PyTorch, which reaches it."""
+    """Parts of one thread count, natively where there is a compiler; AMX by PyTorch."""
     curve = threads in (min(counts), max(counts))
     try:
-        found = measure_native(machine, threads, cpus, effort, curve, meter)
+        found = measure_native(machine, threads, cpus, effort, curve, meter, parts)
     except CompilerError as error:
-        return measure_with_torch(machine, threads, effort, str(error), meter)
-    if "amx_tile" in machine.vector_isa:
+        return measure_with_torch(machine, threads, effort, str(error), meter, parts)
+    if "amx_tile" in machine.vector_isa and "compute" in parts:  # which PyTorch's libraries reach
         reasons: dict[str, str] = {}
         matrix = measure_matmuls(("bf16", "int8"), threads, effort, reasons, meter)
         return found._replace(compute=[*found.compute, *matrix])
     return found
 
 
-def _doubts_of_spread(found: CeilingParts) -> list[Doubt]:
+def _doubts_of_spread(found: Ceilings) -> list[Doubt]:
     """A doubt about the arithmetic and one about memory whose trials differ, the worst named."""
     spreads = [
         ("arithmetic", f"{each.dtype} at {each.threads} threads", each.samples)
@@ -167,7 +208,7 @@ def _doubts_of_spread(found: CeilingParts) -> list[Doubt]:
     return doubts
 
 
-def _doubts_of_cores(found: CeilingParts, machine: Machine) -> list[Doubt]:
+def _doubts_of_cores(found: Ceilings, machine: Machine) -> list[Doubt]:
     """A doubt that the CPUs are whole cores, when all of them compute hardly more than one.
 
     Virtual machines may show the two threads of one core as two cores.
@@ -199,116 +240,3 @@ def _method_key() -> str:
     for file in included_files((SOURCE_FOLDER / "ceilings.cpp").resolve()):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:8]
-
-
-def _load(path: Path, machine: Machine, device: str) -> Ceilings | None:
-    try:
-        cached = read(path, Ceilings)
-    except RecordError:
-        return None  # not there, truncated, or not ours
-    return cached if (cached.host_key, cached.device) == (machine.host_key, device) else None
-
-
-def keep_ceilings(ceilings: Ceilings, machine: Machine) -> None:
-    """Put ceilings where the next run finds them; a cache that refuses costs a measurement."""
-    with contextlib.suppress(OutputError):
-        write(ceilings, writable_cache_folder("ceilings") / _file_name(machine, ceilings.device))
-
-
-class Snapshot(NamedTuple):
-    """Running totals of the CPUs in question, in seconds, and of the system, in pages."""
-
-    at_s: float
-    busy_s: float | None  # None: /proc/stat is not there
-    stolen_s: float
-    own_s: float
-    swapped_pages: int
-
-
-def take_snapshot(cpus: list[int], files: SystemFiles | None = None) -> Snapshot:
-    """The totals of now, over the CPUs with these numbers."""
-    files = files or SystemFiles()
-    own = os.times()
-    busy_s, stolen_s = _cpu_seconds(files.text("proc/stat") or "", set(cpus))
-    counts = dict(
-        line.partition(" ")[::2] for line in (files.text("proc/vmstat") or "").splitlines()
-    )
-    swapped = [counts.get(name, "0").strip() for name in ("pswpin", "pswpout")]
-    return Snapshot(
-        at_s=time.monotonic(),
-        busy_s=busy_s,
-        stolen_s=stolen_s,
-        own_s=own.user + own.system + own.children_user + own.children_system,
-        swapped_pages=sum(int(text) for text in swapped if text.isdigit()),
-    )
-
-
-def doubts_between(before: Snapshot, after: Snapshot, cpus: int) -> list[Doubt]:
-    """What disturbed the time between two snapshots of `cpus` CPUs."""
-    elapsed_s = max(after.at_s - before.at_s, 1e-9)
-    doubts: list[Doubt] = []
-    if before.busy_s is not None and after.busy_s is not None:
-        others = (after.busy_s - before.busy_s - after.own_s + before.own_s) / elapsed_s
-        # Ticks are 10 ms, and so is the doubt about either end.
-        if others - 0.02 * cpus / elapsed_s > _OTHER_LOAD * cpus:
-            sentence = f"Other programs kept {others:.1f} of {cpus} CPUs busy meanwhile."
-            doubts.append(Doubt(about="load", sentence=sentence, remedy=f"Stop them and {_AGAIN}."))
-    else:
-        doubts += _doubts_of_load(cpus)
-    stolen = (after.stolen_s - before.stolen_s) / elapsed_s / cpus
-    if stolen > _STOLEN:
-        sentence = f"The hypervisor gave {stolen:.1%} of the CPU time to other machines."
-        remedy = f"Ask for dedicated CPUs, or {_AGAIN}."
-        doubts.append(Doubt(about="steal", sentence=sentence, remedy=remedy))
-    if after.swapped_pages > before.swapped_pages:
-        pages = after.swapped_pages - before.swapped_pages
-        sentence = f"{pages} pages went to or came from swap meanwhile."
-        doubts.append(Doubt(about="swap", sentence=sentence, remedy=f"Free memory and {_AGAIN}."))
-    return doubts
-
-
-def standing_doubts(machine: Machine, files: SystemFiles | None = None) -> list[Doubt]:
-    """What makes this machine's ceilings doubtful whenever they are measured."""
-    doubts: list[Doubt] = []
-    memory = (files or SystemFiles()).text("proc/meminfo") or ""
-    total = field_bytes(memory, "SwapTotal") or 0
-    free = field_bytes(memory, "SwapFree")
-    used = 0 if free is None else total - free
-    if total and used > _SWAP_SHARE * machine.memory_bytes:
-        sentence = f"{used / 2**20:.0f} MiB of memory are in swap."
-        doubts.append(Doubt(about="swap", sentence=sentence, remedy=f"Free memory and {_AGAIN}."))
-    if machine.transparent_huge_pages == "never":
-        doubts.append(
-            Doubt(
-                about="huge pages",
-                sentence="Transparent huge pages are switched off, and large reads miss the TLB.",
-                remedy="As root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
-            )
-        )
-    return doubts
-
-
-def _cpu_seconds(stat: str, cpus: set[int]) -> tuple[float | None, float]:
-    """Busy and stolen seconds since boot of the CPUs asked for, from the text of /proc/stat."""
-    tick_s = 1 / os.sysconf("SC_CLK_TCK")
-    busy, stolen, seen = 0, 0, False
-    for line in stat.splitlines():
-        name, *rest = line.split()[:9] or [""]
-        number = name.removeprefix("cpu")
-        if name == number or not number.isdigit() or int(number) not in cpus:
-            continue
-        # user nice system idle iowait irq softirq steal
-        ticks = [int(text) if text.isdigit() else 0 for text in rest] + [0] * 8
-        busy += ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]
-        stolen += ticks[7]
-        seen = True
-    return (busy * tick_s if seen else None), stolen * tick_s
-
-
-def _doubts_of_load(cpus: int) -> list[Doubt]:
-    """Without /proc/stat the load average must do."""
-    load = os.getloadavg()[0]
-    if load <= cpus * (1 + _OTHER_LOAD):
-        return []
-    sentence = f"The load average is {load:.1f} on {cpus} CPUs."
-    return [Doubt(about="load", sentence=sentence, remedy=f"Stop other programs and {_AGAIN}.")]

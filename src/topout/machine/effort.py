@@ -1,12 +1,14 @@
 """What is asked of a measurement: options, durations, and the sizes of memory that are read."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from topout.options import Device, Option, Request
 from topout.progress import Notify
 from topout.records import BandwidthCeiling, Cache, ComputeCeiling, Doubt, OverheadCeiling
 from topout.roofline import level_holding
 
+Part = Literal["compute", "bandwidth", "overheads"]
+PARTS: tuple[Part, ...] = ("compute", "bandwidth", "overheads")
 DeviceOption = Annotated[Device, Option("What is measured.")]
 RefreshOption = Annotated[bool, Option("Measure again, also where it was measured before.")]
 QuickOption = Annotated[bool, Option("Measure for seconds, not half a minute.")]

@@ -4,13 +4,21 @@
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from topout.kernels import ops
 from topout.kernels.ops import GRAIN_BYTES, PeakDtype, ReadBuffers, ReadPattern, ThreadTeam
 from topout.machine.describe import pinning_order
-from topout.machine.effort import CeilingParts, Effort, Meter, WorkingSet, working_sets
+from topout.machine.effort import (
+    PARTS,
+    CeilingParts,
+    Effort,
+    Meter,
+    Part,
+    WorkingSet,
+    working_sets,
+)
 from topout.measure.process import Closing, field_bytes
 from topout.records import BandwidthCeiling, ComputeCeiling, Doubt, Machine, OverheadCeiling
 
@@ -35,9 +43,15 @@ _SCREEN_S = 0.004
 
 
 def measure_native(
-    machine: Machine, threads: int, cpus: Sequence[int], effort: Effort, curve: bool, meter: Meter
+    machine: Machine,
+    threads: int,
+    cpus: Sequence[int],
+    effort: Effort,
+    curve: bool,
+    meter: Meter,
+    parts: Collection[Part] = PARTS,
 ) -> CeilingParts:
-    """Everything for one thread count; `curve` asks for working sets between the levels too.
+    """These parts for one thread count; `curve` asks for working sets between the levels too.
 
     Raises CompilerError, and UnsupportedError when threads or memory are refused.
     """
@@ -45,10 +59,17 @@ def measure_native(
     doubts: list[Doubt] = []
     with ThreadTeam(threads, cpus[:threads]) as team:
         team.compute("fp32", effort.warmup_s)
-        compute, clocks = _measure_compute(team, effort, reasons, meter)
-        bandwidth = _measure_bandwidth(machine, team, effort, curve, reasons, meter)
-        meter.step(f"overheads, {threads} threads")
-        overheads = _measure_overheads(team, effort)
+        compute: list[ComputeCeiling] = []
+        clocks: list[float] = []
+        if "compute" in parts:
+            compute, clocks = _measure_compute(team, effort, reasons, meter)
+        bandwidth: list[BandwidthCeiling] = []
+        if "bandwidth" in parts:
+            bandwidth = _measure_bandwidth(machine, team, effort, curve, reasons, meter)
+        overheads: list[OverheadCeiling] = []
+        if "overheads" in parts:
+            meter.step(f"overheads, {threads} threads")
+            overheads = _measure_overheads(team, effort)
         if team.pinned_threads < threads:
             doubts.append(_NOT_PINNED)
     return CeilingParts(compute, bandwidth, overheads, clocks, doubts, reasons)

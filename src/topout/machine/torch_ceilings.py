@@ -7,12 +7,15 @@ copies, and of empty kernels.
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from topout.errors import UnsupportedError
-from topout.machine.effort import CeilingParts, Effort, Meter, working_sets
+from topout.machine.ceiling_checks import contradiction_doubts, contradictions, measure_again
+from topout.machine.effort import PARTS, CeilingParts, Effort, Meter, Part, working_sets
 from topout.progress import Notify
 from topout.records import (
     BandwidthCeiling,
@@ -53,7 +56,12 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 def measure_with_torch(
-    machine: Machine, threads: int, effort: Effort, why: str, meter: Meter
+    machine: Machine,
+    threads: int,
+    effort: Effort,
+    why: str,
+    meter: Meter,
+    parts: Collection[Part] = PARTS,
 ) -> CeilingParts:
     """Matrix multiplications and sums of `threads` threads; `why` says what was missing."""
     doubt = Doubt(
@@ -63,8 +71,12 @@ def measure_with_torch(
     )
     with torch_threads(threads):
         reasons: dict[str, str] = {}
-        compute = measure_matmuls(("fp32", "bf16", "int8"), threads, effort, reasons, meter)
-        bandwidth = _measure_sums(machine, threads, effort, meter)
+        compute: list[ComputeCeiling] = []
+        if "compute" in parts:
+            compute = measure_matmuls(("fp32", "bf16", "int8"), threads, effort, reasons, meter)
+        bandwidth: list[BandwidthCeiling] = []
+        if "bandwidth" in parts:
+            bandwidth = _measure_sums(machine, threads, effort, meter)
     return CeilingParts(compute, bandwidth, [], [], [doubt], reasons)
 
 
@@ -194,22 +206,30 @@ def measure_cuda_ceilings(
     rounds = 3 if quick else 9
     meter = Meter(len(_GPU_DTYPES) + 3, progress)
     reasons = {"clock_hz": "not inferred on CUDA devices"}
-    compute = _measure_matmuls(torch, rounds, reasons, meter)
-    bandwidth = _measure_reads(torch, rounds, meter)
+
+    def measure(threads: int, part: Part) -> CeilingParts:
+        computes, reads = part == "compute", part == "bandwidth"
+        compute = _measure_matmuls(torch, rounds, reasons, meter) if computes else []
+        bandwidth = _measure_reads(torch, rounds, meter) if reads else []
+        return CeilingParts(compute, bandwidth, [], [], [], {})
+
     meter.step("kernel launches")
-    overheads = [_measure_launch(torch, rounds)]
-    return Ceilings(
+    ceilings = Ceilings(
         host_key=machine.host_key,
         device="cuda",
         measured_at=utc_now(),
-        elapsed_s=time.monotonic() - begun,
+        elapsed_s=0.0,
         quick=quick,
-        compute=compute,
-        bandwidth=bandwidth,
-        overheads=overheads,
-        doubts=_doubts_of_spread(compute, bandwidth),
+        compute=measure(1, "compute").compute,
+        bandwidth=measure(1, "bandwidth").bandwidth,
+        overheads=[_measure_launch(torch, rounds)],
         reasons=reasons,
     )
+    ceilings = measure_again(ceilings, machine, measure)
+    doubts = _doubts_of_spread(ceilings.compute, ceilings.bandwidth)
+    doubts += contradiction_doubts(contradictions(ceilings, machine))
+    elapsed_s = time.monotonic() - begun
+    return msgspec.structs.replace(ceilings, elapsed_s=elapsed_s, doubts=doubts)
 
 
 def matmul_size(free_bytes: int) -> int:

@@ -84,6 +84,7 @@ from .machine import (
     ComputePeak as ComputePeak,
     Gpu as Gpu,
     Hardware as Hardware,
+    KeptMeasurement as KeptMeasurement,
     LinearRate as LinearRate,
     Link as Link,
     LinkKind as LinkKind,

@@ -166,20 +166,34 @@ class Rates(Record, frozen=True, kw_only=True, tag_field="kind", tag="rates"):
     device: str
     threads: int
     architecture: str
+    measured_at: str | None = None  # ISO 8601, UTC; None: by a version that did not note it
     linear: list[LinearRate] = []
     attention: list[AttentionRate] = []
     elementwise_bytes_per_s: float
     modes: list[ModeOverhead] = []
     speculation_pass_s: float  # Python around one verification pass
+    doubts: list[Doubt] = []
     reasons: dict[str, str] = {}
 
 
+class KeptMeasurement(Record, frozen=True, kw_only=True):
+    """One of the measurements of the ceilings that are kept, and what it was disturbed by."""
+
+    measured_at: str
+    quick: bool
+    stands: bool
+    flops_per_s: float | None = None  # fp32, of all threads
+    bytes_per_s: float | None = None  # main memory, of all threads
+    disturbances: list[str] = []
+
+
 class MachineReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="machine"):
-    """What `topout machine` writes."""
+    """What `topout machine` writes; `kept` are all measurements, `ceilings` those that stand."""
 
     schema_version: int = SCHEMA_VERSION
     machine: Machine
     ceilings: Ceilings | None = None
+    kept: list[KeptMeasurement] = []
     reasons: dict[str, str] = {}
 
 

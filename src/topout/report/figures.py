@@ -3,7 +3,6 @@
 from typing import Literal
 
 from topout import units
-from topout.cost.roofs import ROOF_TOLERANCE
 from topout.errors import InputError
 from topout.records import (
     Climb,
@@ -19,7 +18,7 @@ from topout.records import (
     WorkloadSummary,
 )
 from topout.report.document import Cell, Tile
-from topout.roofline import Placement, place
+from topout.roofline import ROOF_TOLERANCE, Placement, place
 
 
 def spread(estimate: Estimate | None) -> str:

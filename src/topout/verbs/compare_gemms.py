@@ -18,6 +18,7 @@ from topout.gemm.sources import build_own
 from topout.gemm.worker_process import worker_environment
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
+from topout.machine.kept import disturbance_doubts
 from topout.measure.stats import load_doubts
 from topout.progress import Notify, silent
 from topout.records import Doubt, GemmReport, GemmResult, GemmShape, Machine
@@ -110,10 +111,10 @@ class _Session:
         if self._comparison.request.source is not None:
             build_own(Path(self._comparison.request.source))  # may be refused: before all else
         self._notify("measure the machine's ceilings", 0.0)
-        self._extend(
-            doubts=[*self.report.doubts, *load_doubts()],
-            ceilings=load_or_measure_ceilings(self._comparison.machine, quick=True),
-        )
+        load = load_doubts()
+        ceilings = load_or_measure_ceilings(self._comparison.machine, quick=True)
+        disturbances = disturbance_doubts("ceilings", ceilings)
+        self._extend(doubts=[*self.report.doubts, *load, *disturbances], ceilings=ceilings)
         for threads in self._comparison.threads:
             with self._laboratory(threads) as laboratory:
                 for shape, dtype in self._products():

@@ -50,7 +50,7 @@ def candidates(
         return [] if hardware is None else [_candidate(hardware, mode, threads)]
     return [
         _candidate(
-            measured_here(architecture, threads, progress=progress)
+            measured_here(architecture, threads, quick=True, progress=progress)
             if name == HERE
             else find_hardware(name),
             mode,

@@ -14,6 +14,7 @@ from topout.errors import InputError
 from topout.machine.catalog.measured import roofs_for
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
+from topout.machine.kept import disturbance_doubts
 from topout.profiling.report import (
     TRACE_FILE,
     Captured,
@@ -103,9 +104,9 @@ def profile(
         reasons=report.reasons | _uncounted_reason(count),
         elapsed_s=time.monotonic() - began,
     )
-    return msgspec.structs.replace(
-        report, findings=profile_findings(report), doubts=profile_doubts(report)
-    )
+    disturbances = disturbance_doubts("ceilings", known) if known is not None else []
+    doubts = [*disturbances, *profile_doubts(report)]
+    return msgspec.structs.replace(report, findings=profile_findings(report), doubts=doubts)
 
 
 def _check(function: object, warmup: int, repeats: int) -> None:

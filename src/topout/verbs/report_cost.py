@@ -17,6 +17,7 @@ from topout.cost.ops import CONVENTIONS, ELEMENT_BYTES
 from topout.cost.phases import Phase, Plan, phases, sequence_len
 from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
 from topout.cost.training_memory import training_table
+from topout.machine.kept import disturbance_doubts
 from topout.models.architecture import (
     Architecture,
     active_parameters,
@@ -179,7 +180,9 @@ def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
     else:
         sentences.append(f"{candidate.hardware.name}: ceilings and PyTorch's rates measured there.")
         if isinstance(candidate.timer, MeasuredTimes):
-            doubts = stand_in_doubts(candidate.hardware.ceilings, candidate.timer.threads)
+            ceilings, rates = candidate.hardware.ceilings, candidate.timer.rates
+            doubts = stand_in_doubts(ceilings, candidate.timer.threads)
+            doubts += disturbance_doubts("ceilings", ceilings) + disturbance_doubts("rates", rates)
             sentences += [doubt.sentence for doubt in doubts]
     if workload.weight_dtype != workload.dtype:
         sentences.append(

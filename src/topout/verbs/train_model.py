@@ -10,6 +10,7 @@ import msgspec
 from topout.errors import TopoutError, UnsupportedError
 from topout.launch.local import RankFailure
 from topout.machine.ceilings import cached_ceilings
+from topout.machine.kept import disturbance_doubts
 from topout.measure.stats import load_doubts
 from topout.progress import Notify, silent
 from topout.records import Communication, TrainCase, TrainReport
@@ -41,7 +42,9 @@ def train_model(
     began = time.monotonic()
     notify("read the data", 0.0)
     subject = resolve_subject(request, builder)
+    ceilings = cached_ceilings(subject.machine, request.device)
     doubts = load_doubts()
+    doubts += disturbance_doubts("ceilings", ceilings) if ceilings is not None else []
     report = empty_report(subject, doubts)
     with RunFolder.create("train", subject.source.name) as folder:
         save_samples(subject.samples, folder.scratch / "samples.safetensors")

@@ -14,6 +14,7 @@ from topout.records import (
     ComputeCeiling,
     Doubt,
     Gpu,
+    KeptMeasurement,
     Machine,
     MachineReport,
     OverheadCeiling,
@@ -170,3 +171,39 @@ def test_gaps_are_shown_with_their_reasons() -> None:
 def test_a_gpu_has_its_own_heading() -> None:
     of_gpu = msgspec.structs.replace(ceilings([1]), device="cuda", quick=False)
     assert "Ceilings of the GPU, measured" in shown(MachineReport(machine=MACHINE, ceilings=of_gpu))
+
+
+def kept(
+    second: int, *disturbances: str, stands: bool = False, quick: bool = False
+) -> KeptMeasurement:
+    return KeptMeasurement(
+        measured_at=f"2026-01-01T00:00:{second:02}+00:00",
+        quick=quick,
+        stands=stands,
+        flops_per_s=9.5e10,
+        bytes_per_s=2.1e10,
+        disturbances=list(disturbances),
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ([kept(3, "Others were busy.")], "a busy machine's figures replace no better ones"),
+        ([kept(3, quick=True)], "was a quick one"),
+        ([kept(1)], "stand: the newest ones."),
+    ],
+)
+def test_which_measurement_stands_and_why(others: list[KeptMeasurement], words: str) -> None:
+    measured = [kept(2, stands=True), *others]
+    text = shown(MachineReport(machine=MACHINE, ceilings=ceilings([1]), kept=measured))
+    assert words in " ".join(text.split())
+    assert "95.0 GFLOP/s" in text
+    alone = shown(MachineReport(machine=MACHINE, ceilings=ceilings([1]), kept=measured[:1]))
+    assert "Measurements kept" not in alone
+
+
+def test_of_two_disturbed_measurements_the_better_stands() -> None:
+    measured = [kept(2, "Others.", stands=True), kept(3, "Others.")]
+    text = shown(MachineReport(machine=MACHINE, ceilings=ceilings([1]), kept=measured))
+    assert "was disturbed as well, and has lower figures" in " ".join(text.split())

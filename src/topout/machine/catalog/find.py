@@ -5,17 +5,17 @@ state the source of every figure.
 """
 
 import functools
-import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from topout.errors import InputError, OutputError, RecordError, UnknownNameError
+from topout.errors import InputError, OutputError, UnknownNameError
+from topout.machine.figures import check_figures, check_rates, fault
 from topout.records import Hardware, Record, read, write
 
 DATA_FOLDER = Path(__file__).parent / "data"
@@ -29,7 +29,6 @@ _REMEDY = "See `topout machine list`, or give the path of a machine file (*.json
 # Boost clocks carry good specimens above the datasheet's rate, but not by more.
 _MOST_OVER_SPEC = 1.25
 _CACHE_NAME = re.compile(r"L[0-4]", re.IGNORECASE)
-_CORRECT = "Correct the figure, or leave it out and say why in `reasons`."
 
 
 def catalog_names() -> list[str]:
@@ -151,29 +150,22 @@ def read_hardware(path: Path) -> Hardware:
 def check_hardware(hardware: Hardware, source: str, sourced: bool = False) -> None:
     """Raise RecordError that names `source` and the field of the first thing that cannot be.
 
-    Refused are figures that are not above zero, a machine without main memory as its last level,
+    Refused are figures that are not finite and above zero, those of measured ceilings and rates
+    included, rates above the ceilings, a machine without main memory as its last level,
     a data type and unit or a level or a link that is there twice, and a measured rate well above
     the datasheet's. Missing figures are accepted. With `sourced`, as in the shipped catalog,
     each figure needs its source, and the other way round.
     """
-    for path, value in _figures(hardware):
-        if not (math.isfinite(value) and value > 0):
-            raise _fault(source, path, f"is {value:g}; it has to be above 0", _CORRECT)
+    check_figures(hardware, source)
     _check_memory(hardware, source)
     _check_twins(hardware, source)
     for path, part in _rated_parts(hardware):
         _check_measured(path, part, source)
+    if hardware.ceilings is not None:
+        for rates in hardware.rates:
+            check_rates(rates, hardware.ceilings, f"{source}: rates of {rates.architecture}")
     if sourced:
         _check_sources(hardware, source)
-
-
-def _figures(hardware: Hardware) -> Iterator[tuple[str, float]]:
-    """(path, value) of every figure of the machine, its levels, peaks and links."""
-    for path, record in [("", hardware), *_rated_parts(hardware)]:
-        for field in record.__struct_fields__:
-            value = getattr(record, field)
-            if isinstance(value, int | float) and field != "schema_version":
-                yield f"{path}.{field}".lstrip("."), value
 
 
 def _rated_parts(hardware: Hardware) -> list[tuple[str, Record]]:
@@ -192,7 +184,7 @@ def _check_memory(hardware: Hardware, source: str) -> None:
     """Main memory has to be there, last, and as large as the machine says."""
     levels = hardware.levels
     if not levels or _CACHE_NAME.fullmatch(levels[-1].name):
-        raise _fault(
+        raise fault(
             source,
             "levels",
             "has no main memory as its last entry",
@@ -200,7 +192,7 @@ def _check_memory(hardware: Hardware, source: str) -> None:
         )
     capacity = levels[-1].capacity_bytes
     if capacity is not None and capacity != hardware.memory_bytes:
-        raise _fault(
+        raise fault(
             source,
             f"levels[{len(levels) - 1}].capacity_bytes",
             f"is {capacity}, but `memory_bytes` is {hardware.memory_bytes}",
@@ -218,10 +210,10 @@ def _check_twins(hardware: Hardware, source: str) -> None:
     for path, names in kinds.items():
         name, count = Counter(names).most_common(1)[0] if names else ("", 0)
         if count > 1:
-            raise _fault(source, path, f"has {name!r} {count} times", "Keep one of them.")
+            raise fault(source, path, f"has {name!r} {count} times", "Keep one of them.")
     for i, link in enumerate(hardware.links):
         if link.devices is not None and link.devices < 2:
-            raise _fault(
+            raise fault(
                 source, f"links[{i}].devices", f"is {link.devices}", "A link joins 2 or more."
             )
 
@@ -231,7 +223,7 @@ def _check_measured(path: str, part: Record, source: str) -> None:
     unit = rate.removeprefix("spec_")
     spec, measured = getattr(part, rate), getattr(part, f"achievable_{unit}")
     if spec is not None and measured is not None and measured > _MOST_OVER_SPEC * spec:
-        raise _fault(
+        raise fault(
             source,
             f"{path}.achievable_{unit}",
             f"is {measured:g}, {measured / spec:.2f} times what `spec_{unit}` allows",
@@ -260,8 +252,4 @@ def _check_sources(hardware: Hardware, source: str) -> None:
     for path, value, field, text in pairs:
         if (value is None) != (not text):
             what = f"has no source in `{field}`" if value is not None else "is not there"
-            raise _fault(source, path, what, "The catalog states a figure and its source together.")
-
-
-def _fault(source: str, path: str, what: str, remedy: str) -> RecordError:
-    return RecordError(f"{source}: `{path}` {what}.", remedy)
+            raise fault(source, path, what, "The catalog states a figure and its source together.")

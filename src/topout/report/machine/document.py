@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from topout.records import Cache, Ceilings, Machine, MachineReport
+from topout.records import Cache, Ceilings, KeptMeasurement, Machine, MachineReport
 from topout.report.document import (
     Absent,
     Column,
@@ -16,7 +16,7 @@ from topout.report.document import (
     Table,
 )
 from topout.report.figures import rate_unit_of
-from topout.units import ABSENT, bytes_per_s, counted, memory, seconds, si
+from topout.units import ABSENT, bytes_per_s, counted, flops_per_s, memory, seconds, si
 
 _OVERHEAD_NAMES = {
     "kernel_call": "call of a native kernel",
@@ -35,6 +35,7 @@ def machine_document(report: MachineReport) -> Document:
         measured: list[Part] = [Paragraph(f"No ceilings: {reason}.")]
     else:
         measured = [Section(_heading(ceilings), _ceilings(ceilings), key="ceilings")]
+        measured += _kept(report.kept)
     return Document(
         record=report,
         title=machine.hostname,
@@ -129,6 +130,46 @@ def _ceilings(ceilings: Ceilings) -> list[Part]:
         Absent(ceilings.reasons),
         Doubts(ceilings.doubts, "Doubts"),
     ]
+
+
+def _kept(kept: Sequence[KeptMeasurement]) -> list[Part]:
+    """All measurements where there are several, and why the one that stands does."""
+    if len(kept) < 2:
+        return []
+    columns = [
+        Column("Measured", text=True),
+        Column("Manner", text=True),
+        Column("fp32, memory"),
+        Column("Disturbed by", text=True),
+    ]
+    rows = [
+        Row(
+            [
+                f"{each.measured_at}{', stands' if each.stands else ''}",
+                "quick" if each.quick else "full",
+                f"{flops_per_s(each.flops_per_s)}\n{bytes_per_s(each.bytes_per_s)}",
+                " ".join(each.disturbances) or "nothing",
+            ]
+        )
+        for each in kept
+    ]
+    return [Section("Measurements kept", [Paragraph(_why_standing(kept)), Table(columns, rows)])]
+
+
+def _why_standing(kept: Sequence[KeptMeasurement]) -> str:
+    """Why a newer measurement does not stand; or that the newest does."""
+    standing = next(each for each in kept if each.stands)
+    newest = max(kept, key=lambda each: each.measured_at)
+    stands = f"The ceilings measured at {standing.measured_at} stand"
+    if newest is standing:
+        return f"{stands}: the newest ones."
+    if newest.disturbances and not standing.disturbances:
+        reason = "was disturbed, and a busy machine's figures replace no better ones"
+    elif newest.quick and not standing.quick:
+        reason = "was a quick one"
+    else:
+        reason = "was disturbed as well, and has lower figures"
+    return f"{stands}: the newest measurement ({newest.measured_at}) {reason}."
 
 
 def _shown_threads(counts: Iterable[int]) -> list[int]:
