@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.report.example_climb import example_machine
 from topout.cost.ops import Op
 from topout.errors import InputError, UnknownNameError, UnsupportedError
 from topout.gemm.case import version_names
@@ -28,18 +30,40 @@ def test_by_default_one_square_product_on_all_cpus() -> None:
     assert request.chosen_shapes() == (None, [Shape(1024, 1024, 1024)])
     assert request.chosen_threads(6) == [6]
     assert request.chosen_dtypes() == ["fp32"]
-    assert request.chosen_versions() == version_names("fp32")
+    assert request.chosen_versions(["fp32"]) == version_names("fp32")
 
 
 def test_versions_bring_their_data_types() -> None:
     request = GemmRequest(versions=["int8", "naive", "bf16"])
     request.check()
     assert request.chosen_dtypes() == ["fp32", "bf16", "int8"]
-    assert request.chosen_versions() == ["naive", "bf16", "int8"]
+    assert request.chosen_versions(request.chosen_dtypes()) == ["naive", "bf16", "int8"]
 
 
 def test_data_types_bring_their_versions() -> None:
-    assert GemmRequest(dtypes=["bf16"]).chosen_versions() == ["bf16"]
+    request = GemmRequest(dtypes=["bf16"])
+    assert request.chosen_versions(request.chosen_dtypes()) == ["bf16"]
+
+
+@pytest.mark.parametrize(
+    ("model", "isa", "precision"),
+    [
+        ("gpt2", [], ("fp32", "as published")),
+        ("qwen3-8b", ["amx_bf16"], ("bf16", "as published")),
+        ("qwen3-8b", [], ("fp32", "published in bf16, for which this CPU has no unit")),
+        ("llama-2-7b", ["amx_bf16"], ("fp32", "published in fp16, which is not run on CPUs")),
+    ],
+)
+def test_a_model_brings_the_precision_that_it_was_published_in(
+    model: str, isa: list[str], precision: tuple[str, str]
+) -> None:
+    machine = msgspec.structs.replace(example_machine(), vector_isa=isa)
+    assert GemmRequest(model=model).precision_for(machine) == precision
+    assert GemmRequest(model=model).chosen_dtypes(precision[0]) == [precision[0]]  # type: ignore[arg-type]
+    # What is asked for decides before it.
+    assert GemmRequest(model=model, dtypes=["int8"]).precision_for(machine) is None
+    assert GemmRequest(model=model, versions=["naive"]).precision_for(machine) is None
+    assert GemmRequest().precision_for(machine) is None
 
 
 def test_a_source_brings_the_data_type_that_it_is_written_for(tmp_path: Path) -> None:

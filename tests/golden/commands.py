@@ -187,6 +187,7 @@ CASES: tuple[Case, ...] = (
     Command("cost-list", "cost --list", json=False, page=False),
     Command("cost-gpt2", "cost gpt2 --on t4 --dtype fp16", formats=True),
     Command("cost-no-machine", "cost distilgpt2"),
+    Command("cost-llama-published", "cost llama-2-7b --on a100-80gb", page=False),
     Command(
         "cost-llama-machines",
         "cost llama-2-7b --on a100-80gb --on mi300x --on apple-m2-ultra --dtype bf16",

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.report.example_climb import example_machine
 from topout.errors import InputError
 from topout.ladder.request import ClimbRequest
 from topout.models.source import resolve_model
@@ -49,13 +50,25 @@ def test_good_options_pass(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "dtype"),
-    [({}, "fp32"), ({"device": "cuda"}, "bf16"), ({"device": "cuda", "dtype": "fp32"}, "fp32")],
+    ("model", "options", "dtype", "origin"),
+    [
+        ("gpt2", {}, "fp32", "as published"),
+        ("gpt2", {"device": "cuda"}, "fp32", "as published"),
+        ("gpt2", {"device": "cuda", "dtype": "bf16"}, "bf16", "as asked; published in fp32"),
+        ("qwen3-8b", {}, "bf16", "as published"),
+        ("qwen3-8b", {"device": "cuda"}, "bf16", "as published"),
+        ("llama-2-7b", {}, "fp32", "published in fp16, which is not run on CPUs"),
+        ("llama-2-7b", {"device": "cuda"}, "bf16", "published in fp16, which is not run here"),
+    ],
 )
-def test_a_gpu_starts_from_bf16(options: dict[str, Any], dtype: str) -> None:
-    request = ClimbRequest(model="gpt2", temperature=0.5, top_k=4, seed=7, **options)
-    workload = request.workload(resolve_model("gpt2", random_weights=True).config, 2)
-    assert (workload.dtype, workload.device) == (dtype, request.device)
+def test_it_starts_from_what_was_published(
+    model: str, options: dict[str, Any], dtype: str, origin: str
+) -> None:
+    machine = msgspec.structs.replace(example_machine(), vector_isa=["avx512_bf16"], usable_cpus=2)
+    request = ClimbRequest(model=model, temperature=0.5, top_k=4, seed=7, **options)
+    workload = request.workload(resolve_model(model, random_weights=True), machine)
+    assert (workload.dtype, workload.dtype_origin) == (dtype, origin)
+    assert workload.device == request.device
     assert (workload.temperature, workload.top_k, workload.seed) == (0.5, 4, 7)
     assert (workload.prompt_len, workload.threads) == (835, 2)
 

@@ -68,7 +68,7 @@ def test_what_transformers_writes_is_read_back(fields: Fields, tmp_path: Path) -
     stated = {key: value for key, value in fields.items() if key != "model_type"}
     AutoConfig.for_model(fields["model_type"], **deepcopy(stated)).save_pretrained(tmp_path)
     written = read_architecture(read_config_json(tmp_path), "tiny")
-    assert msgspec.structs.replace(written, weights_dtype=None) == read(fields)
+    assert msgspec.structs.replace(written, published_dtype=None) == read(fields)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_gemma() -> None:
     assert (block.mlp.gated, block.mlp.activation) == (True, "gelu_tanh")
     assert (block.attention.head_size, block.attention.qk_norm) == (24, False)
     assert architecture.heads[0].tied
-    assert (architecture.context_len, architecture.weights_dtype) == (8192, "bf16")
+    assert (architecture.context_len, architecture.published_dtype) == (8192, "bf16")
     assert read(GEMMA).blocks[0].norms == 2
     assert read(GEMMA).blocks[0].attention.head_size == 256
     assert read(GEMMA | {"hidden_act": "gelu"}).blocks[0].mlp.activation == "gelu_tanh"

@@ -11,7 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from topout.errors import InputError, TopoutError, UnsupportedError
 from topout.models.architecture import parameters_by_part, total_parameters
-from topout.models.config import ModelConfig, architecture_of, read_config
+from topout.models.config import ModelConfig, architecture_of, read_config, read_config_json
+from topout.models.precision import stated_dtype
 from topout.models.rope import DynamicScaling, LinearScaling, Llama3Scaling, YarnScaling
 
 from .tiny import GPT2, GROUPED, LLAMA, MISTRAL, QWEN2, QWEN3, Fields
@@ -34,25 +35,23 @@ def without(fields: Fields, key: str) -> Fields:
 
 
 def test_gpt2_fields() -> None:
-    config = config_of(GPT2 | {"torch_dtype": "float16"})
+    config = config_of(GPT2)
     assert (config.layers, config.width, config.heads, config.kv_heads) == (3, 48, 4, 4)
     assert (config.head_size, config.mlp_width, config.vocab_size) == (12, 192, 211)
     assert (config.context_len, config.positions, config.norm) == (64, "learned", "layer_norm")
     assert (config.activation, config.gated_mlp, config.tied_head) == ("gelu_tanh", False, True)
     assert (config.qkv_bias, config.attention_bias, config.mlp_bias) == (True, True, True)
-    assert config.weights_dtype == "fp16"
     assert config.sliding_window is None
 
 
 def test_llama_fields() -> None:
-    config = config_of(GROUPED | {"dtype": "bfloat16", "rope_theta": 5e5})
+    config = config_of(GROUPED | {"rope_theta": 5e5})
     assert (config.heads, config.kv_heads, config.head_size) == (4, 2, 16)
     assert (config.query_width, config.kv_width) == (64, 32)
     assert (config.positions, config.norm, config.norm_eps) == ("rope", "rms_norm", 1e-5)
     assert (config.activation, config.gated_mlp, config.tied_head) == ("silu", True, False)
     assert (config.qkv_bias, config.attention_bias, config.mlp_bias) == (False, False, False)
     assert (config.rope_theta, config.rope_scaling) == (5e5, None)
-    assert config.weights_dtype == "bf16"
 
 
 def test_absent_key_value_heads_are_all_heads() -> None:
@@ -170,9 +169,8 @@ def test_where_a_scaling_states_its_lengths() -> None:
 def test_what_transformers_writes_is_read_back(fields: Fields, tmp_path: Path) -> None:
     AutoConfig.for_model(**deepcopy(fields), dtype="bfloat16").save_pretrained(tmp_path)
     written = read_config(tmp_path)
-    assert written.weights_dtype == "bf16"
-    same = msgspec.structs.replace(written, name="tiny", weights_dtype=None)
-    assert same == config_of(fields)
+    assert msgspec.structs.replace(written, name="tiny") == config_of(fields)
+    assert stated_dtype(read_config_json(tmp_path), "tiny") == "bf16"
 
 
 @pytest.mark.parametrize(

@@ -407,7 +407,7 @@ def test_what_transformers_saves_is_loaded(tmp_path: Path) -> None:
     )
     model.save_pretrained(tmp_path)
     source = resolve_model(str(tmp_path))
-    assert (source.weights_dtype, source.config.weights_dtype) == ("bf16", "bf16")
+    assert (source.weights_dtype, source.published_dtype) == ("bf16", "bf16")
     ours = load_decoder(source, dtype=torch.bfloat16)
     assert torch.equal(ours.token_embedding.weight, model.model.embed_tokens.weight)
 

@@ -1,5 +1,6 @@
 """`report_cost`: from a request to a record, on catalog machines and on none."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from tests.report.example_climb import example_machine
 from topout.errors import InputError, RecordError, UnknownNameError
 from topout.machine.catalog.find import find_hardware
 from topout.machine.catalog.measured import hardware_of
+from topout.models.known import known_config_json
+from topout.models.precision import NOT_STATED
 from topout.records import CostReport, decode, encode
 from topout.verbs import cost_machines
 from topout.verbs.cost_request import CostRequest
@@ -117,6 +120,62 @@ def test_a_machine_that_was_measured_is_taken_by_itself(monkeypatch: pytest.Monk
     (other,) = cost("gpt2", dtype="fp16").machines
     assert other.decode is not None and other.decode.time_s is None
     assert "fp16" in (other.decode.reason or "")
+
+
+def test_by_default_a_model_is_counted_as_it_was_published() -> None:
+    published, wide = (
+        cost("llama-2-7b", "a100-80gb", context_len=1000, **asked)
+        for asked in ({}, {"dtype": "fp32"})
+    )
+    assert (published.workload.dtype, published.workload.dtype_origin) == ("fp16", "as published")
+    assert wide.workload.dtype_origin == "as asked; published in fp16"
+    # 6,738,415,616 parameters of 2 and of 4 bytes
+    assert published.memory.weight_bytes == 13_476_831_232
+    assert wide.memory.weight_bytes == 26_953_662_464
+    rates = [report.machines[0].decode_tokens_per_s or 0.0 for report in (published, wide)]
+    assert rates[0] == pytest.approx(104.9, rel=0.1)  # as published for bf16 and gpt-fast
+    assert 1.7 < rates[0] / rates[1] < 2  # the overhead of starting the ops is the same
+
+
+def test_what_is_published_in_fp16_is_timed_in_fp32_where_nothing_else_was_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = example_machine()
+    free = msgspec.structs.replace(RATES.modes[0], mode="decoder_compiled")
+    rates = msgspec.structs.replace(RATES, modes=[free])
+    ceilings = msgspec.structs.replace(CEILINGS, host_key=machine.host_key)
+    here = hardware_of(machine, ceilings, [rates])
+    monkeypatch.setattr(cost_machines, "measured_before", lambda *_: here)
+    report = cost("bundled")
+    assert report.workload.dtype == "fp32"
+    assert report.workload.dtype_origin == (
+        "published in fp16, of which this machine has no figures"
+    )
+    assert report.machines[0].decode is not None and report.machines[0].decode.time_s
+    # Nothing is taken in its place where that would help nothing, or was not wanted.
+    assert cost("bundled", tensor_parallel=2).workload.dtype == "fp16"
+    assert cost("bundled", dtype="fp16").machines[0].decode_tokens_per_s is None
+    assert cost("bundled", "t4").workload.dtype == "fp16"
+    t4 = cost("qwen3-0.6b", "t4").workload  # which has no bf16
+    assert t4.dtype_origin == "published in bf16, of which this machine has no figures"
+    both = cost("qwen3-0.6b", "t4", "l4")  # an L4 has
+    assert both.workload.dtype == "bf16" and both.machines[0].decode_tokens_per_s is None
+
+
+@pytest.mark.parametrize("stated", ["banana", "float64"])
+def test_a_precision_that_is_not_counted_is_refused_unless_another_is_asked_for(
+    stated: str, tmp_path: Path
+) -> None:
+    fields = known_config_json("gpt2") | {"torch_dtype": stated}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(fields))
+    with pytest.raises(InputError, match=r"published in '(banana|fp64)'") as caught:
+        cost(str(file), "t4")
+    assert "--dtype" in str(caught.value.remedy)
+    assert cost(str(file), "t4", dtype="fp16").workload.dtype == "fp16"
+    del fields["torch_dtype"]
+    file.write_text(json.dumps(fields))
+    assert cost(str(file), "t4").workload.dtype_origin == NOT_STATED
 
 
 def test_a_missing_figure_is_told_and_the_rest_is_there() -> None:

@@ -2,17 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
 from tests.models.tiny import GPT2, write_model
+from tests.report.example_climb import example_machine
 from topout.errors import InputError, TopoutError, UnsupportedError
 from topout.records import TrainReport, read
 from topout.run_folder import RunFolder
-from topout.train.plan import TrainRequest
+from topout.train.plan import DEFAULT_BUILDER, TrainRequest
+from topout.verbs import train_subject
 from topout.verbs.train_model import train_model
-from topout.verbs.train_subject import resolve_subject
+from topout.verbs.train_subject import empty_report, resolve_subject
 
 pytestmark = pytest.mark.seconds(40)
 
@@ -165,3 +169,28 @@ def test_what_cannot_be_trained_is_refused_before_a_rank_starts(
 def test_an_encoder_learns_to_classify_by_default() -> None:
     request = small(model="distilbert-base-uncased", random_weights=True, task=None)
     assert resolve_subject(request, "unused:unused").task == "classify"
+
+
+@pytest.mark.parametrize(
+    ("isa", "asked", "precision"),
+    [
+        (["amx_bf16"], None, ("bf16", "as published")),
+        (["amx_bf16"], "fp32", ("fp32", "as asked; published in bf16")),
+        (["avx2"], None, ("fp32", "published in bf16, for which this CPU has no unit")),
+        (["avx2"], "bf16", ("bf16", "as asked")),
+    ],
+)
+def test_it_computes_in_what_was_published(
+    isa: list[str],
+    asked: Any,
+    precision: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = msgspec.structs.replace(example_machine(), vector_isa=isa)
+    monkeypatch.setattr(train_subject, "describe", lambda: machine)
+    folder = write_model(tmp_path / "tiny", SMALL | {"torch_dtype": "bfloat16"})
+    request = TrainRequest(model=str(folder), generated=True, sequence_len=8, dtype=asked)
+    subject = resolve_subject(request, DEFAULT_BUILDER)
+    work = empty_report(subject, []).workload
+    assert (work.dtype, work.dtype_origin) == precision

@@ -4,6 +4,7 @@ The products to compare versions at are given ones, those of a model, or a sweep
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -15,9 +16,10 @@ from topout.errors import InputError, UnsupportedError
 from topout.gemm.case import Case, find_version, version_names
 from topout.gemm.sources import check_source, own_dtype
 from topout.models.architecture import Architecture
-from topout.models.architectures.read import find_architecture
+from topout.models.architectures.read import find_architecture, find_config
+from topout.models.precision import Precision, precision_of, stand_ins
 from topout.options import Option, Request
-from topout.records import CostWorkload
+from topout.records import CostWorkload, Machine
 from topout.records.gemm import GemmDtype
 
 DEFAULT_SIZE = 1024
@@ -170,7 +172,10 @@ class GemmRequest(Request, frozen=True, kw_only=True):
     sweep: Annotated[bool, Option("Square products from small to large.")] = False
     dtypes: Annotated[
         list[GemmDtype] | None,
-        Option("With commas between; default: those of --versions, or fp32.", flag="--dtype"),
+        Option(
+            "With commas between; default: of --versions, as --model is published, or fp32.",
+            flag="--dtype",
+        ),
     ] = None
     versions: Annotated[
         list[str] | None, Option("Names with commas between; default: all.", metavar="NAME,…")
@@ -211,20 +216,31 @@ class GemmRequest(Request, frozen=True, kw_only=True):
                 "--versions names none.", f"Give some of {', '.join(version_names())}."
             )
 
-    def chosen_dtypes(self) -> list[GemmDtype]:
+    def precision_for(self, machine: Machine) -> Precision | None:
+        """That of the model, where it decides the data type; raises as `find_config` does.
+
+        Versions, sources and --dtype overrule it. Raises InputError as `precision_of` does.
+        """
+        if self.model is None or self.dtypes or self.versions or self.source is not None:
+            return None
+        found = find_config(self.model)
+        usable = stand_ins(machine, "cpu")
+        return precision_of(found.name, found.published_dtype, stand_ins=usable)
+
+    def chosen_dtypes(self, default: GemmDtype = "fp32") -> list[GemmDtype]:
         """The data types to compare in, in the order of the ladder, each once."""
         asked = self.dtypes
         if asked is None:
             asked = [find_version(name).dtype for name in self.versions or []]
             if self.source is not None:
                 asked.append(own_dtype(Path(self.source)))
-        return [dtype for dtype in DTYPES if dtype in (asked or ["fp32"])]
+        return [dtype for dtype in DTYPES if dtype in (asked or [default])]
 
-    def chosen_versions(self) -> list[str]:
-        """The versions to compare, in the order of the ladder; all of the data types by default."""
+    def chosen_versions(self, dtypes: Sequence[GemmDtype]) -> list[str]:
+        """The versions to compare, in the order of the ladder; by default all of `dtypes`."""
         if self.versions is not None:
             return [name for name in version_names() if name in self.versions]
-        return [name for dtype in self.chosen_dtypes() for name in version_names(dtype)]
+        return [name for dtype in dtypes for name in version_names(dtype)]
 
     def chosen_shapes(self) -> tuple[str | None, list[Shape]]:
         """(the model's name, all shapes in the order asked for, each once)."""

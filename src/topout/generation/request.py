@@ -1,12 +1,14 @@
 """What a user asks of a verb that generates, checked before anything is measured."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from topout.errors import InputError
 from topout.models.config import ModelConfig
 from topout.models.known import DEFAULT_MODEL
-from topout.options import MOST_SEED, Option, Request
-from topout.records import WorkloadSummary
+from topout.models.precision import Precision, precision_of, stand_ins
+from topout.models.source import ModelSource
+from topout.options import MOST_SEED, Device, Option, Request
+from topout.records import Dtype, Machine, WorkloadSummary
 
 Backend = Literal["decoder", "transformers"]
 GenerationDtype = Literal["fp32", "bf16"]
@@ -32,7 +34,8 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
     batch_size: Annotated[int, Option("Sequences at a time.", least=1)] = 1
     threads: Annotated[int | None, Option("CPU threads; default: all.", least=1)] = None
     dtype: Annotated[
-        GenerationDtype | None, Option("Of weights and activations; default: fp32.")
+        GenerationDtype | None,
+        Option("Of weights and activations; default: as published, where that is run here."),
     ] = None
     seed: Annotated[int, Option("Of random weights and of sampling.", least=0, most=MOST_SEED)] = 0
     text: Annotated[
@@ -63,16 +66,31 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
             )
         return threads
 
-    def workload(self, config: ModelConfig, usable_cpus: int) -> WorkloadSummary:
-        """What is run; raises InputError where the prompt or the threads do not fit."""
+    def precision_for(self, source: ModelSource, machine: Machine) -> Precision:
+        """The precision to run in; raises InputError as `precision_of` does."""
+        usable = stand_ins(machine, self.runs_on)
+        return precision_of(source.name, source.published_dtype, self.dtype, usable)
+
+    @property
+    def runs_on(self) -> Device:
+        """The device; verbs with a --device overrule it."""
+        return "cpu"
+
+    def workload(self, source: ModelSource, machine: Machine) -> WorkloadSummary:
+        """What is run.
+
+        Raises InputError where the prompt or the threads do not fit, or the precision is not run.
+        """
+        precision = self.precision_for(source, machine)
         return WorkloadSummary(
             task="generate",
-            prompt_len=self.prompt_len_for(config),
+            prompt_len=self.prompt_len_for(source.config),
             new_tokens=self.new_tokens,
             batch_size=self.batch_size,
-            threads=self.threads_for(usable_cpus),
-            device="cpu",
-            dtype=self.dtype or "fp32",
+            threads=self.threads_for(machine.usable_cpus),
+            device=self.runs_on,
+            dtype=cast(Dtype, precision.dtype),
+            dtype_origin=precision.origin,
             temperature=0.0,
             seed=self.seed,
         )

@@ -50,7 +50,7 @@ def resolve_subject(request: GenerationRequest) -> Subject:
     """Everything that can be wrong with a checked request shows here; raises a TopoutError."""
     source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
     machine = describe()
-    return Subject(source, machine, request.workload(source.config, machine.usable_cpus))
+    return Subject(source, machine, request.workload(source, machine))
 
 
 def set_up(

@@ -6,9 +6,9 @@ from typing import Annotated
 import msgspec
 
 from topout.generation.request import GenerationDtype, GenerationRequest
-from topout.models.config import ModelConfig
+from topout.models.source import ModelSource
 from topout.options import Device, Option, Request
-from topout.records import WorkloadSummary
+from topout.records import Machine, WorkloadSummary
 
 
 class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
@@ -19,7 +19,8 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
     )
     device: Annotated[Device, Option("Where it runs.")] = "cpu"
     dtype: Annotated[
-        GenerationDtype | None, Option("Of the baseline; default: fp32, on a GPU bf16.")
+        GenerationDtype | None,
+        Option("Of the baseline; default: as published, where that is run here."),
     ] = None
     temperature: Annotated[float, Option("Of sampling; 0 is greedy.", least=0)] = 0.0
     top_k: Annotated[int | None, Option("Sample among the k likeliest.", least=1)] = None
@@ -38,14 +39,15 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
     ] = 600.0
     quick: Annotated[bool, Option("Fewer pairs per rung.")] = False
 
-    def workload(self, config: ModelConfig, usable_cpus: int) -> WorkloadSummary:
-        """What every rung runs; raises InputError where the prompt or the threads do not fit."""
+    @property
+    def runs_on(self) -> Device:
+        """As asked."""
+        return self.device
+
+    def workload(self, source: ModelSource, machine: Machine) -> WorkloadSummary:
+        """What every rung runs; raises as that of a generation does."""
         return msgspec.structs.replace(
-            super().workload(config, usable_cpus),
-            device=self.device,
-            dtype=self.dtype or ("bf16" if self.device == "cuda" else "fp32"),
-            temperature=self.temperature,
-            top_k=self.top_k,
+            super().workload(source, machine), temperature=self.temperature, top_k=self.top_k
         )
 
 

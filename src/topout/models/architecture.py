@@ -129,7 +129,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     blocks: list[Block] = []
     final_norms: int = 0  # after the blocks, `width` wide, of the blocks' kind
     heads: list[Head] = []
-    weights_dtype: str | None = None  # "fp32", "bf16", "fp16" as config.json states it
+    published_dtype: str | None = None  # "fp32", "bf16", "fp16"; None: stated nowhere
     not_counted: list[str] = []  # what this description leaves out, in words
 
 

@@ -16,6 +16,7 @@ from topout.models.config import ModelConfig
 
 Shape = tuple[int, ...]
 
+_STORED = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
 FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _OTHER_CHECKPOINT = "Give the checkpoint that belongs to this config.json."
@@ -227,13 +228,14 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
         ) from None
 
 
-def stored_dtype(tensors: Mapping[str, StoredTensor]) -> str:
-    """The dtype that most of the weights are stored in: "fp32", "fp16", "bf16" or "fp64"."""
-    names = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
-    elements = dict.fromkeys(names, 0)
+def stored_dtype(tensors: Mapping[str, StoredTensor]) -> str | None:
+    """What most of the weights are stored in: "fp32", "fp16", "bf16", "fp64"; None without any."""
+    elements = dict.fromkeys(_STORED, 0)
     for tensor in tensors.values():
-        elements[tensor.dtype] += math.prod(tensor.shape)
-    return names[max(elements, key=lambda dtype: elements[dtype])]
+        if tensor.dtype in elements:  # quantized checkpoints hold integers too
+            elements[tensor.dtype] += math.prod(tensor.shape)
+    most = max(elements, key=lambda dtype: elements[dtype])
+    return _STORED[most] if elements[most] else None
 
 
 def digest_file(file: Path) -> bytes:

@@ -27,7 +27,6 @@ from topout.models.fields import (
     read_activation,
     read_kv_heads,
     read_sliding_layers,
-    read_weights_dtype,
     read_window,
 )
 from topout.models.rope import DEFAULT_THETA, RopeScaling, read_rope
@@ -81,7 +80,6 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     scaled_attention: bool = True  # scores times 1/sqrt(head_size)
     layer_scaled_attention: bool = False  # scores of layer i also times 1/(i + 1)
     tied_head: bool
-    weights_dtype: str | None = None  # "fp32", "bf16", "fp16" as config.json states it
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
@@ -190,7 +188,6 @@ def _read_gpt2(fields: Fields) -> ModelConfig:
         scaled_attention=fields.flag("scale_attn_weights", True),
         layer_scaled_attention=fields.flag("scale_attn_by_inverse_layer_idx", False),
         tied_head=fields.flag("tie_word_embeddings", True),
-        weights_dtype=read_weights_dtype(fields),
     )
 
 
@@ -229,7 +226,6 @@ def _read_llama(fields: Fields, architecture: str) -> ModelConfig:
         mlp_bias=architecture == "llama" and fields.flag("mlp_bias", False),
         qk_norm=architecture == "qwen3",
         tied_head=fields.flag("tie_word_embeddings", False),
-        weights_dtype=read_weights_dtype(fields),
     )
 
 
@@ -269,7 +265,6 @@ def architecture_of(config: ModelConfig) -> Architecture:
         blocks=[_block(config)],
         final_norms=1,
         heads=[language_head(config.width, config.vocab_size, config.tied_head)],
-        weights_dtype=config.weights_dtype,
     )
 
 

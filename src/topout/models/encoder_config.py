@@ -13,7 +13,6 @@ from topout.models.fields import (
     label_count,
     read_activation,
     read_rate,
-    read_weights_dtype,
     stated_classes,
 )
 
@@ -47,7 +46,6 @@ class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tied_head: bool  # of the masked-language head
     labels: int  # of a classifier, as config.json states them; 2 where it does not
     stores_classifier: bool  # config.json names a sequence classifier, or no class
-    weights_dtype: str | None = None  # "fp32", "bf16", "fp16" as config.json states it
 
     @classmethod
     def from_hugging_face(cls, config: dict[str, Any], name: str) -> "EncoderConfig":
@@ -76,7 +74,6 @@ class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             tied_head=fields.flag("tie_word_embeddings", True),
             labels=label_count(fields),
             stores_classifier=_stores_classifier(fields),
-            weights_dtype=read_weights_dtype(fields),
         )
 
     @property

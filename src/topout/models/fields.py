@@ -203,9 +203,3 @@ def read_rate(fields: Fields, key: str, default: float) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
         raise fields.wrong(key, rate, "a number from 0 to below 1")
     return float(rate)
-
-
-def read_weights_dtype(fields: Fields) -> str | None:
-    """The dtype that a config states for the weights; None when it states none, or another."""
-    stated = fields.text("dtype", fields.text("torch_dtype", "")).removeprefix("torch.")
-    return {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(stated)

@@ -1,8 +1,9 @@
 """The published shapes of known models, as fields of their `config.json`, family by family.
 
-Sources: the `config.json` of the hub id beside each entry. The files of BERT, RoBERTa and
-DistilBERT name the masked-language class that they were trained as; here they are the encoders that
-a task's head is put on.
+Sources: the `config.json` of the hub id beside each entry. Where that file states no `torch_dtype`,
+as those of GPT-2 and the encoders, it is what the weights are stored in. The files of BERT, RoBERTa
+and DistilBERT name the masked-language class that they were trained as; here they are the encoders
+that a task's head is put on.
 """
 
 from typing import Any
@@ -38,6 +39,7 @@ def _gpt2(width: int, layers: int, heads: int) -> ConfigJson:
         "layer_norm_epsilon": 1e-5,
         "bos_token_id": 50256,
         "eos_token_id": 50256,
+        "torch_dtype": "float32",
     }
 
 
@@ -63,6 +65,7 @@ def _t5(width: int, mlp_width: int, head_size: int, heads: int, layers: int) -> 
         "num_layers": layers,
         "relative_attention_num_buckets": 32,
         "layer_norm_epsilon": 1e-6,
+        "torch_dtype": "float32",
     }
 
 
@@ -84,6 +87,7 @@ def _resnet(layer_type: str, hidden_sizes: list[int], depths: list[int]) -> Conf
 
 
 _TIED: ConfigJson = {"tie_word_embeddings": True}
+_IN_BF16: ConfigJson = {"torch_dtype": "bfloat16"}
 
 
 _LLAMA2: ConfigJson = {
@@ -94,16 +98,19 @@ _LLAMA2: ConfigJson = {
     "rope_theta": 10_000.0,
     "rms_norm_eps": 1e-5,
     "tie_word_embeddings": False,
+    "torch_dtype": "float16",
 }
 _LLAMA3 = _LLAMA2 | {
+    "torch_dtype": "bfloat16",
     "vocab_size": 128256,
     "max_position_embeddings": 8192,
     "rope_theta": 500_000.0,
 }
 _LLAMA31 = _LLAMA3 | _llama3_scaling(8.0)
 _LLAMA32 = _LLAMA3 | _llama3_scaling(32.0) | _TIED
-_SMOLLM2 = _LLAMA2 | _TIED | {"vocab_size": 49152, "max_position_embeddings": 8192}
+_SMOLLM2 = _LLAMA2 | _TIED | _IN_BF16 | {"vocab_size": 49152, "max_position_embeddings": 8192}
 _MISTRAL = _LLAMA2 | {
+    "torch_dtype": "bfloat16",
     "model_type": "mistral",
     "max_position_embeddings": 32768,
     "sliding_window": 4096,
@@ -128,7 +135,7 @@ DECODERS: KnownShapes = {
     "llama-3.2-3b": ("meta-llama/Llama-3.2-3B", _LLAMA32 | _sizes(3072, 8192, 28, 24, 8)),
     "tinyllama-1.1b": (
         "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
-        _LLAMA2 | _sizes(2048, 5632, 22, 32, 4) | {"max_position_embeddings": 2048},
+        _LLAMA2 | _IN_BF16 | _sizes(2048, 5632, 22, 32, 4) | {"max_position_embeddings": 2048},
     ),
     "mistral-7b": ("mistralai/Mistral-7B-v0.1", _MISTRAL | _8B),
     "smollm2-135m": (
@@ -147,6 +154,7 @@ DECODERS: KnownShapes = {
 
 
 _QWEN2 = _LLAMA2 | {
+    "torch_dtype": "bfloat16",
     "model_type": "qwen2",
     "vocab_size": 151936,
     "max_position_embeddings": 131072,
@@ -198,8 +206,10 @@ _GEMMA: ConfigJson = {
     "head_dim": 256,
     "rms_norm_eps": 1e-6,
     "rope_theta": 10_000.0,
+    "torch_dtype": "bfloat16",
 }
 _GEMMA2: ConfigJson = _GEMMA | {
+    "torch_dtype": "float32",  # of these, not of those tuned to instructions
     "model_type": "gemma2",
     "hidden_activation": "gelu_pytorch_tanh",
     "sliding_window": 4096,
@@ -214,6 +224,7 @@ _GEMMA3_1B: ConfigJson = {
     "rope_theta": 1_000_000.0,
     "sliding_window": 512,
     "sliding_window_pattern": 6,
+    "torch_dtype": "bfloat16",
 }
 
 GEMMA: KnownShapes = {
@@ -230,6 +241,7 @@ GEMMA: KnownShapes = {
 
 
 _MIXTRAL: ConfigJson = _LLAMA2 | {
+    "torch_dtype": "bfloat16",
     "model_type": "mixtral",
     "num_local_experts": 8,
     "num_experts_per_tok": 2,
@@ -285,6 +297,7 @@ _BERT: ConfigJson = {
     "type_vocab_size": 2,
     "layer_norm_eps": 1e-12,
     "pad_token_id": 0,
+    "torch_dtype": "float32",
 }
 _ROBERTA: ConfigJson = {
     "model_type": "roberta",
@@ -294,6 +307,7 @@ _ROBERTA: ConfigJson = {
     "type_vocab_size": 1,
     "layer_norm_eps": 1e-5,
     "pad_token_id": 1,
+    "torch_dtype": "float32",
 }
 _XLM_ROBERTA: ConfigJson = _ROBERTA | {"model_type": "xlm-roberta", "vocab_size": 250002}
 _DISTILBERT: ConfigJson = {
@@ -305,6 +319,7 @@ _DISTILBERT: ConfigJson = {
     "hidden_dim": 3072,
     "n_layers": 6,
     "n_heads": 12,
+    "torch_dtype": "float32",
 }
 _BERT_BASE, _BERT_LARGE = _encoder_sizes(768, 3072, 12, 12), _encoder_sizes(1024, 4096, 24, 16)
 
@@ -329,7 +344,11 @@ ENCODERS: KnownShapes = {
 }
 
 
-_IMAGENET: ConfigJson = {"num_channels": 3, "num_labels": 1000}  # the files name each label
+_IMAGENET: ConfigJson = {
+    "num_channels": 3,
+    "num_labels": 1000,  # the files name each label
+    "torch_dtype": "float32",
+}
 _VIT: ConfigJson = _IMAGENET | {
     "model_type": "vit",
     "hidden_act": "gelu",

@@ -30,6 +30,7 @@ from topout.models.known import (
     known_names,
     short_name,
 )
+from topout.models.precision import stated_dtype
 from topout.records import WeightsOrigin
 
 Config = TypeVar("Config", ModelConfig, EncoderConfig, ModelConfig | EncoderConfig, covariant=True)
@@ -49,6 +50,12 @@ class Source(Generic[Config]):
     tokenizer_path: Path | None  # tokenizer.json, vocab.json or vocab.txt
     seed: int  # of random weights
     fingerprint: str  # changes with the config, the weights or the seed
+
+    @property
+    def published_dtype(self) -> str | None:
+        """What the config states, else what the weights are stored in; None without any."""
+        stored = self.weights_dtype if self.tensors else None
+        return stated_dtype(self.config_json, self.name) or stored
 
 
 ModelSource = Source[ModelConfig]  # of a decoder
@@ -203,7 +210,7 @@ def _source(
         config_json=config_json,
         origin=origin,
         tensors=tensors,
-        weights_dtype=stored_dtype(tensors) if tensors else "fp32",
+        weights_dtype=stored_dtype(tensors) or "fp32",
         tokenizer_path=None if folder is None else _tokenizer_path(folder),
         seed=seed,
         fingerprint=_fingerprint(config, origin.encode(), *told),

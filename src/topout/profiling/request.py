@@ -3,13 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
-
 from topout.errors import OutputError
 from topout.generation.request import BackendOption, GenerationRequest
-from topout.models.config import ModelConfig
 from topout.options import Device, Option
-from topout.records import WorkloadSummary
 
 PhaseChoice = Literal["both", "prefill", "decode"]
 DEFAULT_NEW_TOKENS = 8  # a few passes of decode: each is like the next
@@ -58,7 +54,7 @@ class ProfileRequest(GenerationRequest, frozen=True, kw_only=True):
         """The phases that are looked at; None: all."""
         return None if self.phase == "both" else [self.phase]
 
-    def workload(self, config: ModelConfig, usable_cpus: int) -> WorkloadSummary:
-        """What is run; raises InputError where the prompt or the threads do not fit."""
-        workload = super().workload(config, usable_cpus)
-        return msgspec.structs.replace(workload, device=self.device)
+    @property
+    def runs_on(self) -> Device:
+        """As asked."""
+        return self.device

@@ -43,6 +43,7 @@ class WorkloadSummary(Record, frozen=True, kw_only=True):
     threads: int
     device: str
     dtype: Dtype  # of the baseline
+    dtype_origin: str = ""  # why it is that one: "as published", "as asked"
     temperature: float  # 0: greedy
     top_k: int | None = None
     seed: int = 0

@@ -128,6 +128,7 @@ class CostedModel(Record, frozen=True, kw_only=True):
     kv_heads: int | None = None
     vocab_size: int | None = None
     context_len: int | None = None
+    published_dtype: str | None = None  # of the checkpoint; None: stated nowhere
 
 
 class CostWorkload(Record, frozen=True, kw_only=True):
@@ -137,6 +138,7 @@ class CostWorkload(Record, frozen=True, kw_only=True):
     context_len: int  # keys that a decoded token sees
     batch_size: int
     dtype: str  # of activations and, unless quantized, of weights
+    dtype_origin: str = ""  # why it is that one: "as published", "as asked"
     weight_dtype: str
     kv_dtype: str
     tensor_parallel: int = 1

@@ -90,6 +90,7 @@ class GemmReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="gemm"
     threads: int  # the most that were asked for
     thread_counts: list[int]
     model: str | None = None
+    dtype_origin: str = ""  # why the model's products are in their type: "as published"
     source: str | None = None  # the user's own file
     shapes: list[GemmShape] = []
     findings: list[str] = []

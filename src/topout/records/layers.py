@@ -105,6 +105,7 @@ class LayersReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="lay
     model: str
     class_name: str
     dtype: str
+    dtype_origin: str = ""  # why it is that one: "as published", "as asked"
     inputs: list[GraphPort]
     layers: Layers
     graph: ModuleGraph | None = None

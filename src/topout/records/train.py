@@ -41,6 +41,7 @@ class TrainWorkload(Record, frozen=True, kw_only=True):
     batch_size: int  # samples of one rank's micro-batch
     accumulation: int  # micro-batches between two updates
     dtype: TrainDtype
+    dtype_origin: str = ""  # why it is that one: "as published", "as asked"
     learning_rate: float
     weight_decay: float
     seed: int

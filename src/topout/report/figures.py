@@ -29,6 +29,12 @@ def spread(estimate: Estimate | None) -> str:
     return f"±{units.percent(half, 1)}"
 
 
+def precision(dtype: str, *remarks: str) -> str:
+    """A data type with why it is that one, and what is in another: "bf16 (as published)"."""
+    told = ", ".join(remark for remark in remarks if remark)
+    return f"{dtype} ({told})" if told else dtype
+
+
 def interval(ratio: PairedRatio | Estimate | None) -> str:
     """The bounds of an interval: "[2.05, 2.18]"; empty when there is none."""
     if ratio is None:

@@ -54,7 +54,10 @@ class TrainRequest(Request, frozen=True, kw_only=True):
     sequence_len: Annotated[
         int | None, Option("Tokens of every sample; default: 128, or as many as fit.", least=2)
     ] = None
-    dtype: Annotated[TrainDtype, Option("Data type of the computation; bf16 by autocast.")] = "fp32"
+    dtype: Annotated[
+        TrainDtype | None,
+        Option("Of the computation, bf16 by autocast; default: as published, where it is run."),
+    ] = None
     learning_rate: Annotated[
         float, Option("Learning rate of AdamW, constant.", above=0, most=_MOST_LEARNING_RATE)
     ] = 5e-5

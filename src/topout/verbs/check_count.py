@@ -7,7 +7,7 @@ from torch import nn
 from topout.cost.graph import count
 from topout.cost.passes import full_pass_flops
 from topout.models.architecture import Architecture, total_parameters
-from topout.models.architectures.read import find_config_json, read_architecture
+from topout.models.architectures.read import find_config, read_architecture
 from topout.models.structure.build import build_on_meta, example_inputs
 from topout.options import takes
 from topout.records import Count, CountCheck, CountComparison
@@ -22,9 +22,9 @@ def check_count(request: CheckRequest) -> CountCheck:
 
     Raises what `find_architecture` and `build_on_meta` raise.
     """
-    name, config_json = find_config_json(request.model)
-    architecture = read_architecture(config_json, name, image_size=request.image_size)
-    module = build_on_meta(config_json, name)
+    found = find_config(request.model)
+    architecture = read_architecture(found.config_json, found.name, image_size=request.image_size)
+    module = build_on_meta(found.config_json, found.name)
     longest = architecture.context_len or DEFAULT_LENGTH
     tokens = request.length or min(DEFAULT_LENGTH, longest)
     rows = request.batch_size

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -36,6 +37,7 @@ class _Comparison(msgspec.Struct, frozen=True):
     model: str | None
     shapes: list[Shape]
     dtypes: list[GemmDtype]
+    dtype_origin: str  # why it is that one, where a model decides; else empty
     threads: list[int]
 
     @property
@@ -77,7 +79,10 @@ def _resolve(request: GemmRequest) -> _Comparison:
     machine = describe()
     threads = request.chosen_threads(machine.usable_cpus)
     model, shapes = request.chosen_shapes()
-    return _Comparison(request, machine, model, shapes, request.chosen_dtypes(), threads)
+    precision = request.precision_for(machine)
+    dtype, origin = precision or ("fp32", "")
+    dtypes = request.chosen_dtypes(cast(GemmDtype, dtype))
+    return _Comparison(request, machine, model, shapes, dtypes, origin, threads)
 
 
 class _Session:
@@ -100,6 +105,7 @@ class _Session:
             threads=max(comparison.threads),
             thread_counts=comparison.threads,
             model=comparison.model,
+            dtype_origin=comparison.dtype_origin,
             source=request.source,
             doubts=_standing_doubts(comparison),
             reasons=_reasons(comparison),
@@ -128,7 +134,8 @@ class _Session:
         request = self._comparison.request
         source = Path(request.source) if request.source is not None else None
         logs = self._folder.logs / f"{threads}-threads"
-        return Laboratory(request.chosen_versions(), source, threads, logs, rivals=request.rivals)
+        versions = request.chosen_versions(self._comparison.dtypes)
+        return Laboratory(versions, source, threads, logs, rivals=request.rivals)
 
     def _products(self) -> Iterator[tuple[Shape, GemmDtype]]:
         for shape in self._comparison.shapes:

@@ -9,6 +9,7 @@ from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.training import Recompute
 from topout.models.architecture import Architecture
 from topout.models.known import DEFAULT_MODEL
+from topout.models.precision import Precision
 from topout.options import Option, Request
 from topout.records import CostWorkload, ExampleName
 
@@ -51,7 +52,7 @@ class CostRequest(Request, frozen=True, kw_only=True):
     ] = None
     batch_size: BatchSize = 1
     dtype: Annotated[
-        ActivationDtype | None, Option("Of weights and activations; default: that of the model.")
+        ActivationDtype | None, Option("Of weights and activations; default: as published.")
     ] = None
     quantize: Annotated[
         str | None,
@@ -77,7 +78,7 @@ class CostRequest(Request, frozen=True, kw_only=True):
     image_size: ImageSize = None
     split_head: bool = True
 
-    def workload(self, architecture: Architecture) -> CostWorkload:
+    def workload(self, architecture: Architecture, precision: Precision) -> CostWorkload:
         """The request with the model's own defaults filled in."""
         limit = architecture.context_len
         if architecture.kind == "image":
@@ -85,12 +86,13 @@ class CostRequest(Request, frozen=True, kw_only=True):
         else:
             prompt_len = _given(self.prompt_len, DEFAULT_PROMPT_LEN, limit)
             context_len = _given(self.context_len, prompt_len + DEFAULT_NEW_TOKENS, limit)
-        dtype = self.dtype or architecture.weights_dtype or "fp32"
+        dtype = precision.dtype
         return CostWorkload(
             prompt_len=prompt_len,
             context_len=context_len,
             batch_size=self.batch_size,
             dtype=dtype,
+            dtype_origin=precision.origin,
             weight_dtype=self.quantize or dtype,
             kv_dtype=self.kv_dtype or dtype,
             tensor_parallel=self.tensor_parallel,
@@ -110,7 +112,9 @@ class LayersRequest(Request, frozen=True, kw_only=True):
         None
     )
     expand: Annotated[bool, Option("Show every one of equal blocks.")] = False
-    dtype: Annotated[ActivationDtype, Option("Of the weights.")] = "fp32"
+    dtype: Annotated[ActivationDtype | None, Option("Of the weights; default: as published.")] = (
+        None
+    )
 
 
 class CheckRequest(Request, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from topout.models.architecture import (
     total_parameters,
 )
 from topout.models.architectures.read import find_architecture
+from topout.models.precision import Precision, precision_of
 from topout.progress import Notify
 from topout.records import (
     CostedModel,
@@ -54,18 +55,18 @@ _QUANTIZED_PARTS = ("attention", "cross_attention", "mlp", "head")
 def report_cost(request: CostRequest, progress: Notify | None = None) -> CostReport:
     """The cost of a model, op by op, with times on the machines that were asked for.
 
-    Raises UnknownNameError for a model or machine, InputError for sizes out of range,
-    UnsupportedError for an architecture that is not read, RecordError for a bad machine file.
+    Raises UnknownNameError for a model or machine, InputError for sizes out of range or a precision
+    that is not counted, UnsupportedError for an architecture that is not read, RecordError for a
+    bad machine file.
     """
     architecture = find_architecture(request.model, image_size=request.image_size)
-    plan = Plan(
-        architecture=architecture,
-        workload=request.workload(architecture),
-        recompute=request.recompute,
-        split_head=request.split_head,
-    )
-    found = phases(plan)
+    precision = precision_of(architecture.name, architecture.published_dtype, request.dtype)
+    plan = _plan(request, architecture, precision)
+    phases(plan)  # sizes out of range are refused before a machine is measured
     machines = candidates(request.on, architecture, request.mode, request.threads, progress)
+    if request.dtype is None:
+        plan = _timed_plan(request, plan, machines)
+    found = phases(plan)
     training = training_rows(plan)
     costs = [_machine_cost(plan, found, training, each) for each in machines]
     if not costs:
@@ -89,6 +90,32 @@ def report_cost(request: CostRequest, progress: Notify | None = None) -> CostRep
     return msgspec.structs.replace(report, findings=findings_of(report))
 
 
+def _plan(request: CostRequest, architecture: Architecture, precision: Precision) -> Plan:
+    return Plan(
+        architecture=architecture,
+        workload=request.workload(architecture, precision),
+        recompute=request.recompute,
+        split_head=request.split_head,
+    )
+
+
+def _timed_plan(request: CostRequest, plan: Plan, machines: list[Candidate]) -> Plan:
+    """The plan; in fp32 where that alone can be timed on the machines: fp16 on measured CPUs."""
+    if not machines or _is_timed(plan, machines):
+        return plan
+    dtype = plan.workload.dtype
+    those = "these machines have" if len(machines) > 1 else "this machine has"
+    origin = f"published in {dtype}, of which {those} no figures"
+    in_fp32 = _plan(request, plan.architecture, Precision("fp32", origin))
+    return in_fp32 if _is_timed(in_fp32, machines) else plan
+
+
+def _is_timed(plan: Plan, machines: list[Candidate]) -> bool:
+    """Whether any of the machines has the figures that the phases are timed by."""
+    loads = [phase.load for phase in phases(plan)]
+    return any(each.timer.missing(load) is None for each in machines for load in loads)
+
+
 def costed_model(architecture: Architecture) -> CostedModel:
     """The model as results name it."""
     first = architecture.blocks[0] if architecture.blocks else None
@@ -106,6 +133,7 @@ def costed_model(architecture: Architecture) -> CostedModel:
         kv_heads=first.attention.kv_heads if first else None,
         vocab_size=architecture.vocab_size,
         context_len=architecture.context_len,
+        published_dtype=architecture.published_dtype,
     )
 
 

@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
-import msgspec
-
 from topout.errors import InputError
 from topout.gemm.sources import GemmChoice, parse_choice
 from topout.generation.request import BackendOption, GenerationRequest
-from topout.models.config import ModelConfig
+from topout.models.precision import Precision
+from topout.models.source import ModelSource
 from topout.options import Option
-from topout.records import WorkloadSummary
+from topout.records import Machine
 
 DEFAULT_REPEATS, QUICK_REPEATS = 5, 2
 
@@ -48,10 +47,9 @@ class RunRequest(GenerationRequest, frozen=True, kw_only=True):
         """How often each way is timed."""
         return self.repeats or (QUICK_REPEATS if self.quick else DEFAULT_REPEATS)
 
-    def workload(self, config: ModelConfig, usable_cpus: int) -> WorkloadSummary:
-        """What is run; raises InputError where the prompt or the threads do not fit."""
-        workload = super().workload(config, usable_cpus)
+    def precision_for(self, source: ModelSource, machine: Machine) -> Precision:
+        """That of a --gemm, which decides it; raises InputError as `precision_of` does."""
         choice = self.choice()
         if self.dtype is not None or choice is None:
-            return workload
-        return msgspec.structs.replace(workload, dtype=choice.dtype)
+            return super().precision_for(source, machine)
+        return Precision(choice.dtype, f"that of --gemm {self.gemm}")

@@ -81,7 +81,7 @@ def _plan(subject: TrainSubject, ranks: int, folder: RunFolder) -> Plan:
         profiled_steps=request.profiled_count,
         batch_size=request.batch_size,
         accumulation=request.accumulation,
-        dtype=request.dtype,
+        dtype=subject.dtype,
         learning_rate=request.learning_rate,
         weight_decay=request.weight_decay,
         seed=request.seed,
@@ -175,7 +175,7 @@ def _placed(case: TrainCase, subject: TrainSubject) -> TrainCase:
         return case
     request = subject.request
     ceilings = cached_ceilings(subject.machine, request.device)
-    rate = compute_at(ceilings, request.dtype) if ceilings is not None else None
+    rate = compute_at(ceilings, subject.dtype) if ceilings is not None else None
     if rate is None:
         reason = "this machine's ceilings were not measured; `topout machine` does"
         return msgspec.structs.replace(case, reasons={**case.reasons, "mfu_of_ceiling": reason})

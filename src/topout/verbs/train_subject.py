@@ -1,16 +1,20 @@
 """What `topout train` is asked for: whatever is wrong with it is found before a rank starts."""
 
+from typing import cast
+
 import msgspec
 
 from topout.errors import InputError, UnsupportedError
 from topout.machine.describe import describe
 from topout.models.encoder_config import EncoderConfig
+from topout.models.precision import Precision, precision_of, stand_ins
 from topout.models.source import AnySource, resolve_source
 from topout.models.trainable import padding_id
 from topout.records import (
     Doubt,
     Machine,
     TrainData,
+    TrainDtype,
     TrainedModel,
     TrainReport,
     TrainTask,
@@ -30,11 +34,17 @@ class TrainSubject(msgspec.Struct, frozen=True):
     request: TrainRequest
     source: AnySource
     machine: Machine
+    precision: Precision  # of the computation; weights and their updates are fp32
     task: TrainTask
     sequence_len: int
     threads: int
     samples: Samples
     builder: str
+
+    @property
+    def dtype(self) -> TrainDtype:
+        """Of the computation."""
+        return cast(TrainDtype, self.precision.dtype)
 
 
 def resolve_subject(request: TrainRequest, builder: str) -> TrainSubject:
@@ -44,11 +54,14 @@ def resolve_subject(request: TrainRequest, builder: str) -> TrainSubject:
     machine = describe()
     task = _task_of(request, source)
     sequence_len = _sequence_len(request, source)
+    usable = stand_ins(machine, request.device)
+    precision = precision_of(source.name, source.published_dtype, request.dtype, usable)
     _check_devices(request)
     return TrainSubject(
         request=request,
         source=source,
         machine=machine,
+        precision=precision,
         task=task,
         sequence_len=sequence_len,
         threads=_threads(request, machine.usable_cpus),
@@ -133,7 +146,8 @@ def empty_report(subject: TrainSubject, doubts: list[Doubt]) -> TrainReport:
             sequence_len=subject.sequence_len,
             batch_size=request.batch_size,
             accumulation=request.accumulation,
-            dtype=request.dtype,
+            dtype=subject.dtype,
+            dtype_origin=subject.precision.origin,
             learning_rate=request.learning_rate,
             weight_decay=request.weight_decay,
             seed=request.seed,

@@ -20,13 +20,15 @@ def _printed(models: list[CostedModel], width: int = 80) -> list[str]:
 
 def _models() -> list[CostedModel]:
     reports = (decoder_report(), mixture_report(), encoder_report(), image_report())
-    return [report.model for report in reports]
+    models = [report.model for report in reports]
+    return [replace(models[0], published_dtype="bf16"), *models[1:]]
 
 
 def test_a_line_says_what_a_model_is() -> None:
     line = next(line for line in _printed(_models()) if "llama-3.1-8b" in line)
-    # name, family, layers, width, heads (of keys and values), vocabulary, context, parameters
-    expected = "llama-3.1-8b llama 32 4096 32 (8) 128256 131072 8.03 G"
+    # name, family, precision, layers, width, heads (of keys and values), vocabulary, context,
+    # parameters
+    expected = "llama-3.1-8b llama bf16 32 4096 32 (8) 128256 131072 8.03 G"
     assert line.split() == expected.split()
 
 
@@ -38,7 +40,7 @@ def test_models_stand_under_their_kind() -> None:
 
 def test_what_a_model_does_not_have_is_a_dash() -> None:
     line = next(line for line in _printed(_models()) if "resnet-50" in line)
-    assert line.split() == ["resnet-50", "resnet", "53", "2048", "–", "–", "–", "25.6", "M"]
+    assert line.split() == ["resnet-50", "resnet", "–", "53", "2048", "–", "–", "–", "25.6", "M"]
 
 
 def test_equal_heads_are_said_once_and_brackets_are_explained() -> None:

@@ -18,7 +18,6 @@ from topout.models.fields import (
     label_count,
     notes,
     read_activation,
-    read_weights_dtype,
     stated_classes,
 )
 
@@ -145,7 +144,6 @@ def read_bert(fields: Fields) -> Architecture:
             tied=tied,
             pools=family.pools,
         ),
-        weights_dtype=read_weights_dtype(fields),
         not_counted=_left_out(family, task, tied) + notes(fields, family.prefix + task),
     )
 
@@ -234,7 +232,6 @@ def read_t5(fields: Fields) -> Architecture:
         blocks=[encoder] if encoder_only else [encoder, _t5_stack(fields, "decoder")],
         final_norms=1 if encoder_only else 2,
         heads=[] if encoder_only else [language_head(width, vocab_size, tied)],
-        weights_dtype=read_weights_dtype(fields),
         not_counted=[] if is_renamed else notes(fields, counted_as),
     )
 

@@ -20,7 +20,6 @@ from topout.models.fields import (
     label_count,
     notes,
     read_activation,
-    read_weights_dtype,
     stated_classes,
 )
 
@@ -56,7 +55,6 @@ def read_vit(fields: Fields, image_size: int | None = None) -> Architecture:
         blocks=[_vit_block(fields, width)],
         final_norms=1,
         heads=_vit_heads(fields, width, bare),
-        weights_dtype=read_weights_dtype(fields),
         not_counted=notes(fields, counted_as),
     )
 
@@ -176,7 +174,6 @@ def read_resnet(fields: Fields, image_size: int | None = None) -> Architecture:
         width=width,
         convolutions=_convolutions(fields, size),
         heads=[classifier] if labels else [],
-        weights_dtype=read_weights_dtype(fields),
         not_counted=[
             "The pooling after the first convolution and before the classifier.",
             *notes(fields, counted_as),

@@ -1,10 +1,15 @@
-"""From what a user names, or a parsed `config.json`, to an architecture; no weights are read."""
+"""From what a user names, or a parsed `config.json`, to an architecture; no weights are read.
+
+Of files of weights the headers are, where the config does not state the precision.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from topout.errors import InputError, UnknownNameError, UnsupportedError
+import msgspec
+
+from topout.errors import InputError, UnknownNameError, UnsupportedError, WeightsError
 from topout.models.architecture import Architecture
 from topout.models.architectures.encoders import read_bert, read_t5
 from topout.models.architectures.image_models import read_resnet, read_vit
@@ -14,6 +19,7 @@ from topout.models.architectures.rotary_decoders import (
     read_mixtral,
     read_qwen_moe,
 )
+from topout.models.checkpoint import find_weight_files, read_header, stored_dtype
 from topout.models.config import read_config_json, read_decoder, read_json_object
 from topout.models.fields import Fields
 from topout.models.known import (
@@ -23,6 +29,7 @@ from topout.models.known import (
     known_config_json,
     short_name,
 )
+from topout.models.precision import stated_dtype
 from topout.models.source import as_path, is_path_like
 
 _TEXT_READERS: dict[str, Callable[[Fields], Architecture]] = {
@@ -61,7 +68,13 @@ def read_architecture(
     pixels, is for image models alone. Raises InputError that names a missing, wrongly typed or
     contradictory field, UnsupportedError for another `model_type`.
     """
-    fields = Fields(config_json, name)
+    architecture = _read(Fields(config_json, name), image_size)
+    published = stated_dtype(config_json, name)
+    return msgspec.structs.replace(architecture, published_dtype=published)
+
+
+def _read(fields: Fields, image_size: int | None) -> Architecture:
+    name = fields.source
     model_type = fields.text("model_type")
     if model_type in _IMAGE_READERS:
         return _IMAGE_READERS[model_type](fields, image_size)
@@ -87,30 +100,60 @@ def find_architecture(
     UnknownNameError with the nearest names, InputError (no such path, hub not reachable, bad
     config), UnsupportedError (a family that is not read) or WeightsError (a gated model).
     """
-    name, config_json = find_config_json(name_or_path, revision=revision)
-    return read_architecture(config_json, name, image_size=image_size)
+    found = find_config(name_or_path, revision=revision)
+    architecture = read_architecture(found.config_json, found.name, image_size=image_size)
+    return msgspec.structs.replace(architecture, published_dtype=found.published_dtype)
 
 
-def find_config_json(
-    name_or_path: str, *, revision: str | None = None
-) -> tuple[str, dict[str, Any]]:
-    """(name, parsed `config.json`) of what a user names; raises as `find_architecture` does."""
+class FoundConfig(NamedTuple):
+    """A parsed `config.json`, and the folder or the file beside which it lay, if any."""
+
+    name: str
+    config_json: dict[str, Any]
+    place: Path | None = None
+
+    @property
+    def published_dtype(self) -> str | None:
+        """The precision that the config states, else that of the weights beside it, if any.
+
+        Raises InputError as `stated_dtype` does.
+        """
+        return stated_dtype(self.config_json, self.name) or self._stored_dtype()
+
+    def _stored_dtype(self) -> str | None:
+        """By the headers; weights that are missing or broken state none: the config is enough."""
+        if self.place is None:
+            return None
+        try:
+            is_file = self.place.suffix == ".safetensors"
+            files = [self.place] if is_file else find_weight_files(self.place)
+            return stored_dtype(
+                {name: each for file in files for name, each in read_header(file).items()}
+            )
+        except (OSError, WeightsError):
+            return None
+
+
+def find_config(name_or_path: str, *, revision: str | None = None) -> FoundConfig:
+    """The `config.json` of what a user names; raises as `find_architecture` does."""
     path = as_path(name_or_path)
     if path.is_dir():
-        return path.resolve().name, read_config_json(path)
+        return FoundConfig(path.resolve().name, read_config_json(path), path)
     if (bundled := bundled_folder(name_or_path)) is not None:
-        return bundled.name, read_config_json(bundled)
+        return FoundConfig(bundled.name, read_config_json(bundled), bundled)
     if path.is_file():
-        return path.resolve().parent.name or path.name, _read_file(path)
+        place = path if path.suffix == ".safetensors" else path.parent
+        return FoundConfig(path.resolve().parent.name or path.name, _read_file(path), place)
     if (known := short_name(name_or_path)) is not None:
-        return known, known_config_json(known)
+        return FoundConfig(known, known_config_json(known))
     if is_path_like(name_or_path) or path.suffix == ".json":
         raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
     if "/" not in name_or_path:
         raise UnknownNameError(
             "model", name_or_path, countable_names(), "Or give a folder in the Hugging Face layout."
         )
-    return name_or_path, read_config_json(fetch_config(name_or_path, revision))
+    folder = fetch_config(name_or_path, revision)
+    return FoundConfig(name_or_path, read_config_json(folder), folder)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from topout.models.fields import (
     read_activation,
     read_kv_heads,
     read_sliding_layers,
-    read_weights_dtype,
     read_window,
 )
 
@@ -103,7 +102,6 @@ def rotary_decoder(
         blocks=blocks,
         final_norms=1,
         heads=[language_head(width, vocab_size, fields.flag("tie_word_embeddings", tied))],
-        weights_dtype=read_weights_dtype(fields),
         not_counted=notes(fields, counted_as),
     )
 

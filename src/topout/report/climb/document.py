@@ -210,7 +210,7 @@ def _machine(climb: Climb) -> Section:
     facts = workload_facts(
         climb.model,
         work,
-        ("Baseline", f"{climb.baseline}, {work.dtype}"),
+        ("Baseline", climb.baseline),
         ("Device", f"{work.device}, {units.counted(work.threads, 'thread')}"),
         ("Loss allowed", units.percent(climb.max_loss, 1)),
         ("Climbed", f"{climb.created_at}, in {units.seconds(climb.elapsed_s)}"),

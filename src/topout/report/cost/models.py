@@ -18,12 +18,13 @@ _KINDS = {
 def known_models_document(models: Sequence[CostedModel]) -> Document:
     """A line for each model, in the order given, under a heading for each kind."""
     names = ("layers", "width", "heads", "vocab", "context", "params")
-    columns = [Column("name", text=True), Column("family", text=True), *map(Column, names)]
+    texts = ("name", "family", "in")
+    columns = [*(Column(name, text=True) for name in texts), *map(Column, names)]
     rows = []
     for kind, group in groupby(models, key=lambda model: model.kind):
         rows.append(Row([_KINDS.get(kind, kind)], kind="heading"))
         rows += [_row(model) for model in group]
-    notes = []
+    notes = ["in: the precision that the checkpoint was published in"]
     if any(_shares_heads(model) for model in models):
         notes.append("heads: in brackets those of keys and values, where they are fewer")
     if any(model.active_parameters != model.parameters for model in models):
@@ -43,6 +44,7 @@ def _row(model: CostedModel) -> Row:
         [
             model.name,
             model.architecture,
+            model.published_dtype or units.ABSENT,
             str(model.layers),
             str(model.width),
             f"{model.heads} ({model.kv_heads})" if _shares_heads(model) else _number(model.heads),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from topout import units
 from topout.records import CostReport, Interval, MachineCost, PhaseCost, PhaseName
+from topout.report.figures import precision
 
 PHASES: tuple[PhaseName, ...] = ("prefill", "decode", "forward", "training")
 BOUNDS = ("memory", "compute", "overhead", "communication")
@@ -167,7 +168,7 @@ def _types(report: CostReport) -> str:
         others.append(f"weights {work.weight_dtype}")
     if work.kv_dtype != work.dtype and report.memory.kv_cache_bytes is not None:
         others.append(f"KV cache {work.kv_dtype}")
-    return f"{work.dtype} ({', '.join(others)})" if others else work.dtype
+    return precision(work.dtype, work.dtype_origin, *others)
 
 
 def _plural(number: int, noun: str) -> str:

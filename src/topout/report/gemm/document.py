@@ -22,7 +22,7 @@ from topout.report.document import (
     Table,
     Tile,
 )
-from topout.report.figures import terms
+from topout.report.figures import precision, terms
 from topout.report.gemm.rows import (
     GemmRow,
     best_of,
@@ -74,7 +74,7 @@ def gemm_document(report: GemmReport) -> Document:
     return Document(
         record=report,
         title=report_title(report),
-        about=f"on {report.machine.cpu_model}, {report.machine.usable_cpus} usable CPUs",
+        about=_about(report),
         headlines=[*report.findings[:1], *([] if report.finished else [interrupted])],
         tiles=_tiles(report),
         parts=[
@@ -99,6 +99,13 @@ def gemm_document(report: GemmReport) -> Document:
         terms=[*_TERMS.items(), *terms("±")],
         data_note="All figures with every single sample, as JSON, are inside this page.",
     )
+
+
+def _about(report: GemmReport) -> str:
+    machine, origin = report.machine, report.dtype_origin
+    text = f"on {machine.cpu_model}, {machine.usable_cpus} usable CPUs"
+    dtypes = ", ".join(dict.fromkeys(shape.dtype for shape in report.shapes))
+    return f"{text}; {precision(dtypes, origin)}" if origin and dtypes else text
 
 
 def _tiles(report: GemmReport) -> list[Tile]:

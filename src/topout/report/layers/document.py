@@ -21,6 +21,7 @@ from topout.report.document import (
     Table,
     Tile,
 )
+from topout.report.figures import precision
 from topout.report.graph.insides import Inside, insides
 from topout.report.graph.layout import class_of, parameters_of, shape_of
 
@@ -311,6 +312,6 @@ def _total(value: int | None) -> str:
 
 
 def workload_words(report: LayersReport) -> str:
-    """What went into the model: "input_ids 1×128, fp32"."""
+    """What went into the model: "input_ids 1×128, fp32 (as published)"."""
     given = [f"{port.name} {'×'.join(map(str, port.shape))}" for port in report.inputs]
-    return ", ".join([*given, report.dtype])
+    return ", ".join([*given, precision(report.dtype, report.dtype_origin)])

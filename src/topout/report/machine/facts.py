@@ -3,7 +3,7 @@
 from topout import units
 from topout.records import Ceilings, Machine, ModelSummary, WorkloadSummary
 from topout.report.document import Absent, Column, Facts, Part, Section, Table, table_of
-from topout.report.figures import rate_unit_of
+from topout.report.figures import precision, rate_unit_of
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
@@ -28,10 +28,10 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
 
 def workload_sentence(model: ModelSummary, work: WorkloadSummary, *manner: str) -> str:
     """What was run, and in what `manner`: a backend, threads, a device."""
+    how = ", ".join([precision(work.dtype, work.dtype_origin), *manner])
     return (
-        f"{units.count(model.parameters)} parameters ({model.weights} weights), "
-        f"{', '.join([work.dtype, *manner])}; prompt {work.prompt_len} tokens, "
-        f"{work.new_tokens} new, batch {work.batch_size}"
+        f"{units.count(model.parameters)} parameters ({model.weights} weights), {how}; "
+        f"prompt {work.prompt_len} tokens, {work.new_tokens} new, batch {work.batch_size}"
     )
 
 
@@ -53,6 +53,7 @@ def workload_facts(
         ("Prompt", f"{work.prompt_len} tokens{f' of {source}' if source else ''}"),
         ("New tokens", f"{work.new_tokens}, {decoding}"),
         ("Batch", str(work.batch_size)),
+        ("Precision", precision(work.dtype, work.dtype_origin)),
     ]
     return Facts([*pairs, *more], "What was run")
 

@@ -22,7 +22,7 @@ from topout.report.document import (
     Tile,
     table_of,
 )
-from topout.report.figures import GAP, interval, rate_name, short_name
+from topout.report.figures import GAP, interval, precision, rate_name, short_name
 from topout.report.machine.facts import machine_section, workload_sentence
 from topout.units import (
     ABSENT,
@@ -400,6 +400,7 @@ def _run(report: ProfileReport) -> list[tuple[str, str]]:
             ("Prompt", f"{work.prompt_len} tokens of {work.prompt_source or 'text'}"),
             ("New tokens", str(work.new_tokens)),
             ("Batch", str(work.batch_size)),
-            ("Run by", f"{report.backend}, {work.dtype}, {work.device}"),
+            ("Precision", precision(work.dtype, work.dtype_origin)),
+            ("Run by", f"{report.backend}, {work.device}"),
         ]
     return facts

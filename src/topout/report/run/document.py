@@ -276,7 +276,7 @@ def _machine(report: RunReport) -> Section:
     facts = workload_facts(
         report.model,
         work,
-        ("Run by", f"{report.backend}, {work.dtype}"),
+        ("Run by", report.backend),
         ("Threads", str(work.threads)),
         ("Run at", f"{report.created_at}, in {units.seconds(report.elapsed_s)}"),
         source=work.prompt_source or "text",

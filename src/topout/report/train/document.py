@@ -22,7 +22,7 @@ from topout.report.document import (
     Tile,
     table_of,
 )
-from topout.report.figures import interval, rank_name, spread
+from topout.report.figures import interval, precision, rank_name, spread
 from topout.report.machine.facts import machine_section
 
 _MOST_SKIPPED = 50  # rows of data that were left out, on the page
@@ -83,7 +83,8 @@ def _subject(report: TrainReport) -> str:
     accumulated = f" × {work.accumulation} accumulated" if work.accumulation > 1 else ""
     threads = f"{units.counted(work.threads_per_rank, 'thread')} a rank"
     return (
-        f"{parameters}{model.weights} weights, as {_TASKS[work.task]}, {work.dtype}, "
+        f"{parameters}{model.weights} weights, as {_TASKS[work.task]}, "
+        f"{precision(work.dtype, work.dtype_origin)}, "
         f"{work.optimizer}, on {work.device} with {threads}; batch {work.batch_size}{accumulated} "
         f"of {work.sequence_len} tokens on each rank, {work.steps} steps"
     )
@@ -311,7 +312,7 @@ def _machine(report: TrainReport) -> Section:
         ("Batch of a rank", str(work.batch_size)),
         ("Batches between updates", str(work.accumulation)),
         ("Steps", f"{work.steps}: {phases}"),
-        ("Arithmetic", work.dtype),
+        ("Arithmetic", precision(work.dtype, work.dtype_origin)),
         ("Optimizer", f"{work.optimizer}, learning rate {work.learning_rate:g}"),
         ("Device", work.device),
         ("Threads of a rank", str(work.threads_per_rank)),
