@@ -1,7 +1,7 @@
 """This machine with ceilings and rates of round figures, which the tests find in their cache.
 
-Measuring them takes longer than the tests that need some, and a busy machine's are not kept: each
-climb of a test would measure its own. What measures them has tests of its own, with a fresh cache.
+Measuring them takes longer than the tests that need some. What measures them has tests of its own,
+with a fresh cache.
 """
 
 from topout.ladder.rates import RatesRequest, keep_rates

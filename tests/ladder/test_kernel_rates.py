@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -22,10 +23,15 @@ from topout.ladder.kernel_rates import (
     time_of,
 )
 from topout.quantization.native_layers import NATIVE_FORMATS
-from topout.records import Dtype, encode
+from topout.records import Dtype, LinearRate, encode
 
 CPU = torch.device("cpu")
-BENCH = Bench(CPU, 1, CEILINGS)
+BENCH = Bench(CPU, 1, CEILINGS)  # 1e6 FLOP/s in fp32, 4e6 in bf16, 1e4 B/s
+FAST = msgspec.structs.replace(
+    CEILINGS,
+    compute=[msgspec.structs.replace(each, flops_per_s=1e15) for each in CEILINGS.compute],
+    bandwidth=[msgspec.structs.replace(each, bytes_per_s=1e15) for each in CEILINGS.bandwidth],
+)
 ROWS = (1, 5, 256)
 
 
@@ -69,16 +75,54 @@ def test_an_action_that_takes_no_time_comes_to_an_end(monkeypatch: pytest.Monkey
 def test_a_rate_by_hand() -> None:
     # Four matrices of 64 × 32 with 0.5625 bytes a weight, from 1e4 B/s, in twice the time.
     moved = 4 * 64 * 32 * 0.5625
-    rate = rate_of("native_int4", (1, 64, 32), 4, 0.5625, 2 * moved / 1e4, BENCH)
+    took_s = 2 * moved / 1e4
+    rate = rate_of("native_int4", (1, 64, 32), 4, 0.5625, lambda again: took_s, BENCH)
     assert rate.kernel == "native_int4"
     assert rate.working_set_bytes == moved
     assert rate.efficiency == pytest.approx(0.5)
     assert rate.flops_per_s == pytest.approx(2 * 4 * 64 * 32 / (2 * moved / 1e4))
 
 
-def test_no_rate_is_above_the_roofline() -> None:
-    rate = rate_of("native_fp32", (1, 64, 32), 4, 4.0, 1e-9, BENCH)
+def product(bench: Bench, *took_s: float) -> tuple[LinearRate, list[bool]]:
+    """Of four fp32 matrices of 64 × 32, which need 3.2768 s at 1e4 B/s; and the measurements."""
+    asked: list[bool] = []
+
+    def measure(again: bool) -> float:
+        asked.append(again)
+        return took_s[len(asked) - 1]
+
+    return rate_of("native_fp32", (5, 64, 32), 4, 4.0, measure, bench), asked
+
+
+def test_what_seems_faster_than_the_ceilings_is_measured_again() -> None:
+    bench = Bench(CPU, 1, CEILINGS)
+    rate, asked = product(bench, -0.1, 6.5536)
+    assert asked == [False, True]
+    assert rate.efficiency == pytest.approx(0.5)
+    assert bench.doubts() == []
+
+
+def test_two_measurements_scatter() -> None:
+    bench = Bench(CPU, 1, CEILINGS)
+    rate, asked = product(bench, 3.2768 / 1.019)
+    assert (asked, rate.efficiency, bench.doubts()) == ([False], 1.0, [])
+
+
+def test_no_rate_is_above_the_roofline_and_what_still_seems_so_is_doubted() -> None:
+    bench = Bench(CPU, 1, CEILINGS)
+    rate, asked = product(bench, 1.0, 0.5, 2.0)
+    assert asked == [False, True, True]
     assert rate.efficiency == 1.0
+    assert rate.flops_per_s == pytest.approx(2 * 5 * 4 * 64 * 32 / 3.2768)
+    (doubt,) = bench.doubts()
+    assert doubt.about == "above a ceiling"
+    assert doubt.sentence.startswith(
+        "1 kernel seemed faster than the ceilings allow, native_fp32 with 5 rows most: 2.00 s "
+        "where they need 3.28 s."
+    )
+    product(bench, -1.0, -1.0, -1.0)
+    (doubt,) = bench.doubts()
+    assert "2 kernels" in doubt.sentence and "most: no time where" in doubt.sentence
 
 
 # --- rates by hand ----------------------------------------------------------------------------
@@ -109,10 +153,11 @@ def test_linear_rates(kernel: Dtype, size: int, clock: list[Any]) -> None:
         assert rate.matrix_elements == 64 * 32
         assert rate.working_set_bytes == 4 * 64 * 32 * size
         flops = 2 * rate.rows * 4 * 64 * 32
-        assert rate.flops_per_s == pytest.approx(flops / 0.96)
         multiply_s = flops / (1e6 if kernel == "fp32" else 4e6)
-        assert rate.efficiency == pytest.approx(min(1.0, max(read_s, multiply_s) / 0.96))
-    assert rates[-1].efficiency == 1.0  # faster than the roofline no kernel is
+        took_s = max(0.96, read_s, multiply_s)  # faster than the roofline no kernel is
+        assert rate.flops_per_s == pytest.approx(flops / took_s)
+        assert rate.efficiency == pytest.approx(max(read_s, multiply_s) / took_s)
+    assert rates[-1].efficiency == 1.0
 
 
 def test_calls_that_took_longer_than_all_leave_a_rate_that_can_be_recorded(
@@ -127,7 +172,7 @@ def test_calls_that_took_longer_than_all_leave_a_rate_that_can_be_recorded(
 def test_attention_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([2.0, 0.01, 1.0])  # the prompt; one call; a token over twelve layers
     monkeypatch.setattr(kernel_rates, "time_of", lambda action, device: next(seconds))
-    found = attention_rate("bf16", CPU)
+    found = attention_rate("bf16", Bench(CPU, 1, FAST))
     # 12 heads of 64 over 512·513/2 pairs, 4 FLOPs each.
     assert found.prefill_flops_per_s == pytest.approx(4 * 12 * 64 * 512 * 513 / 2 / 2.0)
     # Keys and values of 12 layers · 12 heads · 512 · 64 in 2 bytes; twelve calls of 10 ms less.
@@ -135,10 +180,20 @@ def test_attention_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.decode_bytes_per_s == pytest.approx(moved / 0.88)
 
 
+def test_attention_above_the_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_rates, "time_of", lambda action, device: 1.0)
+    bench = Bench(CPU, 1, CEILINGS)
+    found = attention_rate("bf16", bench)
+    assert found.prefill_flops_per_s == pytest.approx(4e6)
+    assert found.decode_bytes_per_s == pytest.approx(1e4)
+    assert elementwise_rate(bench) == pytest.approx(1e4)
+    assert len(bench.too_fast) == 3
+
+
 def test_elementwise_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_rates, "time_of", lambda action, device: 0.5)
     # Two operands and the result, 512·3072 in fp32.
-    assert elementwise_rate(CPU) == pytest.approx(3 * 512 * 3072 * 4 / 0.5)
+    assert elementwise_rate(Bench(CPU, 1, FAST)) == pytest.approx(3 * 512 * 3072 * 4 / 0.5)
 
 
 def test_every_format_and_size_has_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +208,8 @@ def test_every_format_and_size_has_a_rate(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(kernel_rates, "NATIVE_SETS", sets)
     monkeypatch.setattr(kernel_rates, "time_of", fake)
     monkeypatch.setattr(kernel_rates, "LIBRARY_SETS", ())
-    rates = linear_rates(BENCH, with_compile=False, with_native=True)
+    bench = Bench(CPU, 1, FAST)
+    rates = linear_rates(bench, with_compile=False, with_native=True)
     assert [(rate.kernel, rate.rows) for rate in rates] == [
         (f"native_{name}", rows) for name in NATIVE_FORMATS for rows in (1, 5, 9)
     ]

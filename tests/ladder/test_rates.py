@@ -11,20 +11,28 @@ from tests.models.tiny import GPT2, GROUPED
 from tests.report.example_climb import example_machine
 from topout.errors import UnsupportedError
 from topout.ladder import rates as rates_module
-from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
+from topout.ladder.rates import RatesRequest, cached_rates, keep_rates, load_or_measure_rates
+from topout.machine import kept
+from topout.machine.disturbance import Snapshot
 from topout.measure.worker import WorkerFailure
-from topout.records import Compiler
+from topout.records import Compiler, Doubt, Rates
 
 MACHINE = msgspec.structs.replace(
     example_machine(), compiler=Compiler(path="/usr/bin/g++", version="12")
 )
 
 
+LOAD = Doubt(about="machine", sentence="Other programs use 45 %.", remedy="Close them.")
+STEAL = Doubt(about="steal", sentence="Given to others.", remedy="Ask for CPUs.")
+
+
 class FakeWorker:
     """Counts how often rates are measured."""
 
     calls: ClassVar[list[dict[str, Any]]] = []
+    timeouts: ClassVar[list[float]] = []
     failure: ClassVar[WorkerFailure | None] = None
+    rates: ClassVar[Rates] = RATES
 
     def __init__(self, module: str, log: Path, *, environment: dict[str, str]) -> None:
         assert module == "topout.ladder.calibrate"
@@ -40,7 +48,13 @@ class FakeWorker:
         if self.failure is not None:
             raise self.failure
         self.calls.append(params)
-        return msgspec.to_builtins(RATES)
+        self.timeouts.append(timeout_s)
+        rates = msgspec.structs.replace(
+            self.rates,
+            host_key=params["host_key"],
+            measured_at=f"2026-02-01T00:00:{len(self.calls):02}+00:00",
+        )
+        return msgspec.to_builtins(rates)
 
 
 @pytest.fixture
@@ -48,12 +62,27 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
     monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(rates_module, "Worker", FakeWorker)
     monkeypatch.setattr(FakeWorker, "calls", [])
+    monkeypatch.setattr(FakeWorker, "timeouts", [])
+    for module in (rates_module, kept):  # the machine is quiet
+        monkeypatch.setattr(module, "load_doubts", list)
+    monkeypatch.setattr(rates_module, "doubts_between", quiet_but_for_steal)
     return FakeWorker
+
+
+def quiet_but_for_steal(before: Snapshot, after: Snapshot, cpus: int) -> list[Doubt]:
+    """The machine of the tests has other things to do."""
+    return [STEAL] if after.stolen_s - before.stolen_s > 8 else []
 
 
 def rates_of(tmp_path: Path, **changes: Any) -> Any:
     """Of a model, and what else a request holds."""
-    parts = {"model": GPT2, "threads": 1, "device": "cpu", "with_compile": True}
+    parts = {
+        "model": GPT2,
+        "threads": 1,
+        "device": "cpu",
+        "with_compile": True,
+        "with_native": False,
+    }
     parts |= {key: changes.pop(key) for key in list(changes) if key in parts}
     model = parts.pop("model")
     request = RatesRequest(architecture=model["model_type"], config_json=model, **parts)
@@ -62,7 +91,9 @@ def rates_of(tmp_path: Path, **changes: Any) -> Any:
 
 
 def test_they_are_measured_once(worker: type[FakeWorker], tmp_path: Path) -> None:
-    assert rates_of(tmp_path) == rates_of(tmp_path) == RATES
+    first = rates_of(tmp_path)
+    assert first == rates_of(tmp_path)
+    assert first.linear == RATES.linear
     assert len(worker.calls) == 1
     assert worker.calls[0]["request"]["architecture"] == "gpt2"
     rates_of(tmp_path, refresh=True)
@@ -88,18 +119,76 @@ def test_whatever_they_depend_on_asks_for_new_ones(
     assert len(worker.calls) == len(others)
 
 
-def test_rates_of_a_busy_machine_serve_for_once(worker: type[FakeWorker], tmp_path: Path) -> None:
-    rates_of(tmp_path, keep=False)
-    rates_of(tmp_path)
+def test_a_busy_machine_is_measured_once_and_again_when_it_is_quiet(
+    worker: type[FakeWorker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates_module, "load_doubts", lambda: [LOAD])
+    monkeypatch.setattr(kept, "load_doubts", lambda: [LOAD])
+    disturbed = rates_of(tmp_path)
+    assert disturbed.doubts == [LOAD]
+    assert rates_of(tmp_path) == disturbed  # with its doubt
+    assert len(worker.calls) == 1
+    monkeypatch.setattr(rates_module, "load_doubts", list)
+    monkeypatch.setattr(kept, "load_doubts", list)
+    quiet = rates_of(tmp_path)
+    assert quiet.doubts == []
+    assert rates_of(tmp_path) == quiet
     assert len(worker.calls) == 2
+    monkeypatch.setattr(rates_module, "load_doubts", lambda: [LOAD])
+    assert rates_of(tmp_path, refresh=True) == quiet  # a busy machine replaces no better ones
+    assert len(worker.calls) == 3
+
+
+def test_what_the_worker_doubts_is_kept_beside_what_went_on(
+    worker: type[FakeWorker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stolen = iter([0.0, 9.0])
+    monkeypatch.setattr(
+        rates_module,
+        "take_snapshot",
+        lambda cpus: Snapshot(0.0, busy_s=0.0, stolen_s=next(stolen), own_s=0.0, swapped_pages=0),
+    )
+    too_fast = Doubt(about="above a ceiling", sentence="Too fast.", remedy="Again.")
+    rates = msgspec.structs.replace(RATES, doubts=[too_fast])
+    monkeypatch.setattr(worker, "rates", rates)
+    assert [each.about for each in rates_of(tmp_path).doubts] == ["above a ceiling", "steal"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"efficiency": 1.1}, {"flops_per_s": 4e16}, {"efficiency": -1.0}, {"rows": 0}]
+)
+def test_rates_that_cannot_be_are_refused(
+    wrong: dict[str, Any], worker: type[FakeWorker], tmp_path: Path
+) -> None:
+    first = msgspec.structs.replace(RATES.linear[0], **wrong)
+    request = RatesRequest.like("gpt2", 1)
+    impossible = msgspec.structs.replace(RATES, linear=[first], host_key=MACHINE.host_key)
+    keep_rates(impossible, MACHINE, CEILINGS, request)
+    assert cached_rates(MACHINE, CEILINGS, request) is None
+    load_or_measure_rates(MACHINE, CEILINGS, request, tmp_path / "rates.log")
+    assert len(worker.calls) == 1
+    assert cached_rates(MACHINE, CEILINGS, request) is not None
+
+
+def test_rates_with_more_hold_for_less(worker: type[FakeWorker], tmp_path: Path) -> None:
+    rates_of(tmp_path, with_native=True)
+    rates_of(tmp_path)
+    assert len(worker.calls) == 1
+
+
+def test_the_worker_has_the_time_that_is_given(worker: type[FakeWorker], tmp_path: Path) -> None:
+    rates_of(tmp_path)
+    rates_of(tmp_path, refresh=True, timeout_s=7.0)
+    assert worker.timeouts == [600.0, 7.0]
 
 
 def test_a_damaged_file_is_measured_anew(worker: type[FakeWorker], tmp_path: Path) -> None:
     rates_of(tmp_path)
     (path,) = (tmp_path / "cache" / "rates").iterdir()
     path.write_text("{")
-    assert rates_of(tmp_path) == RATES
+    assert rates_of(tmp_path).linear == RATES.linear
     assert len(worker.calls) == 2
+    assert not path.exists()
 
 
 def test_without_a_compiler_nothing_compiled_is_measured(

@@ -107,8 +107,10 @@ def test_when_another_measurement_is_worth_it(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_disturbance_is_told_wherever_it_is_used() -> None:
     assert is_disturbed(ceilings(1, SPREAD, STEAL))
-    (doubt,) = disturbance_doubts("ceilings", ceilings(1, SPREAD, STEAL))
+    (doubt,) = disturbance_doubts(ceilings(1, SPREAD, STEAL))
     assert doubt.about == "ceilings"
-    assert doubt.sentence == ("The ceilings of 2026-02-01 are doubtful. 5 % were given away.")
+    assert doubt.sentence == (
+        "The ceilings were measured on 2026-02-01 and are doubtful. 5 % were given away."
+    )
     assert doubt.remedy == STEAL.remedy
-    assert disturbance_doubts("ceilings", ceilings(1, SPREAD)) == []
+    assert disturbance_doubts(ceilings(1, SPREAD)) == []

@@ -4,18 +4,24 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
 
 from tests.cost.test_predict import CEILINGS, RATES
+from tests.known_machine import known_ceilings, known_rates
 from tests.report.example_climb import example_machine
 from topout.errors import InputError, RecordError, UnknownNameError
+from topout.ladder.rates import RatesRequest, keep_rates
+from topout.machine import ceilings
 from topout.machine.catalog.find import find_hardware
 from topout.machine.catalog.measured import hardware_of
+from topout.machine.ceilings import keep_ceilings
+from topout.machine.describe import describe
 from topout.models.known import known_config_json
 from topout.models.precision import NOT_STATED
-from topout.records import CostReport, decode, encode
+from topout.records import Ceilings, CostReport, Machine, Rates, decode, encode
 from topout.verbs import cost_machines
 from topout.verbs.cost_request import CostRequest
 from topout.verbs.report_cost import report_cost
@@ -243,3 +249,30 @@ def test_the_largest_model_needs_neither_torch_nor_memory() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1 << 30
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_here_is_what_machine_measured(quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ceilings of `topout machine`, quick or not, and the rates of an earlier prediction."""
+    here = describe(with_torch=True)
+    measured = msgspec.structs.replace(known_ceilings(here), quick=quick)
+    keep_ceilings(measured, here)
+
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(ceilings, "measure_ceilings", refuse)
+    asked: list[RatesRequest] = []
+
+    def rates_for(
+        machine: Machine, ceilings: Ceilings, request: RatesRequest, log: Path, *, refresh: bool
+    ) -> Rates:
+        asked.append(request)
+        keep_rates(known_rates(machine, request.threads), machine, ceilings, request)
+        return known_rates(machine, request.threads)
+
+    monkeypatch.setattr(cost_machines, "load_or_measure_rates", rates_for)
+    (machine,) = cost("gpt2", "here", mode="eager").machines
+    assert len(asked) == 1
+    (by_itself,) = cost("gpt2", mode="eager").machines
+    assert by_itself == machine

@@ -75,7 +75,7 @@ def set_up(
         doubts=[
             *doubts,
             *stand_in_doubts(ceilings, workload.threads),
-            *disturbance_doubts("ceilings", ceilings),
+            *disturbance_doubts(ceilings),
         ],
     )
 

@@ -21,6 +21,7 @@ from topout.measure.worker import serve
 from topout.models.config import ModelConfig
 from topout.models.source import ModelSource
 from topout.records import Ceilings, ModeOverhead, Rates, WorkloadSummary
+from topout.records.record import utc_now
 
 MODES = {
     "transformers_eager": [],
@@ -46,8 +47,8 @@ def measure_rates(
         linear = linear_rates(
             bench, with_compile=request.with_compile, with_native=request.with_native
         )
-        attention = [attention_rate(dtype, bench.device) for dtype in ("fp32", "bf16")]
-        elementwise = elementwise_rate(bench.device)
+        attention = [attention_rate(dtype, bench) for dtype in ("fp32", "bf16")]
+        elementwise = elementwise_rate(bench)
     modes, reasons = [], {}
     for mode, rungs in MODES.items():
         if "compile" in rungs and not request.with_compile:
@@ -62,11 +63,13 @@ def measure_rates(
         device=request.device,
         threads=request.threads,
         architecture=request.architecture,
+        measured_at=utc_now(),
         linear=linear,
         attention=attention,
         elementwise_bytes_per_s=elementwise,
         modes=modes,
         speculation_pass_s=speculation_pass_time(request),
+        doubts=bench.doubts(),
         reasons=reasons,
     )
 

@@ -1,19 +1,23 @@
 """The rates that predictions are made from: measured once per host, versions, threads, device."""
 
-import contextlib
 import hashlib
 import importlib.metadata
+import math
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from topout.errors import OutputError, RecordError, UnsupportedError
+from topout.errors import UnsupportedError
 from topout.generation.session_process import worker_environment
-from topout.kernels.build import SOURCE_FOLDER, included_files, writable_cache_folder
+from topout.kernels.build import SOURCE_FOLDER, included_files
+from topout.machine.disturbance import doubts_between, take_snapshot
+from topout.machine.figures import check_rates
+from topout.machine.kept import Shelf, is_settled
+from topout.measure.stats import load_doubts
 from topout.measure.worker import Worker, WorkerFailure
 from topout.models.known import known_config_json
-from topout.records import Ceilings, Machine, Rates, read, write
+from topout.records import Ceilings, Machine, Rates
 
 WORKER_MODULE = "topout.ladder.calibrate"
 _TIMEOUT_S = 600.0
@@ -48,12 +52,8 @@ class RatesRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cached_rates(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Rates | None:
-    """The rates of this machine, if they were measured before; those with more hold for less."""
-    wider = msgspec.structs.replace(request, with_native=True)
-    for each in (request, wider):
-        with contextlib.suppress(RecordError):
-            return read(_path(machine, ceilings, each), Rates)
-    return None
+    """The rates of this machine that stand, if they were measured before."""
+    return next(iter(_kept(machine, ceilings, request)), None)
 
 
 def load_or_measure_rates(
@@ -62,24 +62,35 @@ def load_or_measure_rates(
     request: RatesRequest,
     log: Path,
     *,
-    keep: bool = True,
+    timeout_s: float = _TIMEOUT_S,
     refresh: bool = False,
 ) -> Rates:
-    """Cached rates of this machine, or fresh ones from a worker, which are then cached.
+    """The rates of this machine that stand, by the rule of `topout.machine.kept`.
 
-    Fresh rates are cached only where `keep` says so: those of a busy machine serve for once.
-
-    Raises UnsupportedError when the worker fails.
+    They are measured by a worker if they never were, with `refresh`, or when only disturbed ones
+    are kept and the machine is quiet now; and kept with their doubts. Raises UnsupportedError when
+    the worker fails or takes longer than `timeout_s`.
     """
     request = _possible(machine, request)
-    if not refresh and (cached := cached_rates(machine, ceilings, request)) is not None:
-        return cached
+    kept = _kept(machine, ceilings, request)
+    if not refresh and is_settled(kept):
+        return kept[0]
+    fresh = _measure(machine, ceilings, request, log, timeout_s)
+    return keep_rates(fresh, machine, ceilings, request)
+
+
+def _measure(
+    machine: Machine, ceilings: Ceilings, request: RatesRequest, log: Path, timeout_s: float
+) -> Rates:
+    """Rates from a worker, with the doubts of what went on before, meanwhile and after."""
+    cpus = list(range(machine.logical_cpus))
+    load, before = load_doubts(), take_snapshot(cpus)
     environment = worker_environment(request.threads)
     with Worker(WORKER_MODULE, log, environment=environment) as worker:
         try:
             reply = worker.call(
                 "calibrate",
-                _TIMEOUT_S,
+                timeout_s,
                 host_key=machine.host_key,
                 versions=_versions(),
                 request=msgspec.to_builtins(request),
@@ -90,16 +101,28 @@ def load_or_measure_rates(
                 f"PyTorch's rates could not be measured: the worker {failure.message}.",
                 f"See {log}.",
             ) from None
+    # The worker and what it started are busy meanwhile, so other load is looked for around it.
+    meanwhile = doubts_between(before, take_snapshot(cpus), len(cpus))
+    doubts = [each for each in meanwhile if each.about != "load"]
+    doubts += load or load_doubts()
     rates = msgspec.convert(reply, Rates)
-    if keep:
-        keep_rates(rates, machine, ceilings, request)
-    return rates
+    return msgspec.structs.replace(rates, doubts=[*rates.doubts, *doubts])
 
 
-def keep_rates(rates: Rates, machine: Machine, ceilings: Ceilings, request: RatesRequest) -> None:
-    """Put rates where the next climb finds them; a cache that refuses costs a measurement."""
-    with contextlib.suppress(OutputError):
-        write(rates, _path(machine, ceilings, request))
+def keep_rates(rates: Rates, machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Rates:
+    """Keep rates where the next climb finds them; returns those that stand."""
+    return _shelf(machine, ceilings, _possible(machine, request)).keep(rates)
+
+
+def _kept(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> list[Rates]:
+    """All that are kept, the one that stands first; those with more hold for less."""
+    request = _possible(machine, request)
+    wider = _possible(machine, msgspec.structs.replace(request, with_native=True))
+    own = _shelf(machine, ceilings, request)
+    found = own.kept()
+    if wider != request:
+        found = own.standing([*found, *_shelf(machine, ceilings, wider).kept()])
+    return found
 
 
 def _possible(machine: Machine, request: RatesRequest) -> RatesRequest:
@@ -130,9 +153,8 @@ def _measured_sources() -> list[Path]:
     return [*(Path(__file__).parents[1] / name for name in names), *native]
 
 
-def _path(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Path:
-    """Efficiencies are relative to ceilings, so fresh ceilings ask for fresh rates."""
-    request = _possible(machine, request)
+def _shelf(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Shelf[Rates]:
+    """Efficiencies are relative to ceilings, so other ceilings ask for other rates."""
     parts = (
         machine.host_key,
         f"{_versions()} {request.with_compile} {request.with_native}",
@@ -142,5 +164,15 @@ def _path(machine: Machine, ceilings: Ceilings, request: RatesRequest) -> Path:
         request.architecture,
         *(hashlib.sha256(file.read_bytes()).hexdigest() for file in _measured_sources()),
     )
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-    return writable_cache_folder("rates") / f"{key}.json"
+
+    def accept(rates: Rates, source: str) -> Rates:
+        check_rates(rates, ceilings, source)
+        return rates
+
+    return Shelf(
+        part="rates",
+        stem=hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24],
+        record_type=Rates,
+        accept=accept,
+        merit=lambda rates: sum(math.log(each.flops_per_s) for each in rates.linear),
+    )

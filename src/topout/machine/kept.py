@@ -111,16 +111,18 @@ def is_settled(kept: Sequence[M], quick: bool = True) -> bool:
     return len(disturbed) >= _MOST_DISTURBED or bool(load_doubts())
 
 
-def disturbance_doubts(what: str, measurement: Ceilings | Rates) -> list[Doubt]:
+def disturbance_doubts(measurement: Ceilings | Rates) -> list[Doubt]:
     """One doubt for whoever uses a disturbed measurement; none where it was not disturbed."""
     found = disturbances_of(measurement)
     if not found:
         return []
-    when = f" of {measurement.measured_at[:10]}" if measurement.measured_at else ""
-    told = " ".join(each.sentence for each in found)
-    return [
-        Doubt(about=what, sentence=f"The {what}{when} are doubtful. {told}", remedy=found[0].remedy)
-    ]
+    about, what = "rates", "The rates that predictions are made from"
+    if isinstance(measurement, Ceilings):
+        about, what = "ceilings", "The ceilings"
+    at = measurement.measured_at
+    when = f"were measured on {at[:10]} and are" if at else "are"
+    sentence = f"{what} {when} doubtful. {' '.join(each.sentence for each in found)}"
+    return [Doubt(about=about, sentence=sentence, remedy=found[0].remedy)]
 
 
 def _is_quick(measurement: Ceilings | Rates) -> bool:

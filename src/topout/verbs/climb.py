@@ -12,11 +12,12 @@ from topout.ladder.request import ClimbRequest
 from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbFolder, ClimbState
 from topout.ladder.walk import Plan, Walk
+from topout.machine.kept import disturbance_doubts
 from topout.measure.runner import StoppingRule
 from topout.models.known import DRAFTS, bundled_folder
 from topout.models.source import ModelSource, resolve_model
 from topout.progress import Notify, silent
-from topout.records import Climb
+from topout.records import Climb, Rates
 from topout.records.record import stamp
 from topout.run_folder import Interrupted
 from topout.rungs.compile import Compile
@@ -61,7 +62,7 @@ def climb(
         scored_tokens = min(SCORED_TOKENS, request.new_tokens)
         setting = set_up(subject, request.text, scored_tokens, folder, notify)
         plan = _plan(request, setting, draft, rungs, folder, notify)
-        fresh = _begun(request, setting, draft)
+        fresh = _begun(request, setting, draft, plan.context.rates)
         state = ClimbState(_continued(earlier, fresh) if earlier is not None else fresh, folder)
         Walk(plan, state).climb()
     except TopoutError:
@@ -137,7 +138,7 @@ def _plan(
             with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
         ),
         folder.logs / "rates.log",
-        keep=all(doubt.about != "machine" for doubt in setting.doubts),
+        timeout_s=request.rung_timeout_s,
     )
     preparation = setting.preparation("transformers", draft=draft)
     return Plan(
@@ -153,7 +154,9 @@ def _plan(
     )
 
 
-def _begun(request: ClimbRequest, setting: Setting, draft: ModelSource | None) -> Climb:
+def _begun(
+    request: ClimbRequest, setting: Setting, draft: ModelSource | None, rates: Rates
+) -> Climb:
     return Climb(
         **stamp(),
         finished=False,
@@ -163,7 +166,7 @@ def _begun(request: ClimbRequest, setting: Setting, draft: ModelSource | None) -
         model=model_summary(setting.source, draft),
         workload=setting.workload,
         max_loss=request.max_loss,
-        doubts=setting.doubts,
+        doubts=[*setting.doubts, *disturbance_doubts(rates)],
     )
 
 

@@ -119,7 +119,7 @@ class _Session:
         self._notify("measure the machine's ceilings", 0.0)
         load = load_doubts()
         ceilings = load_or_measure_ceilings(self._comparison.machine, quick=True)
-        disturbances = disturbance_doubts("ceilings", ceilings)
+        disturbances = disturbance_doubts(ceilings)
         self._extend(doubts=[*self.report.doubts, *load, *disturbances], ceilings=ceilings)
         for threads in self._comparison.threads:
             with self._laboratory(threads) as laboratory:

@@ -17,7 +17,7 @@ from topout.machine.ceilings import cached_ceilings, load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.models.architecture import Architecture
 from topout.progress import Notify
-from topout.records import Ceilings, Hardware, Machine, Rates
+from topout.records import Hardware, Machine
 
 HERE = "here"
 # Overheads are measured on these: the architecture with the model's own kind of block.
@@ -87,31 +87,23 @@ def measured_here(
     progress: Notify | None = None,
     name: str = HERE,
 ) -> Hardware:
-    """This machine with its ceilings and PyTorch's rates, measured now unless they are cached.
+    """This machine with its ceilings and PyTorch's rates, measured now unless they were before.
 
-    Of a GPU the ceilings alone are measured.
+    `quick` ceilings suffice where it is asked for. Of a GPU the ceilings alone are measured.
     """
     machine = describe()
     ceilings = load_or_measure_ceilings(machine, refresh, quick, progress, device)
     if device != "cpu":
         return hardware_of(machine, ceilings, [], name)
     request = _rates_request(architecture, machine, threads)
-    rates = None if refresh else cached_rates(machine, ceilings, request)
-    if rates is None:
-        rates = _measure_rates(machine, ceilings, request, progress)
-    return hardware_of(machine, ceilings, [rates], name)
-
-
-def _measure_rates(
-    machine: Machine, ceilings: Ceilings, request: RatesRequest, progress: Notify | None
-) -> Rates:
     if progress is not None:
         progress("what PyTorch reaches here", 0.0)
     with tempfile.TemporaryDirectory(prefix="topout-") as folder:
-        rates = load_or_measure_rates(machine, ceilings, request, Path(folder) / "rates.log")
+        log = Path(folder) / "rates.log"
+        rates = load_or_measure_rates(machine, ceilings, request, log, refresh=refresh)
     if progress is not None:
         progress("what PyTorch reaches here", 1.0)
-    return rates
+    return hardware_of(machine, ceilings, [rates], name)
 
 
 def _rates_request(

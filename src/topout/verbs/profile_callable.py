@@ -104,7 +104,7 @@ def profile(
         reasons=report.reasons | _uncounted_reason(count),
         elapsed_s=time.monotonic() - began,
     )
-    disturbances = disturbance_doubts("ceilings", known) if known is not None else []
+    disturbances = disturbance_doubts(known) if known is not None else []
     doubts = [*disturbances, *profile_doubts(report)]
     return msgspec.structs.replace(report, findings=profile_findings(report), doubts=doubts)
 

@@ -210,7 +210,7 @@ def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
         if isinstance(candidate.timer, MeasuredTimes):
             ceilings, rates = candidate.hardware.ceilings, candidate.timer.rates
             doubts = stand_in_doubts(ceilings, candidate.timer.threads)
-            doubts += disturbance_doubts("ceilings", ceilings) + disturbance_doubts("rates", rates)
+            doubts += disturbance_doubts(ceilings) + disturbance_doubts(rates)
             sentences += [doubt.sentence for doubt in doubts]
     if workload.weight_dtype != workload.dtype:
         sentences.append(

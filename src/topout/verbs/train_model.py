@@ -44,7 +44,7 @@ def train_model(
     subject = resolve_subject(request, builder)
     ceilings = cached_ceilings(subject.machine, request.device)
     doubts = load_doubts()
-    doubts += disturbance_doubts("ceilings", ceilings) if ceilings is not None else []
+    doubts += disturbance_doubts(ceilings) if ceilings is not None else []
     report = empty_report(subject, doubts)
     with RunFolder.create("train", subject.source.name) as folder:
         save_samples(subject.samples, folder.scratch / "samples.safetensors")
