@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 from topout import Climb, read, units
+from topout.report.climb.document import headlines, verdict_cell
+from topout.report.climb.rung import RungRow, rung_rows
+from topout.report.figures import precision
 
 README = Path(__file__).parent.parent / "README.md"
 MARKS = ("<!-- ladder -->", "<!-- /ladder -->")
@@ -25,40 +28,42 @@ def main() -> None:
 
 
 def ladder(climb: Climb) -> str:
-    """One climb: a caption, the rungs, and the duels below."""
+    """One climb: a caption, the rungs as the report has them, and its headlines below."""
     workload, model = climb.workload, climb.model
     lines = [
         f"**{model.name}** ({units.count(model.parameters)} parameters, {model.weights} weights), "
-        f"prompt {workload.prompt_len}, {workload.new_tokens} new tokens, batch "
+        f"{precision(workload.dtype, workload.dtype_origin)}, prompt {workload.prompt_len}, "
+        f"{workload.new_tokens} new tokens, batch "
         f"{workload.batch_size}, {workload.threads} threads of an {climb.machine.cpu_model} "
         f"virtual machine, {climb.created_at[:10]}:",
         "",
-        "| rung | prefill tok/s | decode tok/s | over its rival | predicted | verdict |",
-        "|---|---:|---:|---:|---:|---|",
+        "| rung | prefill tok/s | decode tok/s | over its rival | predicted | over the baseline "
+        "| verdict and reason |",
+        "|---|---:|---:|---:|---:|---:|---|",
+        *(_line(row) for row in rung_rows(climb)),
+        "",
+        "\n\n".join(headlines(climb)),
     ]
-    for rung in climb.rungs:
-        speeds = ["–", "–"]
-        if rung.prefill is not None and rung.decode is not None:
-            speeds = [
-                units.significant(phase.tokens_per_s.median)
-                for phase in (rung.prefill, rung.decode)
-            ]
-        over = "–"
-        if rung.speedup is not None:
-            over = f"{rung.speedup.median:.2f}× [{rung.speedup.low:.2f}, {rung.speedup.high:.2f}]"
-        expected = "–" if rung.speedup is None else units.times(rung.predicted_speedup)
-        lines.append(
-            f"| `{rung.name}` | {speeds[0]} | {speeds[1]} | {over} | {expected} | {rung.status} |"
-        )
-    for what, duel in (("Best", climb.duel), ("Best with the output unchanged", climb.exact_duel)):
-        if duel is not None:
-            ratio = duel.decode_speedup
-            lines += [
-                "",
-                f"{what}: {duel.champion}, **{ratio.median:.2f}×** the baseline in decode "
-                f"[{ratio.low:.2f}, {ratio.high:.2f}].",
-            ]
     return "\n".join(lines)
+
+
+def _line(row: RungRow) -> str:
+    timed = row.speedup.value != units.ABSENT
+    verdict = verdict_cell(row).value
+    if row.replaced_by is not None:
+        verdict = verdict.replace("replaced", f"replaced by `{row.replaced_by}`")
+    elif row.rung.status != "kept":  # the reason to keep one is its ratio, which has a column
+        verdict = f"{verdict}: {row.note}"
+    cells = [
+        f"`{row.label}`",
+        row.prefill.value,
+        row.decode.value,
+        row.speedup.line,
+        row.predicted if timed else units.ABSENT,
+        row.over_baseline.line,
+        verdict,
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

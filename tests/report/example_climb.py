@@ -539,9 +539,22 @@ def _climb(rungs: list[RungResult]) -> Climb:
 
 def _duel(champion: str, total: float, prefill: float, decode: float) -> Duel:
     wobble = [0.985, 0.995, 1.0, 1.004, 1.02]
+    ttft_s, tokens_s = PROMPT_LEN / 3870, (NEW_TOKENS - 1) / 208
     return Duel(
         champion=champion,
         speedup=paired([total * w for w in wobble]),
         prefill_speedup=paired([prefill * w for w in wobble]),
         decode_speedup=paired([decode * w for w in wobble]),
+        samples=[_run(ttft_s / prefill / w, tokens_s / decode / w) for w in wobble],
+        rival_samples=[_run(ttft_s, tokens_s) for _ in wobble],
+    )
+
+
+def _run(ttft_s: float, tokens_s: float) -> RunSample:
+    return RunSample(
+        ttft_s=ttft_s,
+        total_s=ttft_s + tokens_s,
+        new_tokens=NEW_TOKENS,
+        forward_passes=NEW_TOKENS - 1,
+        at_s=700.0,
     )

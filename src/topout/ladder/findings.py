@@ -1,8 +1,25 @@
 """What a climb found, in sentences with the figures behind them."""
 
+from collections.abc import Sequence
+
 from topout import units
 from topout.ladder.stack import label_of
-from topout.records import Climb, PhaseResult, RungResult
+from topout.records import Climb, Doubt, Duel, PhaseResult, RungResult
+
+
+def chain_doubt(duel: Duel, rungs: Sequence[RungResult]) -> Doubt | None:
+    """That the product of a stack's ratios and its final duel tell another gain, if they do."""
+    rung = next((each for each in rungs if label_of(each.stack) == duel.champion), None)
+    chain = rung.speedup_over_baseline if rung is not None else None
+    measured = duel.speedup
+    if chain is None or (chain.low <= measured.high and measured.low <= chain.high):
+        return None
+    return Doubt(
+        about=f"{duel.champion}, speedup",
+        sentence=f"The ratios along the way multiply to {units.times(chain.median)} over the "
+        f"baseline, and their runs in turns at the end say {units.times(measured.median)}.",
+        remedy="Trust the latter: each ratio on the way is of another moment and another rival.",
+    )
 
 
 def climb_findings(climb: Climb) -> list[str]:

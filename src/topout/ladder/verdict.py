@@ -174,4 +174,6 @@ def duel_result(champion: str, duel: Duel[RunSample]) -> DuelResult:
         speedup=duel.ratio(),
         prefill_speedup=ratios.prefill,
         decode_speedup=ratios.decode,
+        samples=duel.candidate,
+        rival_samples=duel.rival,
     )

@@ -14,6 +14,7 @@ from topout.errors import InputError, TopoutError
 from topout.generation.build import Build, Preparation
 from topout.generation.texts import Texts
 from topout.ladder.duel import Candidate, Timing
+from topout.ladder.findings import chain_doubt
 from topout.ladder.predictions import Predictions
 from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbState
@@ -265,7 +266,11 @@ class Walk:
         except WorkerFailure as failure:
             self.state.add_reason("duel", failure.message)
             return
-        self.state.update(**{field: duel_result(candidate.label, duel)})
+        result = duel_result(candidate.label, duel)
+        self.state.update(**{field: result})
+        doubt = chain_doubt(result, self.state.record.rungs)
+        if doubt is not None:
+            self.state.add_doubt(doubt)
 
     # --- what the steps share ---------------------------------------------------------------
 

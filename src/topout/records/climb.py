@@ -140,7 +140,7 @@ class RungResult(Record, frozen=True, kw_only=True):
     predicted_speedup: float | None = None
     prediction: Prediction | None = None
     speedup: PairedRatio | None = None  # over the rival, whole workload
-    speedup_over_baseline: Estimate | None = None  # chained over the rungs it stands on
+    speedup_over_baseline: Estimate | None = None  # the product of the ratios of its stack
     decode_speedup_over_baseline: Estimate | None = None
     prefill: PhaseResult | None = None
     decode: PhaseResult | None = None
@@ -168,6 +168,8 @@ class Duel(Record, frozen=True, kw_only=True):
     speedup: PairedRatio
     prefill_speedup: PairedRatio
     decode_speedup: PairedRatio
+    samples: list[RunSample] = []  # the champion's
+    rival_samples: list[RunSample] = []  # the baseline's
 
 
 class Climb(Record, frozen=True, kw_only=True, tag_field="kind", tag="climb"):
@@ -193,6 +195,36 @@ class Climb(Record, frozen=True, kw_only=True, tag_field="kind", tag="climb"):
     findings: list[str] = []
     doubts: list[Doubt] = []
     reasons: dict[str, str] = {}
+
+    @property
+    def final_stack(self) -> list[str]:
+        """The rungs in force after the last one that was kept."""
+        kept = [rung for rung in self.rungs if rung.status == "kept"]
+        return kept[-1].stack if kept else []
+
+    def replaced_by(self, rung: RungResult) -> str | None:
+        """The rung that put a kept one out of the final stack, since both cannot be in force."""
+        if rung.status != "kept" or rung.name in (self.baseline, *self.final_stack):
+            return None
+        later = self.rungs[self.rungs.index(rung) + 1 :]
+        return next(
+            each.name for each in later if each.status == "kept" and rung.name not in each.stack
+        )
+
+    def needed_by(self, rung: RungResult) -> str | None:
+        """The rung that brought one that was not kept by itself into the final stack."""
+        if rung.status == "kept" or rung.name not in self.final_stack:
+            return None
+        later = self.rungs[self.rungs.index(rung) + 1 :]
+        return next(
+            (each.name for each in later if each.status == "kept" and rung.name in each.stack), None
+        )
+
+    def duel_of(self, rung: RungResult) -> Duel | None:
+        """The final duel of the rung's stack with the baseline, where it met it."""
+        stack = " + ".join(rung.stack)
+        duels = [each for each in (self.duel, self.exact_duel) if each is not None]
+        return next((each for each in duels if each.champion == stack), None)
 
 
 class ProductCounts(Record, frozen=True, kw_only=True):

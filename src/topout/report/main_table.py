@@ -53,7 +53,11 @@ _PART = {"part": str}  # the list of the record that a row is from
 _SHAPE = {"m": int, "n": int, "k": int, "dtype": str, "threads": int, "label": str, "calls": int}
 
 _LAYOUTS = {
-    "Climb": _Layout(lambda climb: zip(climb.rungs), [records.RungResult]),
+    "Climb": _Layout(
+        lambda climb: ((climb.replaced_by(rung), rung) for rung in climb.rungs),
+        [records.RungResult],
+        {"replaced_by": str},
+    ),
     "CostReport": _Layout(
         lambda cost: ((each.name, op) for each in cost.machines for op in each.ops),
         [records.OpCost],

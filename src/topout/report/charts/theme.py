@@ -35,6 +35,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, AMBER, GREY = (
 VERDICT_COLOURS = {
     "baseline": GREY,
     "kept": BLUE,
+    "replaced": SKY,
     "rejected": ORANGE,
     "skipped": GREY,
     "failed": PINK,

@@ -1,5 +1,6 @@
 """A climb as a document: the ladder, its charts, every rung in full, the machine."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,13 +24,21 @@ from topout.report.document import (
     Table,
     Tile,
 )
-from topout.report.figures import Phase, interval, phase_result, rates_sentence, ratio_tile, terms
+from topout.report.figures import (
+    Phase,
+    interval,
+    rates_sentence,
+    ratio_tile,
+    sample_tokens_per_s,
+    terms,
+)
 from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
 
 _WIDE = 100  # characters that MFU and MBU, and what is predicted, need beside each other
 _STYLES: dict[str, Style] = {
     "baseline": "best",
     "kept": "kept",
+    "replaced": "soft",
     "rejected": "rejected",
     "skipped": "skipped",
     "failed": "failed",
@@ -38,7 +47,13 @@ _OWN_TERMS = {
     "Predicted": "Computed before the rung ran, from the FLOPs and bytes it needs, the measured "
     "ceilings and the overhead per operation: the larger of the arithmetic and memory times, plus "
     "overhead.",
-    "Kept, rejected, skipped, failed": "Kept: faster beyond the noise, and the output verified. "
+    "Over the rival, over the baseline": "Over the rival: the rung timed in turns with the best "
+    "stack before it. Over the baseline: of ★ and ☆, the best stack and the best that leaves the "
+    "output unchanged, timed in turns with the baseline at the end, the same figure as on top; "
+    "with a ≈, the product of the ratios of its stack, which are of other moments. Both are of "
+    "the whole workload, prefill and decode together.",
+    "Kept, replaced, rejected, skipped, failed": "Kept: faster beyond the noise, and the output "
+    "verified. Replaced: kept, until a later rung that cannot be beside it was faster. "
     "Rejected: not faster, or the output changed more than was allowed. Skipped: could not run "
     "here. Failed: crashed, hung or ran out of memory, alone in its own process.",
 }
@@ -55,13 +70,13 @@ def climb_document(climb: Climb) -> Document:
 
     work = climb.workload
     on = f"on {work.device} with {units.counted(work.threads, 'thread')}"
-    cards = [rung_card(climb, row, _verdict(row)) for row in rows]
+    cards = [rung_card(climb, row, verdict_cell(row)) for row in rows]
     return Document(
         record=climb,
         title=climb.model.name,
         about=f"{workload_sentence(climb.model, work, on)}; {climb.machine.cpu_model}",
         headlines=headlines(climb),
-        tiles=_tiles(climb, rows),
+        tiles=_tiles(climb),
         parts=[
             _ladder(rows),
             Figures(charts),
@@ -117,6 +132,12 @@ def _without_duel(climb: Climb) -> str:
     return f"The best stack so far is {climb.best or climb.baseline}; it met no duel yet."
 
 
+_WHICH_GAIN = (
+    "Speedups are of the whole workload, from runs in turns; ≈: the product of the ratios on the "
+    "way to it."
+)
+
+
 def _ladder(rows: list[RungRow]) -> Section:
     columns = [
         Column("", text=True, only="terminal"),
@@ -140,6 +161,9 @@ def _ladder(rows: list[RungRow]) -> Section:
             "note",
             only="page",
         ),
+        Paragraph(
+            _WHICH_GAIN if any(row.speedup.value != units.ABSENT for row in rows) else "", "note"
+        ),
         Table(columns, [_row(row) for row in rows], notes_title="Verdict and reason"),
         Paragraph("" if rows else "No rung was finished."),
     ]
@@ -147,8 +171,8 @@ def _ladder(rows: list[RungRow]) -> Section:
 
 
 def _row(row: RungRow) -> Row:
-    verdict = _verdict(row)
-    over: Style = "best" if row.is_best else ""
+    verdict = verdict_cell(row)
+    over: Style = "best" if row.is_best or row.is_best_exact else ""
     return Row(
         [
             Cell(row.mark, style=verdict.style),
@@ -167,31 +191,38 @@ def _row(row: RungRow) -> Row:
         ],
         style="soft" if row.verdict in ("skipped", "failed") else "",
         verdict=verdict,
-        note=row.rung.reason or "no reason recorded",
+        note=row.note,
     )
 
 
-def _verdict(row: RungRow) -> Cell:
-    best = " ★ best" if row.is_best else ""
+def verdict_cell(row: RungRow) -> Cell:
+    """What became of a rung: "✓ kept ★ best"."""
+    best = " ★ best" if row.is_best else " ☆ exact" if row.is_best_exact else ""
     return Cell(f"{row.mark} {row.verdict}{best}", style=_STYLES[row.verdict])
 
 
-def _tiles(climb: Climb, rows: list[RungRow]) -> list[Tile]:
+def _tiles(climb: Climb) -> list[Tile]:
     duel = climb.duel
     if duel is None:
         return []
     pairs = f"{len(duel.speedup.pairs)} pairs of runs in turns"
     return [
-        ratio_tile("decode", duel.decode_speedup, _rates(rows, "decode")),
-        ratio_tile("prefill", duel.prefill_speedup, _rates(rows, "prefill")),
+        ratio_tile("decode", duel.decode_speedup, _rates(climb, duel, "decode")),
+        ratio_tile("prefill", duel.prefill_speedup, _rates(climb, duel, "prefill")),
         ratio_tile("whole workload", duel.speedup, pairs),
     ]
 
 
-def _rates(rows: list[RungRow], phase: Phase) -> str:
-    before = next((phase_result(row.rung, phase) for row in rows if row.is_baseline), None)
-    after = next((phase_result(row.rung, phase) for row in rows if row.is_best), None)
-    return rates_sentence(before, after) if before and after else ""
+def _rates(climb: Climb, duel: Duel, phase: Phase) -> str:
+    """The rates in the duel itself: those of the ladder are of other moments."""
+    medians = []
+    for samples in (duel.rival_samples, duel.samples):
+        rates = [sample_tokens_per_s(each, climb.workload, phase) for each in samples]
+        known = [rate for rate in rates if rate is not None]
+        if not known:
+            return ""
+        medians.append(statistics.median(known))
+    return rates_sentence(*medians)
 
 
 def _doubts(climb: Climb, rows: list[RungRow]) -> list[Doubt]:

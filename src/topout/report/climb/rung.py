@@ -11,7 +11,6 @@ from topout.records import (
     PhasePrediction,
     PhaseResult,
     RungResult,
-    Status,
     Verification,
 )
 from topout.report.document import (
@@ -38,7 +37,14 @@ from topout.report.figures import (
     sample_rates,
 )
 
-MARKS: dict[Status, str] = {"kept": "✓", "rejected": "✗", "skipped": units.ABSENT, "failed": "!"}
+MARKS = {
+    "baseline": "·",
+    "kept": "✓",
+    "replaced": "→",
+    "rejected": "✗",
+    "skipped": units.ABSENT,
+    "failed": "!",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +57,30 @@ class RungRow:
     stack: str  # all rungs in force, joined by " + "
     is_baseline: bool
     is_best: bool
+    is_best_exact: bool  # the best with the output unchanged, where another one is the best
     measured: bool  # whether it was timed
     mark: str  # the verdict without colour
-    verdict: str  # "baseline", "kept", "rejected", "skipped", "failed"
+    verdict: str  # "baseline", "kept", "replaced", "rejected", "skipped", "failed"
+    replaced_by: str | None
+    needed_by: str | None  # the kept rung that brings it into the best stack, though not kept
     prefill: Cell  # tokens/s
     decode: Cell  # tokens/s
     speedup: Cell  # over the rival
     predicted: str
-    over_baseline: Cell
+    over_baseline: Cell  # as its final duel says, else the product of its stack's ratios
     mfu: str  # prefill, of the measured ceiling
     mbu: str  # decode, of the measured ceiling
     memory: str
+
+    @property
+    def note(self) -> str:
+        """The reason of the verdict, and what became of the rung since."""
+        reason = self.rung.reason or "no reason recorded"
+        if self.replaced_by is not None:
+            return f"{reason} Replaced by {self.replaced_by}, beside which it cannot be."
+        if self.needed_by is not None:
+            return f"{reason} In the best stack all the same: {self.needed_by} requires it."
+        return reason
 
 
 def rung_rows(climb: Climb) -> list[RungRow]:
@@ -93,26 +112,46 @@ def is_baseline(climb: Climb, rung: RungResult) -> bool:
 def _row(climb: Climb, rung: RungResult, number: int, label: str) -> RungRow:
     baseline = is_baseline(climb, rung)
     stack = " + ".join(rung.stack)
-    over_baseline = ratio_cell(rung.speedup_over_baseline)
+    verdict = _verdict(climb, rung)
+    is_kept = not baseline and rung.status == "kept"
     return RungRow(
         rung=rung,
         number=number,
         label=label,
         stack=stack,
         is_baseline=baseline,
-        is_best=not baseline and rung.status == "kept" and climb.best == stack,
+        is_best=is_kept and climb.best == stack,
+        is_best_exact=is_kept and climb.best_exact == stack != climb.best,
         measured=rung.prefill is not None or rung.decode is not None,
-        mark="·" if baseline and rung.status == "kept" else MARKS[rung.status],
-        verdict="baseline" if baseline and rung.status == "kept" else rung.status,
+        mark=MARKS[verdict],
+        verdict=verdict,
+        replaced_by=climb.replaced_by(rung),
+        needed_by=climb.needed_by(rung),
         prefill=rate_cell(rung.prefill.tokens_per_s if rung.prefill else None),
         decode=rate_cell(rung.decode.tokens_per_s if rung.decode else None),
         speedup=ratio_cell(rung.speedup),
         predicted=units.times(rung.predicted_speedup),
-        over_baseline=replace(over_baseline, value="1.00×") if baseline else over_baseline,
+        over_baseline=Cell("1.00×") if baseline else _over_baseline(climb, rung),
         mfu=units.percent(rung.prefill.mfu_of_ceiling if rung.prefill else None),
         mbu=units.percent(rung.decode.mbu_of_ceiling if rung.decode else None),
         memory=units.memory(rung.peak_memory_bytes),
     )
+
+
+def _verdict(climb: Climb, rung: RungResult) -> str:
+    if is_baseline(climb, rung) and rung.status == "kept":
+        return "baseline"
+    return "replaced" if climb.replaced_by(rung) is not None else rung.status
+
+
+def _over_baseline(climb: Climb, rung: RungResult) -> Cell:
+    """As timed in turns with it; else, after a "≈", the product of the ratios of its stack."""
+    duel = climb.duel_of(rung)
+    if duel is not None:
+        return ratio_cell(duel.speedup)
+    chain = ratio_cell(rung.speedup_over_baseline)
+    timed = rung.speedup_over_baseline is None or rung.rival == climb.baseline
+    return chain if timed else replace(chain, value=f"≈{chain.value}")
 
 
 def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
@@ -127,8 +166,8 @@ def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
         f"{row.number} {row.label}",
         [
             Paragraph(rung.change),
-            Paragraph(rung.reason or "", "failed" if rung.status == "failed" else "strong"),
-            Facts(_facts(row)),
+            Paragraph(row.note, "failed" if rung.status == "failed" else "strong"),
+            Facts(_facts(climb, row)),
             Doubts(rung.doubts),
             Section("", phases, columns=True, key=f"phases-{row.number}"),
             Paragraph(assumed, "note"),
@@ -142,20 +181,24 @@ def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
     )
 
 
-def _facts(row: RungRow) -> list[tuple[str, str]]:
+def _facts(climb: Climb, row: RungRow) -> list[tuple[str, str]]:
     """What is known of it; nothing stands where nothing was measured."""
     rung = row.rung
     off = None
     if rung.speedup is not None and rung.predicted_speedup:
         off = rung.speedup.median / rung.predicted_speedup
+    duel = climb.duel_of(rung)
+    product = "" if rung.rival == climb.baseline else ", ratios multiplied"
     facts = [
         ("Stands on", " + ".join(rung.on)),
         ("Timed against", (rung.rival or "") if rung.speedup else ""),
         ("Speedup over it", row.speedup.line),
         ("Predicted", units.times(rung.predicted_speedup or None)),
         ("Measured over predicted", figure(off)),
-        ("Over the baseline", row.over_baseline.line if rung.speedup_over_baseline else ""),
-        ("Over the baseline in decode", ratio_cell(rung.decode_speedup_over_baseline).line),
+        ("Over the baseline, in turns", ratio_cell(duel.speedup if duel else None).line),
+        ("In decode, in turns", ratio_cell(duel.decode_speedup if duel else None).line),
+        (f"Over the baseline{product}", ratio_cell(rung.speedup_over_baseline).line),
+        (f"In decode{product}", ratio_cell(rung.decode_speedup_over_baseline).line),
         ("Time to first token", _seconds(rung.ttft_s)),
         ("Output class", _OUTPUT[rung.output_class]),
         ("Weights", units.memory(rung.weight_bytes or None)),

@@ -159,11 +159,15 @@ def _tiles(report: RunReport) -> list[Tile]:
     theirs = gemm.result
     pairs = f"{len(theirs.samples)} pairs of runs in turns"
     return [
-        ratio_tile("prefill", gemm.prefill_speedup, rates_sentence(prefill, theirs.prefill)),
-        ratio_tile("decode", gemm.decode_speedup, rates_sentence(decode, theirs.decode)),
+        ratio_tile("prefill", gemm.prefill_speedup, _rates_of(prefill, theirs.prefill)),
+        ratio_tile("decode", gemm.decode_speedup, _rates_of(decode, theirs.decode)),
         ratio_tile("whole workload", gemm.speedup, pairs),
         _routed(gemm),
     ]
+
+
+def _rates_of(before: PhaseResult, after: PhaseResult) -> str:
+    return rates_sentence(before.tokens_per_s.median, after.tokens_per_s.median)
 
 
 def _routed(gemm: GemmSwap) -> Tile:
