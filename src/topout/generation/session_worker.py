@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from topout.generation.build import Preparation, Transform, build_session
@@ -21,6 +21,7 @@ from topout.generation.verify import (
     SAMPLED_DRAWS,
     Reference,
     make_reference,
+    row_losses,
     verify,
     verify_draws,
 )
@@ -36,6 +37,7 @@ class SessionWorker:
     preparation: Preparation
     prompts: Tensor  # [P, B, S]
     windows: Tensor  # [W, S + T]
+    rows: Tensor  # [R, L]
 
     def __init__(self) -> None:
         self.generated: dict[int, Tensor] = {}  # prompt number → tokens of its last run
@@ -47,6 +49,7 @@ class SessionWorker:
             "generate": self.generate,
             "reference": self.reference,
             "verify": self.verify,
+            "losses": self.losses,
         }
 
     def serve(self) -> None:
@@ -66,7 +69,9 @@ class SessionWorker:
         torch.set_num_threads(workload.threads)
         torch.manual_seed(workload.seed)
         texts = load_file(self.preparation.texts)
-        self.prompts, self.windows = texts["prompts"], texts["windows"]
+        self.prompts, self.windows, self.rows = (
+            texts[name] for name in ("prompts", "windows", "rows")
+        )
         transforms = self.transforms(self.preparation.transforms)
         self.session = build_session(self.preparation.build(), transforms)
         self.begin_peak()
@@ -127,6 +132,12 @@ class SessionWorker:
             verification = verify_draws(verification, *draws)
         self.begin_peak()
         return verification
+
+    def losses(self, params: dict[str, Any]) -> None:
+        """Write the losses [rows, L − 1] of rows `first` to `last` − 1 to `path`, in nats."""
+        rows = self.rows[params["first"] : params["last"]]
+        save_file({"losses": row_losses(self.session, rows)}, params["path"])
+        self.begin_peak()
 
     def begin_peak(self) -> None:
         """Forget the peak of memory so far."""

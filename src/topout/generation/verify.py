@@ -13,6 +13,7 @@ import msgspec
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 from topout.generation.session import Session
 from topout.records import OutputClass, Verification
@@ -23,6 +24,7 @@ NOISE_MARGIN = 16.0
 LEAST_RELATIVE_NOISE = 1e-6  # of the largest logit: a few units in the last place of fp32
 LEAST_RELATIVE_NOISE_BF16 = 2**-9  # half a unit in the last place of bf16
 LEAST_P_VALUE = 1e-4
+LARGEST_LOSS = 100.0  # nats: a token of probability 1e-43
 SAMPLED_DRAWS = 400
 _LEAST_EXPECTED_DRAWS = 5.0
 _LARGEST_EXPONENT = 700.0  # e to this is still a double
@@ -225,6 +227,18 @@ def _judge(
         f"same tokens at all {figures.decided_positions} decided positions of "
         f"{figures.positions}; largest logit error {figures.max_logit_error:.2g}"
     )
+
+
+def row_losses(session: Session, rows: Tensor) -> Tensor:
+    """Rows [R, L] → the loss of each token but the first [R, L − 1] fp32, from large passes.
+
+    One that is not a number counts as `LARGEST_LOSS`, which no rung is forgiven.
+    """
+    losses = [
+        functional.cross_entropy(session.score_at_once(row[None], 1)[0], row[1:], reduction="none")
+        for row in rows
+    ]
+    return torch.stack(losses).nan_to_num(LARGEST_LOSS, LARGEST_LOSS).clamp(max=LARGEST_LOSS)
 
 
 def verify_draws(verification: Verification, counts: Tensor, probabilities: Tensor) -> Verification:

@@ -4,6 +4,7 @@ A model's own tokenizer is run, or bytes are where it has none. Text is held-out
 standard library, or a user's file.
 """
 
+import ast
 import json
 import sysconfig
 from collections.abc import Sequence
@@ -244,6 +245,19 @@ def heldout_text(minimum_bytes: int) -> HeldoutText:
             "Give a text of your own with --text FILE.",
         )
     return HeldoutText(tuple(pieces), tuple(missing))
+
+
+def english_text() -> str:
+    """The language reference of Python, which comes with it as text for `help()`; "" without."""
+    path = Path(sysconfig.get_path("stdlib")) / "pydoc_data" / "topics.py"
+    try:
+        *_, assignment = ast.parse(path.read_text("utf-8")).body
+        topics = ast.literal_eval(assignment.value) if isinstance(assignment, ast.Assign) else None
+    except (OSError, ValueError, SyntaxError):
+        return ""
+    if not isinstance(topics, dict):
+        return ""
+    return "\n".join(text for text in topics.values() if isinstance(text, str))
 
 
 def read_text(path: Path) -> str:

@@ -1,5 +1,7 @@
 """What `topout run` and `topout climb` write: what was predicted, measured and verified."""
 
+from typing import Literal
+
 from topout.records.machine import Ceilings, Machine
 from topout.records.record import (
     SCHEMA_VERSION,
@@ -7,6 +9,7 @@ from topout.records.record import (
     Doubt,
     Dtype,
     Estimate,
+    Interval,
     OutputClass,
     PairedRatio,
     Record,
@@ -107,6 +110,41 @@ class RunSample(Record, frozen=True, kw_only=True):
     peak_memory_bytes: int | None = None
 
 
+QualityVerdict = Literal["right", "wrong", "not proven"]
+
+
+class TextLoss(Record, frozen=True, kw_only=True):
+    """The loss of one held-out text, in nats per token, of the baseline and of a rung.
+
+    `rise` is that of its perplexity, 0.01 for 1 %, with its 95 % interval.
+    """
+
+    text: str
+    tokens: int
+    baseline_loss: float
+    loss: float
+    rise: float
+    interval: Interval
+
+
+class Quality(Record, frozen=True, kw_only=True):
+    """Whether a rung's loss on held-out text stays within the bound, on the tokens it took.
+
+    `rise` is of the perplexity over all texts, with its 95 % interval; the verdict is made at an
+    error of 2 % over all looks at a growing number of tokens.
+    """
+
+    verdict: QualityVerdict
+    max_loss: float
+    tokens: int
+    rise: float
+    interval: Interval
+    texts: list[TextLoss]
+    looks: int
+    elapsed_s: float
+    tokens_to_decide: int | None = None  # not proven: about how many, were `rise` the true one
+
+
 class Verification(Record, frozen=True, kw_only=True):
     """How a rung's output compares with the baseline's."""
 
@@ -125,6 +163,8 @@ class Verification(Record, frozen=True, kw_only=True):
     generated_tokens_compared: int | None = None
     first_divergence: int | None = None
     p_value: float | None = None  # sampled: of the test that the distribution is the baseline's
+    decode_divergence: float | None = None  # near: nats per token, its decode from its large pass
+    quality: Quality | None = None  # near: of trained weights
 
 
 class RungResult(Record, frozen=True, kw_only=True):

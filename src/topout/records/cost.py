@@ -3,17 +3,10 @@
 from typing import Literal
 
 from topout.records.machine import Hardware
-from topout.records.record import SCHEMA_VERSION, Record
+from topout.records.record import SCHEMA_VERSION, Interval, Record
 
 PhaseName = Literal["prefill", "decode", "forward", "training"]
 CostBound = Literal["memory", "compute", "overhead", "communication"]
-
-
-class Interval(Record, frozen=True, kw_only=True):
-    """The range in which a predicted figure is expected to lie."""
-
-    low: float
-    high: float
 
 
 class OpCost(Record, frozen=True, kw_only=True):

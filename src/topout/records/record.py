@@ -194,6 +194,13 @@ class Estimate(Record, frozen=True, kw_only=True):
     high: float
 
 
+class Interval(Record, frozen=True, kw_only=True):
+    """The range in which a figure lies, or is expected to lie."""
+
+    low: float
+    high: float
+
+
 class PairedRatio(Record, frozen=True, kw_only=True):
     """Rival's time over candidate's time, pair by pair; above 1 the candidate is faster."""
 

@@ -1,0 +1,136 @@
+"""Whether a rung's loss on held-out text stays within the bound, on as many tokens as it takes.
+
+The text is scored in large passes, many tokens at a time; that the decode path says the same is
+checked elsewhere (`topout.generation.verify`). What the baseline loses on each token is computed
+once, as far as a rung asks for it, and kept in the cache.
+"""
+
+import contextlib
+import hashlib
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from topout.generation.session_process import SessionProcess
+from topout.generation.texts import Texts
+from topout.measure.loss_rise import Rise, judge_rise, rise_of, tokens_to_decide
+from topout.records import Interval, Quality, TextLoss
+
+LOOKS_TOKENS = (1024, 2048, 4096, 8192, 16384, 32768)
+BUDGET_S = 15.0  # of scoring, for one rung and what the baseline still lacks
+_LARGEST_EXPONENT = 700.0  # e to this is still a double
+Losses = NDArray[np.float32]  # [rows, tokens of a row − 1], nats
+
+
+class QualityTest:
+    """Holds rungs to the loss of one baseline on the rows of `texts`; `key` names all it depends on.
+
+    `folder` keeps what the baseline lost, `scratch` what rungs lose.
+    """
+
+    def __init__(
+        self, texts: Texts, key: str, folder: Path, scratch: Path, budget_s: float = BUDGET_S
+    ) -> None:
+        self._texts = texts
+        self._scratch = scratch
+        self._budget_s = budget_s
+        digest = hashlib.sha256("\0".join((key, texts.rows_digest)).encode()).hexdigest()[:24]
+        self._path = folder / f"{digest}.safetensors"
+        self._baseline = self._kept()
+
+    def judge(
+        self, candidate: SessionProcess, baseline: SessionProcess, max_loss: float
+    ) -> Quality:
+        """Score until it is decided, or the budget or the text ends; raises WorkerFailure."""
+        began = time.monotonic()
+        losses = np.zeros((0, self._texts.row_len - 1), np.float32)
+        looks = self._looks()
+        for number, rows in enumerate(looks, 1):
+            self._score_baseline(baseline, rows)
+            losses = np.concatenate([losses, self._score(candidate, len(losses), rows)])
+            spent_s = time.monotonic() - began
+            found = self._look(losses, max_loss, number, spent_s)
+            # The next look takes as long as all before it together.
+            if found.verdict != "not proven" or 2 * spent_s > self._budget_s:
+                return found
+        return found
+
+    def _looks(self) -> list[int]:
+        """Rows at which the losses are looked at."""
+        available, tokens = len(self._texts.row_texts), self._texts.row_len - 1
+        wanted = [-(-look // tokens) for look in LOOKS_TOKENS]
+        return sorted({min(rows, available) for rows in wanted})
+
+    def _look(self, losses: Losses, max_loss: float, looks: int, elapsed_s: float) -> Quality:
+        theirs = self._baseline[: len(losses)]
+        rows_of = self._rows_of_texts(len(losses))
+        rises = {name: rise_of(list(losses[at] - theirs[at])) for name, at in rows_of.items()}
+        whole = rise_of(list(losses - theirs))
+        verdict = judge_rise(whole, list(rises.values()), max_loss)
+        return Quality(
+            verdict=verdict,
+            max_loss=max_loss,
+            tokens=whole.tokens,
+            rise=_relative(whole.mean),
+            interval=_interval(whole),
+            texts=[
+                TextLoss(
+                    text=name,
+                    tokens=rise.tokens,
+                    baseline_loss=float(theirs[rows_of[name]].mean()),
+                    loss=float(losses[rows_of[name]].mean()),
+                    rise=_relative(rise.mean),
+                    interval=_interval(rise),
+                )
+                for name, rise in rises.items()
+            ],
+            looks=looks,
+            elapsed_s=elapsed_s,
+            tokens_to_decide=tokens_to_decide(whole, max_loss) if verdict == "not proven" else None,
+        )
+
+    def _rows_of_texts(self, rows: int) -> dict[str, list[int]]:
+        """The rows of each text, among the first."""
+        names = self._texts.row_texts[:rows]
+        return {
+            name: [row for row, each in enumerate(names) if each == name]
+            for name in dict.fromkeys(names)
+        }
+
+    def _score(self, process: SessionProcess, first: int, last: int) -> Losses:
+        path = self._scratch / "losses.safetensors"
+        process.call("losses", path=str(path), first=first, last=last)
+        return load_file(path)["losses"]
+
+    def _score_baseline(self, baseline: SessionProcess, rows: int) -> None:
+        """What it loses on the first rows, as far as that is not known yet."""
+        done = len(self._baseline)
+        if done < rows:
+            more = self._score(baseline, done, rows)
+            self._baseline = np.concatenate([self._baseline, more])
+            with contextlib.suppress(OSError):  # a cache that refuses costs another scoring
+                save_file({"losses": self._baseline}, self._path)
+
+    def _kept(self) -> Losses:
+        """What an earlier climb found, if it fits."""
+        with contextlib.suppress(OSError, SafetensorError, KeyError):
+            losses = load_file(self._path)["losses"]
+            is_whole = losses.ndim == 2 and losses.shape[1] == self._texts.row_len - 1
+            if is_whole and losses.dtype == np.float32 and np.isfinite(losses).all():
+                return losses
+        return np.zeros((0, self._texts.row_len - 1), np.float32)
+
+
+def _relative(nats: float) -> float:
+    """Of perplexity: a rise of 0.01 nats is one of 1.005 %."""
+    return math.expm1(min(nats, _LARGEST_EXPONENT))
+
+
+def _interval(rise: Rise) -> Interval:
+    low, high = rise.interval()
+    return Interval(low=_relative(low), high=_relative(high))

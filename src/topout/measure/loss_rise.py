@@ -1,0 +1,102 @@
+"""Whether the loss of a text rose by more than is allowed: decided by enough tokens, or not.
+
+Two models are scored on the same tokens, so that what makes a token hard cancels in its
+difference. Neighbouring tokens are not independent of each other: differences are averaged over
+blocks of one text, and the interval is Student's over the blocks. The tokens are looked at again
+and again while more are scored, and each look has its share of the error that is allowed in all.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+LossVerdict = Literal["right", "wrong", "not proven"]
+
+BLOCK_TOKENS = 64
+LEAST_BLOCKS = 16  # below them Student's interval is not to be trusted with skewed differences
+MOST_LOOKS = 6
+ERROR = 0.02  # of a verdict that is wrong, all looks of one test together
+CONFIDENCE = 0.95  # of the interval that is shown
+_TEXT_SHARE = 2.0  # how far beyond the bound a single text may be
+
+
+class Rise(msgspec.Struct, frozen=True):
+    """Mean rise of the loss in nats per token, and its standard error over blocks."""
+
+    tokens: int
+    blocks: int
+    mean: float
+    error: float
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Both ends, two-sided."""
+        reach = _student(1 - (1 - confidence) / 2, self.blocks - 1) * self.error
+        return self.mean - reach, self.mean + reach
+
+
+def rise_of(differences: Sequence[NDArray[np.floating]]) -> Rise:
+    """Of differences in nats per token, one sequence for each stretch of text.
+
+    Texts count as their tokens do. Needs two blocks; what is left of a stretch behind its last
+    whole block belongs to that block.
+    """
+    means, weights = [], []
+    for stretch in differences:
+        count = max(1, len(stretch) // BLOCK_TOKENS)
+        for block in np.array_split(np.asarray(stretch, dtype=np.float64), count):
+            means.append(float(block.mean()))
+            weights.append(len(block))
+    values, shares = np.array(means), np.array(weights) / sum(weights)
+    mean = float(values @ shares)
+    count = len(values)
+    # The variance of a weighted mean of independent blocks, with the small-sample factor.
+    error = math.sqrt(float((shares**2) @ (values - mean) ** 2) * count / (count - 1))
+    return Rise(tokens=sum(weights), blocks=count, mean=mean, error=error)
+
+
+def judge_rise(whole: Rise, of_texts: Sequence[Rise], max_loss: float) -> LossVerdict:
+    """What one look says of a rise, where perplexity may rise by `max_loss` (0.01: 1 %).
+
+    `right` where the upper end of the interval lies within the bound, and none of the texts is
+    proven to be beyond twice the bound; `wrong` where a lower end is beyond.
+    """
+    if whole.blocks < LEAST_BLOCKS:
+        return "not proven"
+    confidence = 1 - 2 * ERROR / MOST_LOOKS / (1 + len(of_texts))
+    bound, far = math.log1p(max_loss), math.log1p(_TEXT_SHARE * max_loss)
+    low, high = whole.interval(confidence)
+    beyond = [
+        each.interval(confidence)[0] > far for each in of_texts if each.blocks >= LEAST_BLOCKS
+    ]
+    if low > bound or any(beyond):
+        return "wrong"
+    return "right" if high <= bound else "not proven"
+
+
+def tokens_to_decide(whole: Rise, max_loss: float) -> int | None:
+    """About how many tokens would decide, were the mean the true rise; None: it is the bound."""
+    distance = abs(math.log1p(max_loss) - whole.mean)
+    if not distance:
+        return None
+    reach = NormalDist().inv_cdf(1 - ERROR / MOST_LOOKS) * whole.error
+    return math.ceil(whole.tokens * (reach / distance) ** 2)
+
+
+def _student(probability: float, freedom: int) -> float:
+    """The quantile of Student's t, by Fisher's expansion about the normal's (3e-4 from 15 on).
+
+    Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
+    """
+    z = NormalDist().inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
