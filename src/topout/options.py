@@ -124,6 +124,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """Raise InputError that names the first option whose value does not fit its declaration."""
         for field in fields_of(type(self)):
             value = getattr(self, field.name)
+            if field.many and isinstance(value, str):  # one of a list, from Python
+                value = [value]
+                msgspec.structs.force_setattr(self, field.name, value)
             for each in value or () if field.many else (value,):
                 if each is not None:
                     field.check(each)

@@ -11,6 +11,7 @@ import math
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -19,22 +20,22 @@ from safetensors.numpy import load_file, save_file
 from topout.generation.session_process import SessionProcess
 from topout.generation.texts import Texts
 from topout.measure.loss_rise import Rise, judge_rise, rise_of, tokens_to_decide
-from topout.records import Interval, Quality, TextLoss
+from topout.records import Interval, Quality, TextLoss, Verification
 
 LOOKS_TOKENS = (1024, 2048, 4096, 8192, 16384, 32768)
-BUDGET_S = 15.0  # of scoring, for one rung and what the baseline still lacks
 _LARGEST_EXPONENT = 700.0  # e to this is still a double
 Losses = NDArray[np.float32]  # [rows, tokens of a row − 1], nats
 
 
 class QualityTest:
-    """Holds rungs to the loss of one baseline on the rows of `texts`; `key` names all it depends on.
+    """Holds rungs to the loss of one baseline on the rows of `texts`.
 
-    `folder` keeps what the baseline lost, `scratch` what rungs lose.
+    `key` names all that it depends on, `folder` keeps what the baseline lost, `scratch` what rungs
+    lose. A rung is scored for `budget_s` at most, and the baseline for what is lacking.
     """
 
     def __init__(
-        self, texts: Texts, key: str, folder: Path, scratch: Path, budget_s: float = BUDGET_S
+        self, texts: Texts, key: str, folder: Path, scratch: Path, budget_s: float
     ) -> None:
         self._texts = texts
         self._scratch = scratch
@@ -47,18 +48,24 @@ class QualityTest:
         self, candidate: SessionProcess, baseline: SessionProcess, max_loss: float
     ) -> Quality:
         """Score until it is decided, or the budget or the text ends; raises WorkerFailure."""
-        began = time.monotonic()
+        spent_s = 0.0
         losses = np.zeros((0, self._texts.row_len - 1), np.float32)
-        looks = self._looks()
-        for number, rows in enumerate(looks, 1):
+        for number, rows in enumerate(self._looks(), 1):
             self._score_baseline(baseline, rows)
+            began = time.monotonic()
             losses = np.concatenate([losses, self._score(candidate, len(losses), rows)])
-            spent_s = time.monotonic() - began
+            spent_s += time.monotonic() - began
             found = self._look(losses, max_loss, number, spent_s)
             # The next look takes as long as all before it together.
             if found.verdict != "not proven" or 2 * spent_s > self._budget_s:
                 return found
         return found
+
+    def baseline_loss(self, baseline: SessionProcess) -> float:
+        """Nats per token that the baseline loses on the rows of the first look."""
+        rows = self._looks()[0]
+        self._score_baseline(baseline, rows)
+        return float(self._baseline[:rows].mean())
 
     def _looks(self) -> list[int]:
         """Rows at which the losses are looked at."""
@@ -82,6 +89,7 @@ class QualityTest:
                 TextLoss(
                     text=name,
                     tokens=rise.tokens,
+                    bytes_per_token=self._texts.bytes_per_token[name],
                     baseline_loss=float(theirs[rows_of[name]].mean()),
                     loss=float(losses[rows_of[name]].mean()),
                     rise=_relative(rise.mean),
@@ -124,6 +132,52 @@ class QualityTest:
             if is_whole and losses.dtype == np.float32 and np.isfinite(losses).all():
                 return losses
         return np.zeros((0, self._texts.row_len - 1), np.float32)
+
+
+def judged_by_loss(figures: Verification, quality: Quality) -> Verification:
+    """The verdict of a rung whose decode path is right."""
+    low, high = quality.interval.low, quality.interval.high
+    found = (
+        f"held-out perplexity changes by {quality.rise:+.2%} [{low:+.2%}, {high:+.2%}] on "
+        f"{quality.tokens} tokens, and {quality.max_loss:.2%} is allowed"
+    )
+    beyond = [each for each in quality.texts if each.rise > 2 * quality.max_loss]
+    if quality.verdict == "wrong" and quality.rise <= quality.max_loss and beyond:
+        worst = max(beyond, key=lambda each: each.rise)
+        found += f"; of {worst.text} alone by {worst.rise:+.2%}"
+    if quality.verdict == "not proven" and quality.tokens_to_decide is not None:
+        found += f"; about {quality.tokens_to_decide} tokens would decide"
+    return msgspec.structs.replace(
+        figures,
+        passed=quality.verdict == "right",
+        verdict=quality.verdict,
+        reason=found,
+        quality=quality,
+        perplexity=math.exp(min(_LARGEST_EXPONENT, _mean_loss(quality))),
+        perplexity_ratio=1 + quality.rise,
+    )
+
+
+def judged_by_distance(figures: Verification, max_loss: float, why: str) -> Verification:
+    """The verdict where held-out text means nothing to the baseline, which `why` says.
+
+    A divergence of K nats raises the perplexity of text that the baseline itself would write by
+    e^K − 1; a ruined model would lose nothing on other text, and must not pass.
+    """
+    assert figures.kl_divergence is not None
+    own_loss = _relative(figures.kl_divergence)
+    found = f"perplexity of text as the baseline writes it rises by {own_loss:.2%}"
+    passed = own_loss <= max_loss
+    return msgspec.structs.replace(
+        figures,
+        passed=passed,
+        verdict="right" if passed else "wrong",
+        reason=f"{found}, and {max_loss:.2%} is allowed; {why}, so nothing is proven of quality",
+    )
+
+
+def _mean_loss(quality: Quality) -> float:
+    return sum(each.loss * each.tokens for each in quality.texts) / quality.tokens
 
 
 def _relative(nats: float) -> float:

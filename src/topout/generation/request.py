@@ -39,7 +39,12 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
     ] = None
     seed: Annotated[int, Option("Of random weights and of sampling.", least=0, most=MOST_SEED)] = 0
     text: Annotated[
-        str | None, Option("A text file to prompt with, and to verify with.", metavar="FILE")
+        list[str] | None,
+        Option(
+            "A text file to prompt with, and to verify with; more than one may be given.",
+            metavar="FILE",
+            commas=False,
+        ),
     ] = None
 
     def check(self) -> None:

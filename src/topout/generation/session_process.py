@@ -4,6 +4,7 @@ Imports no torch.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,9 +78,12 @@ class SessionProcess:
         self.weight_bytes = reply["weight_bytes"]
         self.prepare_s = reply["prepare_s"]
 
-    def make_reference(self, path: Path, windows: int) -> float:
-        """Have the worker write its own reference; returns the seconds that took."""
-        elapsed_s: float = self.call("reference", path=str(path), windows=windows)["elapsed_s"]
+    def make_reference(self, path: Path, prompt_lens: Sequence[int], scored_tokens: int) -> float:
+        """Have the worker write its reference on as many windows; returns the seconds it took."""
+        reply = self.call(
+            "reference", path=str(path), prompt_lens=prompt_lens, scored_tokens=scored_tokens
+        )
+        elapsed_s: float = reply["elapsed_s"]
         return elapsed_s
 
     def verify(

@@ -15,16 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from topout.generation.build import Preparation, Transform, build_session
+from topout.generation.draws import SAMPLED_DRAWS, verify_draws
+from topout.generation.reference import Reference, make_reference
 from topout.generation.session import Session
 from topout.generation.speculation import SpeculativeSession
-from topout.generation.verify import (
-    SAMPLED_DRAWS,
-    Reference,
-    make_reference,
-    row_losses,
-    verify,
-    verify_draws,
-)
+from topout.generation.verify import row_losses, verify
 from topout.measure.process import begin_peak, peak_rss_bytes
 from topout.measure.worker import Handler, serve
 from topout.records import Verification
@@ -36,7 +31,7 @@ class SessionWorker:
     session: Session
     preparation: Preparation
     prompts: Tensor  # [P, B, S]
-    windows: Tensor  # [W, S + T]
+    windows: Tensor  # [W, S + N]
     rows: Tensor  # [R, L]
 
     def __init__(self) -> None:
@@ -103,11 +98,17 @@ class SessionWorker:
         }
 
     def reference(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Write what this session says of the first `windows` windows to `path`."""
-        workload = self.preparation.workload
-        windows = self.windows[: params["windows"]]
+        """Write what this session says of the first windows to `path`, one for each prompt length.
+
+        Raises WeightsError where weights or logits are not finite.
+        """
+        prompt_lens = params["prompt_lens"]
+        windows = self.windows[: len(prompt_lens)]
+        batch_size = self.preparation.workload.batch_size
         began = time.perf_counter()
-        reference = make_reference(self.session, windows, workload.prompt_len, workload.batch_size)
+        reference = make_reference(
+            self.session, windows, prompt_lens, params["scored_tokens"], batch_size
+        )
         reference.save(Path(params["path"]))
         self.begin_peak()
         return {"noise": reference.noise, "elapsed_s": time.perf_counter() - began}
@@ -127,7 +128,7 @@ class SessionWorker:
         )
         sampled = verification.passed and workload.temperature > 0
         if sampled and isinstance(session, SpeculativeSession):
-            context = reference.texts[:1, : reference.prompt_len]
+            context = reference.prompts[:1]
             draws = session.count_next_tokens(context, SAMPLED_DRAWS)
             verification = verify_draws(verification, *draws)
         self.begin_peak()

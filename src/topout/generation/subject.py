@@ -54,7 +54,7 @@ def resolve_subject(request: GenerationRequest) -> Subject:
 
 
 def set_up(
-    subject: Subject, text: str | None, scored_tokens: int, folder: RunFolder, notify: Notify
+    subject: Subject, text: list[str] | None, scored_tokens: int, folder: RunFolder, notify: Notify
 ) -> Setting:
     """Cut the text into the folder's scratch files, and load or measure the ceilings.
 

@@ -14,78 +14,128 @@ from topout.models.text import english_text, heldout_text, load_tokenizer, read_
 from topout.records import WorkloadSummary
 
 PROMPTS = 4  # timed in turn: what a speculation accepts depends on the text
-MOST_WINDOWS = 6
+WANTED_POSITIONS = 512  # scored in all windows together
+MOST_BATCHES = 8  # of windows, where few tokens are scored of each
+MOST_ROW_LEN = 512
+MOST_ROW_TOKENS = 16384  # of each text
 # A token of the bundled tokenizer is about 3 bytes of Python; a margin, since text is repeated
 # when it does not reach.
 _BYTES_PER_TOKEN = 5
-MOST_ROW_LEN = 512
-MOST_ROW_TOKENS = 16384  # of each text
+_FEW_BYTES_PER_TOKEN = 1.5  # a tokenizer that was made for such text takes 3 to 5
 
 
 @dataclass(frozen=True)
 class Texts:
     """Where the cut text lies, and what it is."""
 
-    path: Path  # safetensors: prompts [P, B, S] and windows [W, S + T]
-    windows: int
-    scored_tokens: int  # T of a window
+    path: Path  # safetensors: prompts [P, B, S], windows [W, S + N] and rows [R, L]
+    prompt_lens: tuple[int, ...]  # of each window
+    scored_tokens: int  # T of a window, behind its prompt
     scored_bytes: tuple[int, ...]  # bytes that the scored tokens of each window stand for
     description: str
-    row_texts: tuple[str, ...]  # the text that each row of `rows` is of
+    row_texts: tuple[str, ...]  # the text that each row is of
     row_len: int
     rows_digest: str
+    bytes_per_token: dict[str, float]  # of each text
+
+    @property
+    def foreign(self) -> list[str]:
+        """The texts that are unlike what the tokenizer was made for."""
+        return [name for name, each in self.bytes_per_token.items() if each < _FEW_BYTES_PER_TOKEN]
 
 
 def cut_texts(
     source: ModelSource,
     workload: WorkloadSummary,
-    text_path: str | None,
+    text_paths: list[str] | None,
     scored_tokens: int,
     path: Path,
 ) -> Texts:
-    """Cut text into PROMPTS prompts, MOST_WINDOWS windows (whole batches of them), and rows.
+    """Cut texts into PROMPTS prompts of the first, and windows (whole batches) and rows of all.
 
-    Windows do not overlap each other, nor do rows; of a text that is too short, windows repeat,
-    rows do not. Raises InputError when the text is too short for one window.
+    Windows do not overlap each other, nor do rows; of a text that is too short windows repeat,
+    rows do not. Raises InputError when a text is too short for one window.
     """
     tokenizer = load_tokenizer(source)
-    batch = workload.batch_size
-    windows = max(1, MOST_WINDOWS // batch) * batch
-    window_len = workload.prompt_len + scored_tokens
-    needed = windows * window_len
-    most_bytes = max(needed, MOST_ROW_TOKENS) * _BYTES_PER_TOKEN
-    if text_path is None:
-        heldout = heldout_text(most_bytes)
-        description = heldout.description
-        texts = {"Python": heldout.text, "English": english_text()[:most_bytes]}
-    else:
-        texts, description = {text_path: read_text(Path(text_path))[:most_bytes]}, text_path
-    tokens_of = {name: tokenizer.encode(text) for name, text in texts.items() if text}
-    tokens = next(iter(tokens_of.values()))
-    if len(tokens) < window_len:
-        raise InputError(
-            f"the text of {description} has {len(tokens)} tokens, and a window needs {window_len}.",
-            "Give a longer --text or a shorter --prompt-len.",
-        )
+    batch, prompt_len = workload.batch_size, workload.prompt_len
+    window_len = prompt_len + workload.new_tokens
+    lens = prompt_lengths(workload, scored_tokens)
+    most_bytes = _BYTES_PER_TOKEN * max(MOST_ROW_TOKENS, window_len * batch * len(lens))
+    texts, description = _read(text_paths, most_bytes)
+    tokens_of = {name: tokenizer.encode(text) for name, text in texts.items()}
+    for name, tokens in tokens_of.items():
+        if len(tokens) < window_len:
+            raise InputError(
+                f"the text of {name} has {len(tokens)} tokens, and a window needs {window_len}.",
+                "Give a longer --text, or a shorter --prompt-len or --new-tokens.",
+            )
+    first = next(iter(tokens_of.values()))
+    prompts = _stretches(first, PROMPTS * batch, window_len)[:, :prompt_len]
+    windows = torch.cat(_windows(list(tokens_of.values()), len(lens), batch, window_len))
     row_texts, rows = _rows(tokens_of, min(window_len, MOST_ROW_LEN))
-    tokens = (tokens * (needed // len(tokens) + 1))[:needed]
-    cut = torch.tensor(tokens).reshape(windows, window_len)
-    prompt_rows = [cut[i % windows, : workload.prompt_len] for i in range(PROMPTS * batch)]
-    prompts = torch.stack(prompt_rows).reshape(PROMPTS, batch, workload.prompt_len)
-    save_file({"prompts": prompts, "windows": cut.contiguous(), "rows": rows}, path)
-    scored_bytes = tuple(
-        len(tokenizer.decode(row[workload.prompt_len :].tolist()).encode()) for row in cut
-    )
+    tensors = {"prompts": prompts.reshape(PROMPTS, batch, prompt_len), "windows": windows}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(tensors | {"rows": rows}, path)
+    prompt_lens = tuple(each for each in lens for _ in range(batch))
+    scored = [
+        row[first : first + scored_tokens].tolist()
+        for row, first in zip(windows, prompt_lens, strict=True)
+    ]
     return Texts(
         path=path,
-        windows=windows,
+        prompt_lens=prompt_lens,
         scored_tokens=scored_tokens,
-        scored_bytes=scored_bytes,
+        scored_bytes=tuple(len(tokenizer.decode(each).encode()) for each in scored),
         description=description,
         row_texts=row_texts,
         row_len=rows.shape[1],
         rows_digest=hashlib.sha256(rows.numpy().tobytes()).hexdigest(),
+        bytes_per_token={
+            name: len(text.encode()) / len(tokens_of[name]) for name, text in texts.items()
+        },
     )
+
+
+def prompt_lengths(workload: WorkloadSummary, scored_tokens: int) -> list[int]:
+    """The prompt's length in each batch of windows: the timed one, a short one, and others.
+
+    One that ends where the cache does, and the timed one again, until enough positions are scored.
+    """
+    whole = workload.prompt_len + workload.new_tokens
+    wanted = -(-WANTED_POSITIONS // (workload.batch_size * scored_tokens))
+    lens = [
+        workload.prompt_len,
+        max(1, workload.prompt_len // 2),
+        whole - scored_tokens,
+        *[workload.prompt_len] * MOST_BATCHES,
+    ]
+    return lens[: min(max(3, wanted), MOST_BATCHES)]
+
+
+def _read(paths: list[str] | None, most_bytes: int) -> tuple[dict[str, str], str]:
+    """(texts by name, a description of them all); raises InputError."""
+    if paths is not None:
+        return {path: read_text(Path(path))[:most_bytes] for path in paths}, ", ".join(paths)
+    python, english = heldout_text(most_bytes), english_text()[:most_bytes]
+    if not english:
+        return {"Python": python.text}, python.description
+    return (
+        {"Python": python.text, "English": english},
+        f"{python.description}; English: the language reference of Python",
+    )
+
+
+def _stretches(tokens: list[int], count: int, length: int) -> Tensor:
+    """[count, length]: one after the other, the text repeated where it does not reach."""
+    repeated = tokens * (count * length // len(tokens) + 1)
+    return torch.tensor(repeated[: count * length]).reshape(count, length)
+
+
+def _windows(texts: list[list[int]], batches: int, batch: int, length: int) -> list[Tensor]:
+    """[batch, length] each, of the texts in turn."""
+    of_each = -(-batches // len(texts))
+    cut = [torch.split(_stretches(tokens, of_each * batch, length), batch) for tokens in texts]
+    return [cut[place % len(texts)][place // len(texts)] for place in range(batches)]
 
 
 def _rows(tokens_of: dict[str, list[int]], row_len: int) -> tuple[tuple[str, ...], Tensor]:

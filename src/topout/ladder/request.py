@@ -31,6 +31,17 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
     max_loss: Annotated[
         float, Option("What a near rung may cost in perplexity: 0.01 is 1 %.", least=0)
     ] = 0.01
+    accept_unproven: Annotated[
+        bool, Option("Keep a near rung whose loss could not be proven to be within --max-loss.")
+    ] = False
+    time_per_check_s: Annotated[
+        float,
+        Option(
+            "Seconds to score held-out text with a rung until its loss is decided.",
+            flag="--time-per-check",
+            above=0,
+        ),
+    ] = 15.0
     time_per_rung_s: Annotated[
         float, Option("Seconds to time a rung for.", flag="--time-per-rung", above=0)
     ] = 20.0

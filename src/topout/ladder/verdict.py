@@ -52,7 +52,9 @@ def judge(trial: Trial, rule: StoppingRule) -> tuple[Status, str]:
         return "kept", BASELINE_REASON
     assert trial.verification is not None
     if trial.duel is None:
-        return "rejected", f"The output is not right: {trial.verification.reason}."
+        unproven = trial.verification.verdict == "not proven"
+        what = "not proven to be right" if unproven else "not right"
+        return "rejected", f"The output is {what}: {trial.verification.reason}."
     ratio = trial.duel.ratio()
     interval = f"{ratio.median:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]"
     match rule.verdict(ratio):

@@ -4,6 +4,7 @@ Read `Walk` from the top: `climb` walks over the ladder, `_climb_rung` is the wa
 """
 
 import contextlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import msgspec
 from topout.cost.predict import Context
 from topout.errors import InputError, TopoutError
 from topout.generation.build import Build, Preparation
+from topout.generation.quality import QualityTest, judged_by_distance, judged_by_loss
 from topout.generation.texts import Texts
 from topout.ladder.duel import Candidate, Timing
 from topout.ladder.findings import chain_doubt
@@ -25,11 +27,12 @@ from topout.measure.worker import WorkerFailure
 from topout.models.architecture import total_parameters
 from topout.models.config import DTYPE_BYTES, architecture_of
 from topout.progress import Notify
-from topout.records import RungResult, RunSample, Verification
+from topout.records import Doubt, RungResult, RunSample, Verification
 from topout.rungs.registry import BASELINE
 from topout.rungs.rung import Rung
 
-REFERENCE_BUDGET_S = 12.0  # time that a reference may take, which sets the number of windows
+VERIFYING_BUDGET_S = 60.0  # of the baseline's own decode path, which sets the number of windows
+_LEAST_BATCHES = 2  # of windows: prompts of two lengths
 BASELINE_RUNS = 3
 _MOST_PROBED_BYTES = 256 << 20
 
@@ -43,6 +46,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     context: Context
     rungs: list[Rung]  # the baseline first
     max_loss: float
+    quality: QualityTest
+    accept_unproven: bool
     rule: StoppingRule
     rung_timeout_s: float
     notify: Notify
@@ -59,7 +64,8 @@ class Walk:
         self.state = state
         self._predictions = Predictions(plan.build, plan.context)
         self._timing = Timing(plan.context.workload.new_tokens, state.elapsed_s)
-        self._windows = plan.texts.windows
+        self._windows = len(plan.texts.prompt_lens)
+        self._untrained: str | None = None  # why held-out text says nothing of quality
         self._held = contextlib.ExitStack()
 
     def climb(self) -> None:
@@ -85,6 +91,7 @@ class Walk:
             baseline.prepare(self._preparation(baseline.stack))
             self._notify(f"{BASELINE}: write the reference")
             baseline.reference = self._make_first_reference()
+            self._untrained = self._reason_untrained()
             if earlier is not None:
                 self._timing.resume(earlier.samples[-1])
             else:
@@ -97,6 +104,8 @@ class Walk:
                 timed_tokens=self._timing.timed_tokens,
             )
         except WorkerFailure as failure:
+            if failure.kind == "input":
+                raise InputError(failure.message) from None
             raise InputError(
                 f"the baseline {failure.message}.",
                 f"See {self.state.folder.logs}; try fewer tokens or a smaller model.",
@@ -109,12 +118,37 @@ class Walk:
         """Of one batch of windows, then of as many as the time allows."""
         path = self.state.folder.scratch / "baseline.safetensors"
         batch = self.plan.context.workload.batch_size
-        once_s = self.baseline.make_reference(path, batch)
-        rounds = max(1, min(self._windows // batch, int(REFERENCE_BUDGET_S / once_s)))
-        self._windows = rounds * batch
-        if rounds > 1:
-            self.baseline.make_reference(path, self._windows)
+        once_s = self._make_reference(self.baseline, path, batch)
+        # Half of that time was for scoring step by step, which every rung does with every window.
+        affordable = max(_LEAST_BATCHES, int(VERIFYING_BUDGET_S / (once_s / 2)))
+        self._windows = min(self._windows, affordable * batch)
+        self._make_reference(self.baseline, path, self._windows)
         return path
+
+    def _make_reference(self, of: Candidate, path: Path, windows: int) -> float:
+        texts = self.plan.texts
+        return of.make_reference(path, texts.prompt_lens[:windows], texts.scored_tokens)
+
+    def _reason_untrained(self) -> str | None:
+        """Weights that know nothing of the text lose at least what guessing evenly would."""
+        source = self.plan.build.source
+        if source.origin == "random":
+            return "the weights are random"
+        loss = self.plan.quality.baseline_loss(self.baseline)
+        if loss < math.log(source.config.vocab_size):
+            return None
+        reason = (
+            f"the baseline's perplexity of held-out text is {math.exp(loss):.4g}, and guessing "
+            f"evenly among its {source.config.vocab_size} tokens gives no more"
+        )
+        self.state.add_doubt(
+            Doubt(
+                about="quality",
+                sentence=f"{reason[0].upper()}{reason[1:]}: the model is not made for this text.",
+                remedy="Check the checkpoint and its tokenizer, or give a --text of its kind.",
+            )
+        )
+        return reason
 
     def _time_baseline(self) -> list[RunSample]:
         first = self._timing.run(self.baseline, 0)
@@ -173,7 +207,7 @@ class Walk:
         candidate.prepare(self._preparation(candidate.stack))
         self._notify(f"{name}: verify")
         trial.verification = self._verify(trial, champion)
-        if not trial.verification.passed:
+        if not self._is_acceptable(trial.verification):
             return
         trial.duel = self._duel(candidate, champion, name)
         if judge(trial, self.plan.rule)[0] == "kept":
@@ -182,28 +216,34 @@ class Walk:
     def _verify(self, trial: Trial, champion: Candidate) -> Verification:
         """Compare with the baseline, under the class of the whole stack.
 
-        An exact rung on top of an inexact champion must not change the champion's tokens either.
+        An exact rung on top of an inexact champion must not change the champion's tokens; then it
+        loses what that does.
         """
         candidate, stack, max_loss = trial.candidate, trial.candidate.stack, self.plan.max_loss
         text_bytes = sum(self.plan.texts.scored_bytes[: self._windows])
+        is_near = trial.rung.output_class == "near"
+        if not is_near and stack.below == champion.stack and champion.reference is not None:
+            found = candidate.verify(champion.reference, "exact", max_loss, text_bytes)
+            label = None if champion is self.baseline else champion.label
+            return msgspec.structs.replace(found, against=label)
         assert self.baseline.reference is not None
         found = candidate.verify(self.baseline.reference, stack.output_class, max_loss, text_bytes)
-        is_on_champion = stack.below == champion.stack and stack.below.output_class == "near"
-        if not found.passed or trial.rung.output_class == "near" or not is_on_champion:
+        if not found.passed or stack.output_class == "exact":
             return found
-        assert champion.reference is not None
-        own = candidate.verify(champion.reference, "exact", max_loss, text_bytes)
-        if own.passed:
-            return found
-        return msgspec.structs.replace(
-            found, passed=False, reason=f"beside {champion.label}, {own.reason}"
-        )
+        if self._untrained is not None:
+            return judged_by_distance(found, max_loss, self._untrained)
+        self._notify(f"{trial.rung.name}: score held-out text")
+        quality = self.plan.quality.judge(candidate, self.baseline, max_loss)
+        return judged_by_loss(found, quality)
+
+    def _is_acceptable(self, found: Verification) -> bool:
+        return found.passed or (found.verdict == "not proven" and self.plan.accept_unproven)
 
     def _keep_reference(self, candidate: Candidate) -> None:
         """An inexact champion is what later exact rungs are compared with."""
         if candidate.stack.output_class == "near":
             path = self.state.folder.scratch / f"{len(self.state.record.rungs)}.safetensors"
-            candidate.make_reference(path, self._windows)
+            self._make_reference(candidate, path, self._windows)
             candidate.reference = path
 
     def _duel(self, candidate: Candidate, rival: Candidate, name: str) -> Duel[RunSample]:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from topout.generation.build import Transform
+from topout.generation.reference import Reference
 from topout.generation.session_worker import SessionWorker
-from topout.generation.verify import Reference
 from topout.ladder.acceptance import expected_tokens_per_pass
 from topout.measure.worker import Handler
 from topout.rungs.registry import find_rung
@@ -38,7 +38,7 @@ class ClimbWorker(SessionWorker):
             continuations = torch.cat([each[:, :shortest] for each in self.generated.values()])
         else:
             reference = Reference.load(Path(params["path"]))
-            prompts = reference.texts[:, : reference.prompt_len]
+            prompts = reference.prompts
             continuations = reference.greedy[:, : params["timed_tokens"]]
         return expected_tokens_per_pass(prompts, continuations, self.preparation.build())
 

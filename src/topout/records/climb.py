@@ -121,6 +121,7 @@ class TextLoss(Record, frozen=True, kw_only=True):
 
     text: str
     tokens: int
+    bytes_per_token: float
     baseline_loss: float
     loss: float
     rise: float
@@ -150,13 +151,17 @@ class Verification(Record, frozen=True, kw_only=True):
 
     method: str
     passed: bool
+    verdict: QualityVerdict | None = None
     reason: str
+    against: str | None = None  # the label of the stack it is compared with, if not the baseline
     positions: int
     token_agreement: float | None = None  # over positions whose margin is above rounding noise
+    agreement_interval: Interval | None = None  # 95 %
     decided_positions: int | None = None
     rounding_noise: float | None = None
     max_logit_error: float | None = None
     kl_divergence: float | None = None  # nats per token, baseline to rung
+    kl_interval: Interval | None = None  # 95 %
     perplexity: float | None = None
     perplexity_ratio: float | None = None
     bits_per_byte: float | None = None

@@ -1,12 +1,15 @@
 """`topout climb`: from a request to a finished ladder."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
 from topout.cost.predict import Context
 from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
+from topout.generation.quality import QualityTest
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
+from topout.kernels.build import writable_cache_folder
 from topout.ladder.rates import RatesRequest, load_or_measure_rates
 from topout.ladder.request import ClimbRequest
 from topout.ladder.stack import Stack
@@ -25,7 +28,7 @@ from topout.rungs.native_linear import NativeLinearRung
 from topout.rungs.registry import select_rungs
 from topout.rungs.rung import Rung
 
-SCORED_TOKENS = 64  # of a window, at most: each is a pass of the model
+SCORED_TOKENS = 128  # of a window, at most: each is a pass of the model
 
 
 class UnsavedError(OutputError):
@@ -148,9 +151,24 @@ def _plan(
         context=Context(workload=workload, ceilings=ceilings, rates=rates),
         rungs=rungs,
         max_loss=request.max_loss,
+        quality=_quality_test(request, setting, folder),
+        accept_unproven=request.accept_unproven,
         rule=_stopping_rule(request),
         rung_timeout_s=request.rung_timeout_s,
         notify=notify,
+    )
+
+
+def _quality_test(request: ClimbRequest, setting: Setting, folder: ClimbFolder) -> QualityTest:
+    """What the baseline loses depends on its weights, its precision and what computes it."""
+    versions = [f"{name} {version(name)}" for name in ("torch", "transformers")]
+    workload = setting.workload
+    return QualityTest(
+        setting.texts,
+        "\0".join([setting.source.fingerprint, workload.device, workload.dtype, *versions]),
+        writable_cache_folder("losses"),
+        folder.scratch,
+        request.time_per_check_s,
     )
 
 

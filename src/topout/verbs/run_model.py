@@ -111,9 +111,12 @@ def _measure_routed(
     try:
         model.prepare(setting.preparation(request.backend))
         model.route(request.gemm, choice.dtype)
-        text_bytes = sum(setting.texts.scored_bytes[:windows])
+        texts = setting.texts
+        text_bytes = sum(texts.scored_bytes[:windows])
         reference = folder.scratch / "reference.safetensors"
-        verification = model.verify_routed(reference, windows, text_bytes)
+        verification = model.verify_routed(
+            reference, texts.prompt_lens[:windows], texts.scored_tokens, text_bytes
+        )
         swap = msgspec.structs.replace(swap, verification=verification)
         if not verification.passed:
             reason = f"The output is not right: {verification.reason}."

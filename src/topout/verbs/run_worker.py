@@ -5,6 +5,7 @@ Both ways to multiply run in one process on one copy of the weights, so that not
 
 import itertools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,12 @@ class RunProcess(SessionProcess):
         """Compile the version that `gemm` names, to be put in PyTorch's place."""
         self.call("route", gemm=gemm, dtype=dtype)
 
-    def verify_routed(self, reference: Path, windows: int, text_bytes: int) -> Verification:
+    def verify_routed(
+        self, reference: Path, prompt_lens: Sequence[int], scored_tokens: int, text_bytes: int
+    ) -> Verification:
         """The model with the other product in place against itself as it is."""
         self._notify("verify the output", 0.2)
-        self.make_reference(reference, windows)
+        self.make_reference(reference, prompt_lens, scored_tokens)
         return self.verify(reference, "exact", 0.0, text_bytes)
 
     def counts(self) -> ProductCounts:
