@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from topout.generation.draws import chi_square_p_value
 from topout.generation.sampling import Sampling, draw
-from topout.generation.verify import chi_square_p_value
 
 logit_rows = st.lists(st.floats(min_value=-20, max_value=20, width=32), min_size=2, max_size=9).map(
     lambda row: torch.tensor([row])

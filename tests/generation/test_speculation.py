@@ -10,11 +10,11 @@ from torch import Tensor
 
 from tests.generation.tiny_builds import MODELS, build_of, periodic_prompt, session_of, source_of
 from topout.generation import speculation
+from topout.generation.draws import chi_square_p_value
 from topout.generation.sampling import Sampling, draw
 from topout.generation.session import DecoderSession
 from topout.generation.speculation import SpeculativeSession, accept, accept_greedily
 from topout.generation.steps import DecoderSteps
-from topout.generation.verify import chi_square_p_value
 from topout.models.load import load_decoder
 from topout.models.source import ModelSource
 from topout.rungs.speculate_draft import DraftProposer

@@ -7,9 +7,9 @@ import torch
 
 from tests.generation.tiny_builds import MODELS, session_of, source_of
 from tests.models.tiny import GPT2, make_source, make_tokens
+from topout.generation.draws import chi_square_p_value
 from topout.generation.sampling import Sampling
 from topout.generation.session import TransformersSession
-from topout.generation.verify import chi_square_p_value
 from topout.models.load import load_transformers
 from topout.models.source import ModelSource
 

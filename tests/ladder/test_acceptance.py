@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.generation.tiny_builds import MODELS, build_of, periodic_prompt, session_of, source_of
 from topout.generation.session import Session
-from topout.generation.verify import make_reference
 from topout.ladder.acceptance import (
     expected_tokens_per_pass,
     lookup_tokens_per_pass,
@@ -76,17 +75,21 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return source_of(tmp_path_factory.mktemp("model"), request.param)
 
 
+def plain_continuations(plain: Session, prompts: torch.Tensor, new_tokens: int) -> torch.Tensor:
+    """What the plain session generates after each prompt [P, S]: [P, new_tokens]."""
+    return torch.cat([plain.generate(prompt[None], new_tokens).tokens for prompt in prompts])
+
+
 @pytest.mark.parametrize("rung", ["speculate_lookup", "speculate_draft"])
 def test_what_was_foretold_comes_true(rung: str, source: ModelSource, tmp_path: Path) -> None:
     new_tokens = 60
     prompts = prompts_of(source.config.vocab_size)
     plain = session_of(source, tmp_path, ["static_cache"], new_tokens=new_tokens)
-    texts = torch.cat([prompts, torch.zeros(3, new_tokens, dtype=torch.int64)], dim=1)
-    reference = make_reference(plain, texts, 20, 1)
+    continuations = plain_continuations(plain, prompts, new_tokens)
     draft = source_of(tmp_path, source.config.architecture, seed=1)
     foretold = expected_tokens_per_pass(
-        reference.texts[:, :20],
-        reference.greedy,
+        prompts,
+        continuations,
         build_of(source, tmp_path, draft=draft, new_tokens=new_tokens),
     )
     session = session_of(
@@ -97,11 +100,11 @@ def test_what_was_foretold_comes_true(rung: str, source: ModelSource, tmp_path: 
 
 def test_a_draft_that_is_the_model_is_always_right(source: ModelSource, tmp_path: Path) -> None:
     plain = session_of(source, tmp_path, ["static_cache"], new_tokens=26)
-    texts = torch.cat([prompts_of(source.config.vocab_size), torch.zeros(3, 26).long()], dim=1)
-    reference = make_reference(plain, texts, 20, 1)
+    prompts = prompts_of(source.config.vocab_size)
+    continuations = plain_continuations(plain, prompts, 26)
     build = build_of(source, tmp_path, draft=source, new_tokens=26)
     # 25 tokens after the first, five per pass.
-    found = expected_tokens_per_pass(reference.texts[:, :20], reference.greedy, build)
+    found = expected_tokens_per_pass(prompts, continuations, build)
     assert found["speculate_draft"] == 5.0
 
 
@@ -109,9 +112,7 @@ def test_without_a_fitting_draft_only_the_lookup_is_foretold(
     source: ModelSource, tmp_path: Path
 ) -> None:
     plain = session_of(source, tmp_path, ["static_cache"])
-    texts = torch.cat([prompts_of(source.config.vocab_size), torch.zeros(3, 5).long()], dim=1)
-    reference = make_reference(plain, texts, 20, 1)
-    found = expected_tokens_per_pass(
-        reference.texts[:, :20], reference.greedy, build_of(source, tmp_path)
-    )
+    prompts = prompts_of(source.config.vocab_size)
+    continuations = plain_continuations(plain, prompts, 5)
+    found = expected_tokens_per_pass(prompts, continuations, build_of(source, tmp_path))
     assert set(found) == {"speculate_lookup"}

@@ -1,19 +1,23 @@
 """The worker's answers, asked for in this process: a stack built, timed, and verified."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.generation.tiny_builds import LONG_GPT2, workload
 from tests.models.tiny import make_tokens, write_model
 from topout.generation import speculation
 from topout.generation.build import ModelChoice, Preparation
+from topout.generation.quality import judged_by_distance
 from topout.generation.sampling import draw
+from topout.generation.verify import LARGEST_LOSS
 from topout.ladder.worker import ClimbWorker
+from topout.models.load import load_decoder
 from topout.records import RunSample, Verification
 
 PROMPT_LEN, SCORED = 12, 10
@@ -34,7 +38,7 @@ def texts(tmp_path: Path) -> Path:
     path = tmp_path / "texts.safetensors"
     windows = make_tokens(LONG_GPT2["vocab_size"], 3, PROMPT_LEN + SCORED)
     prompts = windows[:, None, :PROMPT_LEN].contiguous()
-    save_file({"windows": windows, "prompts": prompts}, path)
+    save_file({"windows": windows, "prompts": prompts, "rows": windows}, path)
     return path
 
 
@@ -70,7 +74,8 @@ def verified(worker: ClimbWorker, reference: Path, output_class: str = "exact") 
 def reference(model: Path, texts: Path, tmp_path: Path) -> Path:
     path = tmp_path / "reference.safetensors"
     baseline = prepared(model, texts, [])
-    reply = baseline.reference({"path": str(path), "windows": 2})
+    params = {"path": str(path), "prompt_lens": [PROMPT_LEN] * 2, "scored_tokens": SCORED}
+    reply = baseline.reference(params)
     assert reply["noise"] > 0 and reply["elapsed_s"] > 0
     return path
 
@@ -105,7 +110,32 @@ def test_a_right_stack_passes(stack: list[str], model: Path, texts: Path, refere
 
 def test_other_weights_do_not_pass(draft: Path, texts: Path, reference: Path) -> None:
     assert not verified(prepared(draft, texts, ["static_cache"]), reference).passed
-    assert not verified(prepared(draft, texts, ["static_cache"]), reference, "near").passed
+    near = verified(prepared(draft, texts, ["static_cache"]), reference, "near")
+    assert near.passed  # it decodes as its own large pass says; what that loses is judged by losses
+    assert not judged_by_distance(near, 0.01, "the weights are random").passed
+
+
+def test_losses_are_those_of_each_next_token(model: Path, texts: Path, tmp_path: Path) -> None:
+    path = tmp_path / "losses.safetensors"
+    worker = prepared(model, texts, ["static_cache"])
+    worker.losses({"path": str(path), "first": 1, "last": 3})
+    found = load_file(path)["losses"]
+    rows = worker.rows[1:3]
+    assert found.shape == (2, rows.shape[1] - 1) and found.dtype == torch.float32
+    with torch.inference_mode():
+        logits = load_decoder(ModelChoice(str(model)).resolve())(
+            rows[:, :-1], torch.arange(rows.shape[1] - 1)
+        )
+    expected = -torch.log_softmax(logits, -1).gather(-1, rows[:, 1:, None])[..., 0]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_loss_that_is_no_number_is_the_largest(model: Path, texts: Path, tmp_path: Path) -> None:
+    path = tmp_path / "losses.safetensors"
+    worker = prepared(model, texts, ["static_cache"])
+    worker.session.module.norm.weight.data[:] = math.nan  # type: ignore[union-attr, operator]
+    worker.losses({"path": str(path), "first": 0, "last": 1})
+    assert set(load_file(path)["losses"].flatten().tolist()) == {LARGEST_LOSS}
 
 
 def test_a_sampled_speculation_is_held_to_the_distribution(

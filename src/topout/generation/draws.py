@@ -21,7 +21,7 @@ def verify_draws(verification: Verification, counts: Tensor, probabilities: Tens
         f"{int(counts.sum())} sampled tokens do not follow the model's distribution "
         f"(p = {p_value:.1g})"
     )
-    return msgspec.structs.replace(checked, passed=False, reason=reason)
+    return msgspec.structs.replace(checked, passed=False, verdict="wrong", reason=reason)
 
 
 def chi_square_p_value(counts: Tensor, probabilities: Tensor) -> float:

@@ -48,7 +48,8 @@ def verify(
             return _not_comparable(f"one of {whose} logits is not finite", reference)
     figures = compare_logits(logits, reference, text_bytes)
     if greedy:
-        tokens = session.generate(reference.prompts, count).tokens
+        prompts = torch.split(reference.prompts, batch_size)
+        tokens = torch.cat([session.generate(rows, count).tokens for rows in prompts])
         divergence, compared = _first_decided_divergence(tokens, reference)
         figures = msgspec.structs.replace(
             figures, first_divergence=divergence, generated_tokens_compared=compared
@@ -93,7 +94,7 @@ def compare_logits(logits: Tensor, reference: Reference, text_bytes: int) -> Ver
     decided_count, positions = int(decided.sum()), decided.numel()
     right = int(same[decided].sum())
     divergence = rise_of([each.numpy() for each in divergences])
-    low, high = divergence.interval() if divergence.blocks > 1 else (0.0, math.inf)
+    low, high = divergence.interval()
     return Verification(
         method=_METHOD,
         passed=False,

@@ -33,7 +33,9 @@ class Rise(msgspec.Struct, frozen=True):
     error: float
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Both ends, two-sided."""
+        """Both ends, two-sided; a single block says nothing of its error."""
+        if self.blocks < 2:
+            return -math.inf, math.inf
         reach = _student(1 - (1 - confidence) / 2, self.blocks - 1) * self.error
         return self.mean - reach, self.mean + reach
 
@@ -41,7 +43,7 @@ class Rise(msgspec.Struct, frozen=True):
 def rise_of(differences: Sequence[NDArray[np.floating]]) -> Rise:
     """Of differences in nats per token, one sequence for each stretch of text.
 
-    Texts count as their tokens do. Needs two blocks; what is left of a stretch behind its last
+    Texts count as their tokens do; what is left of a stretch behind its last
     whole block belongs to that block.
     """
     means, weights = [], []
@@ -54,7 +56,7 @@ def rise_of(differences: Sequence[NDArray[np.floating]]) -> Rise:
     mean = float(values @ shares)
     count = len(values)
     # The variance of a weighted mean of independent blocks, with the small-sample factor.
-    error = math.sqrt(float((shares**2) @ (values - mean) ** 2) * count / (count - 1))
+    error = math.sqrt(float((shares**2) @ (values - mean) ** 2) * count / max(1, count - 1))
     return Rise(tokens=sum(weights), blocks=count, mean=mean, error=error)
 
 
