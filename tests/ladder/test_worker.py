@@ -38,7 +38,7 @@ def texts(tmp_path: Path) -> Path:
     path = tmp_path / "texts.safetensors"
     windows = make_tokens(LONG_GPT2["vocab_size"], 3, PROMPT_LEN + SCORED)
     prompts = windows[:, None, :PROMPT_LEN].contiguous()
-    save_file({"windows": windows, "prompts": prompts, "rows": windows}, path)
+    save_file({"windows": windows, "prompts": prompts, "rows": windows.clone()}, path)
     return path
 
 
