@@ -1,5 +1,6 @@
 """Real text in prompts and windows."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,9 @@ def test_rows_do_not_overlap_and_do_not_repeat(source: ModelSource, tmp_path: Pa
 def test_text_unlike_the_tokenizers_is_told(source: ModelSource, tmp_path: Path) -> None:
     found, _ = cut(source, tmp_path, long_text())
     assert list(found.bytes_per_token.values()) == [1.0]
-    assert found.foreign == [str(tmp_path / "text.txt")]
+    (doubt,) = found.doubts()
+    assert "takes 1.00 bytes per token of" in doubt.sentence and "text.txt" in doubt.sentence
+    assert dataclasses.replace(found, bytes_per_token={"a": 3.1}).doubts() == []
 
 
 def test_a_short_text_is_repeated(source: ModelSource, tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def set_up(
     path = folder.scratch / "texts.safetensors"
     texts = cut_texts(subject.source, subject.workload, text, scored_tokens, path)
     doubts = load_doubts()
+    if subject.source.tokenizer_path is not None:
+        doubts += texts.doubts()
     notify("measure the machine's ceilings", 0.0)
     workload = subject.workload
     ceilings = load_or_measure_ceilings(subject.machine, quick=True, device=workload.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from topout.errors import InputError
 from topout.models.source import ModelSource
 from topout.models.text import english_text, heldout_text, load_tokenizer, read_text
-from topout.records import WorkloadSummary
+from topout.records import Doubt, WorkloadSummary
 
 PROMPTS = 4  # timed in turn: what a speculation accepts depends on the text
 WANTED_POSITIONS = 512  # scored in all windows together
@@ -21,7 +21,7 @@ MOST_ROW_TOKENS = 16384  # of each text
 # A token of the bundled tokenizer is about 3 bytes of Python; a margin, since text is repeated
 # when it does not reach.
 _BYTES_PER_TOKEN = 5
-_FEW_BYTES_PER_TOKEN = 1.5  # a tokenizer that was made for such text takes 3 to 5
+_FEW_BYTES_PER_TOKEN = 1.5
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,20 @@ class Texts:
     rows_digest: str
     bytes_per_token: dict[str, float]  # of each text
 
-    @property
-    def foreign(self) -> list[str]:
-        """The texts that are unlike what the tokenizer was made for."""
-        return [name for name, each in self.bytes_per_token.items() if each < _FEW_BYTES_PER_TOKEN]
+    def doubts(self) -> list[Doubt]:
+        """Texts that are unlike what a trained tokenizer was made for."""
+        return [
+            Doubt(
+                about="quality",
+                sentence=(
+                    f"The tokenizer takes {each:.2f} bytes per token of {name}, and 3 to 5 of the "
+                    "text that it was made for: a loss of this text says little."
+                ),
+                remedy="Give a --text in the language of the model.",
+            )
+            for name, each in self.bytes_per_token.items()
+            if each < _FEW_BYTES_PER_TOKEN
+        ]
 
 
 def cut_texts(
