@@ -25,7 +25,7 @@ from topout.generation.build import Build, build_session
 from topout.generation.session import Session
 from topout.machine.describe import describe
 from topout.machine.native_ceilings import BandwidthProbe
-from topout.measure.stats import paired_ratio
+from topout.measure.speed_test import SpeedTest
 from topout.models.source import ModelSource, resolve_model
 from topout.records import WorkloadSummary
 from topout.rungs.registry import find_rung
@@ -131,7 +131,7 @@ def _table(
     for form, (rivals, goal) in GOALS.items():
         ours = min((f"native {form} eager", f"native {form} compiled"), key=_by_median(times))
         rival = min(rivals, key=_by_median(times))
-        ratio = paired_ratio(times[rival], times[ours])
+        ratio = SpeedTest().ratio(times[rival], times[ours])
         mark = "reached" if ratio.median >= goal else "missed"
         figure = f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
         lines.append(f"| {ours} | {rival} | {figure} | ≥ {goal:g} | {mark} |")

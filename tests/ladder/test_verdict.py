@@ -13,12 +13,11 @@ from topout.cost.predict import Context
 from topout.ladder.predictions import Predictions
 from topout.ladder.stack import Stack
 from topout.ladder.verdict import Trial, judge, tried, untried, with_more_runs
-from topout.measure.runner import Duel, StoppingRule
+from topout.measure.runner import Duel
 from topout.measure.worker import FailureKind, WorkerFailure
 from topout.records import Estimate, RungResult, RunSample, Verification
 from topout.rungs.registry import BASELINE, find_rung
 
-RULE = StoppingRule()
 RIGHT = Verification(method="m", passed=True, reason="same", positions=1)
 WRONG = Verification(method="m", passed=False, reason="a logit is off", positions=1)
 CONTEXT = Context(workload=workload(prompt_len=6, new_tokens=4), ceilings=CEILINGS, rates=RATES)
@@ -49,7 +48,7 @@ def trial(predictions: Predictions, names: list[str], **known: Any) -> Trial:
 
 
 def result(predictions: Predictions, of: Trial, earlier: list[RungResult]) -> RungResult:
-    return tried(of, judge(of, RULE), predictions, earlier)
+    return tried(of, judge(of), predictions, earlier)
 
 
 # --- the verdict ------------------------------------------------------------------------------
@@ -60,20 +59,20 @@ def result(predictions: Predictions, of: Trial, earlier: list[RungResult]) -> Ru
     [
         (2.0, "kept", "2.00× [2.00, 2.00] as fast as transformers_eager."),
         (0.5, "rejected", "Slower than transformers_eager: 0.50× [0.50, 0.50]."),
-        (1.0, "rejected", "No difference to transformers_eager beyond chance: 1.00×"),
+        (1.0, "rejected", "No difference to transformers_eager: 1.00× [1.00, 1.00], under"),
     ],
 )
 def test_a_duel_decides(rival_s: float, status: str, reason: str, predictions: Predictions) -> None:
     duel = Duel(rival=runs(rival_s), candidate=runs(1.0))
     found = judge(
-        trial(predictions, ["static_cache"], rival=BASELINE, verification=RIGHT, duel=duel), RULE
+        trial(predictions, ["static_cache"], rival=BASELINE, verification=RIGHT, duel=duel)
     )
     assert found[0] == status and found[1].startswith(reason)
 
 
 def test_a_wrong_output_is_not_timed(predictions: Predictions) -> None:
     of = trial(predictions, ["static_cache"], rival=BASELINE, verification=WRONG)
-    assert judge(of, RULE) == ("rejected", "The output is not right: a logit is off.")
+    assert judge(of) == ("rejected", "The output is not right: a logit is off.")
     found = result(predictions, of, [])
     assert (found.verification, found.weight_bytes, found.prepare_s) == (WRONG, 100, 2.0)
     assert found.rival is None and found.samples == [] and found.decode is None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from topout.measure import stats
 from topout.measure.process import ProcessorTime
+from topout.measure.speed_test import SpeedTest
 from topout.measure.stats import (
     CONFIDENCE,
     chained,
@@ -17,7 +18,6 @@ from topout.measure.stats import (
     estimate,
     inverse,
     load_doubts,
-    paired_ratio,
     relative_spread,
     sample_doubts,
 )
@@ -117,38 +117,6 @@ def test_what_is_no_sample_is_refused(values: list[float]) -> None:
         relative_spread(values)
 
 
-def test_ratios_are_taken_pair_by_pair() -> None:
-    found = paired_ratio([2.0, 6.0, 4.0], [1.0, 2.0, 4.0])
-    assert found.pairs == [2.0, 3.0, 1.0]
-    assert found.median == pytest.approx(2.0)
-    # Of three, the least is the median of 7 in 27 resamples, so the interval is all of them.
-    assert (found.low, found.high) == (pytest.approx(1.0), pytest.approx(3.0))
-
-
-def test_the_middle_of_two_ratios_is_their_geometric_mean() -> None:
-    assert paired_ratio([2.0, 1.0], [1.0, 2.0]).median == pytest.approx(1.0)  # not 1.25
-
-
-@given(st.lists(st.tuples(times, times), min_size=1, max_size=16))
-def test_rivals_that_change_places_turn_the_ratio_over(pairs: list[tuple[float, float]]) -> None:
-    rival, candidate = [list(side) for side in zip(*pairs, strict=True)]
-    there, back = paired_ratio(rival, candidate), paired_ratio(candidate, rival)
-    assert back.median == pytest.approx(1 / there.median)
-    assert back.low == pytest.approx(1 / there.high)
-    assert back.high == pytest.approx(1 / there.low)
-
-
-def test_a_drift_cancels_in_the_pairs() -> None:
-    drift = [1.0 + 0.1 * step for step in range(12)]
-    found = paired_ratio([2 * each for each in drift], drift)
-    assert found.low == pytest.approx(2.0) and found.high == pytest.approx(2.0)
-
-
-def test_a_sample_without_its_rival_is_refused() -> None:
-    with pytest.raises(ValueError, match="beside it"):
-        paired_ratio([1.0, 2.0], [1.0])
-
-
 def test_seconds_per_token_become_tokens_per_second() -> None:
     found = inverse(Estimate(median=0.5, low=0.25, high=1.0), 3.0)
     assert found == Estimate(median=6.0, low=3.0, high=12.0)
@@ -172,7 +140,7 @@ def test_chained_ratios_multiply_and_their_spreads_add_in_quadrature() -> None:
 
 
 def test_chaining_with_certainty_changes_nothing() -> None:
-    ratio = paired_ratio([2.0, 2.2, 2.4], [1.0, 1.0, 1.0])
+    ratio = SpeedTest().ratio([2.0, 2.2, 2.4], [1.0, 1.0, 1.0])
     product = chained(Estimate(median=1.0, low=1.0, high=1.0), ratio)
     assert product.median == pytest.approx(ratio.median)
     assert (product.low, product.high) == (pytest.approx(ratio.low), pytest.approx(ratio.high))

@@ -7,7 +7,8 @@ import msgspec
 
 from topout.gemm.case import Case, version_names
 from topout.gemm.timing import Roofs
-from topout.measure.stats import estimate, paired_ratio
+from topout.measure.speed_test import SpeedTest
+from topout.measure.stats import estimate
 from topout.records import Bound, PairedRatio
 from topout.records.gemm import GemmResult, GemmShape, GemmStatus
 
@@ -153,7 +154,7 @@ def _speedup(rival: Outcome | None, outcome: Outcome) -> PairedRatio | None:
     rounds = [number for number in outcome.samples_s if number in rival.samples_s]
     if not rounds:
         return None
-    return paired_ratio(
+    return SpeedTest().ratio(
         [rival.samples_s[number] for number in rounds],
         [outcome.samples_s[number] for number in rounds],
     )

@@ -9,7 +9,7 @@ from topout.cost.ops import ELEMENT_BYTES, product_flops
 from topout.cost.passes import kv_elements, pass_ops
 from topout.cost.predict import Expectation
 from topout.measure.runner import Duel
-from topout.measure.stats import estimate, inverse, paired_ratio
+from topout.measure.stats import estimate, inverse
 from topout.models.config import ModelConfig, architecture_of
 from topout.records import (
     Bound,
@@ -207,13 +207,8 @@ class PhaseRatios(msgspec.Struct, frozen=True):
 def phase_ratios(duel: Duel[RunSample]) -> PhaseRatios:
     """Prefill and decode of a duel apart."""
     return PhaseRatios(
-        prefill=paired_ratio(
-            [sample.ttft_s for sample in duel.rival], [sample.ttft_s for sample in duel.candidate]
-        ),
-        decode=paired_ratio(
-            [decode_s(sample) for sample in duel.rival],
-            [decode_s(sample) for sample in duel.candidate],
-        ),
+        prefill=duel.ratio(lambda sample: sample.ttft_s),
+        decode=duel.ratio(decode_s),
     )
 
 

@@ -43,7 +43,12 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
         ),
     ] = 15.0
     time_per_rung_s: Annotated[
-        float, Option("Seconds to time a rung for.", flag="--time-per-rung", above=0)
+        float,
+        Option(
+            "Seconds to time a rung for; up to three times as long where that decides.",
+            flag="--time-per-rung",
+            above=0,
+        ),
     ] = 20.0
     rung_timeout_s: Annotated[
         float, Option("Seconds until a rung counts as hung.", flag="--rung-timeout", above=0)

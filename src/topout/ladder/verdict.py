@@ -10,7 +10,8 @@ from topout.generation.placement import phase_ratios, place_run, tokens_per_pass
 from topout.ladder.duel import Candidate
 from topout.ladder.predictions import Predictions
 from topout.ladder.stack import Stack, label_of
-from topout.measure.runner import Duel, StoppingRule
+from topout.measure.runner import Duel
+from topout.measure.speed_test import speed_sentence
 from topout.measure.stats import chained, sample_doubts
 from topout.measure.worker import WorkerFailure
 from topout.records import Duel as DuelResult
@@ -43,7 +44,7 @@ class Trial:
     failure: WorkerFailure | None = None
 
 
-def judge(trial: Trial, rule: StoppingRule) -> tuple[Status, str]:
+def judge(trial: Trial) -> tuple[Status, str]:
     """Whether a rung stays, and why: it has run, its output is right, and it is the faster one."""
     if trial.failure is not None:
         start = _FAILED.get(trial.failure.kind, "It")
@@ -55,15 +56,9 @@ def judge(trial: Trial, rule: StoppingRule) -> tuple[Status, str]:
         unproven = trial.verification.verdict == "not proven"
         what = "not proven to be right" if unproven else "not right"
         return "rejected", f"The output is {what}: {trial.verification.reason}."
-    ratio = trial.duel.ratio()
-    interval = f"{ratio.median:.2f}× [{ratio.low:.2f}, {ratio.high:.2f}]"
-    match rule.verdict(ratio):
-        case "faster":
-            return "kept", f"{interval} as fast as {trial.rival}."
-        case "slower":
-            return "rejected", f"Slower than {trial.rival}: {interval}."
-        case "no difference":
-            return "rejected", f"No difference to {trial.rival} beyond chance: {interval}."
+    ratio, pair_s = trial.duel.ratio(), trial.duel.elapsed_s / len(trial.duel.rival)
+    status: Status = "kept" if ratio.verdict == "faster" else "rejected"
+    return status, speed_sentence(ratio, trial.rival, pair_s)
 
 
 def untried(rung: Rung, stack: Stack, status: Status, reason: str) -> RungResult:

@@ -210,7 +210,7 @@ class Walk:
         if not self._is_acceptable(trial.verification):
             return
         trial.duel = self._duel(candidate, champion, name)
-        if judge(trial, self.plan.rule)[0] == "kept":
+        if judge(trial)[0] == "kept":
             self._keep_reference(candidate)
 
     def _verify(self, trial: Trial, champion: Candidate) -> Verification:
@@ -340,7 +340,7 @@ class Walk:
 
     def _add(self, trial: Trial) -> str:
         """Judge a trial and add its result; returns the verdict."""
-        verdict = judge(trial, self.plan.rule)
+        verdict = judge(trial)
         self._add_result(tried(trial, verdict, self._predictions, self.state.record.rungs))
         return verdict[0]
 

@@ -1,17 +1,17 @@
 """Two rivals run in turns until their difference is decided, or their time is used up."""
 
-import functools
-import math
 import time
 from collections.abc import Callable
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from topout.measure.stats import paired_ratio
+from topout.measure.speed_test import LOOKS, SpeedTest
 from topout.records import PairedRatio
 
-Verdict = Literal["faster", "slower", "no difference"]
+FEWEST_PAIRS = LOOKS[0]
+# Times the budget of a duel that so much would decide.
+PATIENCE = 3.0
 
 
 class Timed(Protocol):
@@ -27,79 +27,31 @@ T = TypeVar("T", bound=Timed)
 
 
 class StoppingRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When the pairs suffice, and what they say.
+    """When the pairs suffice.
 
-    A difference needs evidence that noise seldom gives, whatever the noise is like (a copy of the
-    rival is to be called different in less than one duel of twenty, although the pairs are looked
-    at again and again). From seven pairs on that is the sign test: under noise alone all pairs
-    lie on one side of 1 in 1.6 % of the cases, and of 11, 14 … pairs one, two … may lie on the
-    other side at the same level. Fewer pairs must all lie on one side and agree, the fewer the
-    closer: `_LEAST_AGREEMENT` is the least over the largest effect. Where all are beyond
-    `clear_ratio` they need not agree so well (half of three, a third of four …), so that a large
-    effect is decided at once.
-
-    Pairs are added up to `max_pairs` or `time_budget_s` while there is no difference yet and the
-    interval reaches above `minimal_gain`. A gain below it is no gain: it does not pay for the
-    complexity of a rung.
+    They do at the first of the test's looks that decides, or at its last one. Time ends a duel as
+    well: `time_budget_s`, and where the pairs so far promise a decision within `PATIENCE` times as
+    much, that. `FEWEST_PAIRS` are run however long they take.
     """
 
-    clear_pairs: int = 3
-    clear_ratio: float = 1.2
-    min_pairs: int = 7
-    max_pairs: int = 16
+    test: SpeedTest = SpeedTest(looks=LOOKS)
     time_budget_s: float = 60.0
-    minimal_gain: float = 0.05
 
     def enough(self, ratio: PairedRatio, elapsed_s: float) -> bool:
         """Whether the pairs so far decide, or no more can be afforded."""
-        count = len(ratio.pairs)
-        if count < self.clear_pairs:
+        count, longest_s = len(ratio.pairs), PATIENCE * self.time_budget_s
+        if count < FEWEST_PAIRS:
             return False
-        if count >= self.max_pairs or self.verdict(ratio) != "no difference":
+        if elapsed_s > longest_s or count >= self.test.looks[-1]:
             return True
-        if count < self.min_pairs:
-            return elapsed_s > 2 * self.time_budget_s
-        return ratio.high < 1 + self.minimal_gain or elapsed_s > self.time_budget_s
-
-    def verdict(self, ratio: PairedRatio) -> Verdict:
-        """What the pairs say; without enough evidence it is "no difference"."""
-        logarithms = [math.log(pair) for pair in ratio.pairs]
-        if ratio.median >= 1 + self.minimal_gain and self._is_beyond_chance(logarithms):
-            return "faster"
-        inverted = [-logarithm for logarithm in logarithms]
-        if ratio.median <= 1 / (1 + self.minimal_gain) and self._is_beyond_chance(inverted):
-            return "slower"
-        return "no difference"
-
-    def _is_beyond_chance(self, logarithms: list[float]) -> bool:
-        """Whether pairs (logarithms of ratios) lie above 0 more plainly than noise alone."""
-        count, ordered = len(logarithms), sorted(logarithms)
-        if count >= _SIGN_TEST_PAIRS:
-            return ordered[_losses_within_chance(count)] > 0
-        least, largest = ordered[0], ordered[-1]
-        if count < self.clear_pairs or least <= 0:
+        # Whatever else ends it depends on the pairs: that is a look, and so it is counted as one.
+        if count not in self.test.looks:
             return False
-        if least > math.log(self.clear_ratio) and least >= largest / (count - 1):
+        if ratio.verdict != "not proven":
             return True
-        return least >= _LEAST_AGREEMENT.get(count, 1.0) * largest
-
-
-_SIGN_TEST_PAIRS = 7
-# Least over largest |logarithm| of so many pairs, all on one side, that normal noise of any width
-# exceeds in 0.2 % of the cases (2 million draws each).
-_LEAST_AGREEMENT = {3: 0.87, 4: 0.65, 5: 0.45, 6: 0.31}
-
-
-@functools.cache
-def _losses_within_chance(count: int) -> int:
-    """How many of `count` fair coins may fall on the other side at the level of 7 on one side.
-
-    The largest k with 2 · Σ_{i≤k} C(count, i) / 2^count ≤ 2 / 2^7.
-    """
-    losses, tail = -1, 0
-    while (tail := tail + math.comb(count, losses + 1)) <= 2 ** (count - _SIGN_TEST_PAIRS):
-        losses += 1
-    return losses
+        needed = ratio.pairs_to_decide
+        is_hopeless = needed is None or needed * elapsed_s / count > longest_s
+        return is_hopeless and elapsed_s > self.time_budget_s
 
 
 class Duel(msgspec.Struct, Generic[T]):
@@ -107,12 +59,14 @@ class Duel(msgspec.Struct, Generic[T]):
 
     rival: list[T]
     candidate: list[T]
+    test: SpeedTest = SpeedTest()
+    elapsed_s: float = 0.0
 
-    def ratio(self) -> PairedRatio:
-        """The candidate's speedup over the rival."""
-        return paired_ratio(
-            [sample.total_s for sample in self.rival],
-            [sample.total_s for sample in self.candidate],
+    def ratio(self, seconds_of: Callable[[T], float] | None = None) -> PairedRatio:
+        """The candidate's speedup over the rival: of the whole run, or of a part of it."""
+        of = seconds_of or (lambda sample: sample.total_s)
+        return self.test.ratio(
+            [of(each) for each in self.rival], [of(each) for each in self.candidate]
         )
 
 
@@ -129,7 +83,7 @@ def run_in_turns(
     The order alternates, so that a machine which steadily speeds up or slows down favours neither.
     An exception of either rival ends the duel and passes through.
     """
-    duel: Duel[T] = Duel(rival=[], candidate=[])
+    duel: Duel[T] = Duel(rival=[], candidate=[], test=rule.test)
     began = clock()
     while True:
         if len(duel.rival) % 2 == 0:
@@ -138,8 +92,9 @@ def run_in_turns(
             second, first = candidate(), rival()
         duel.rival.append(first)
         duel.candidate.append(second)
+        duel.elapsed_s = clock() - began
         ratio = duel.ratio()
         if on_pair is not None:
             on_pair(ratio)
-        if rule.enough(ratio, clock() - began):
+        if rule.enough(ratio, duel.elapsed_s):
             return duel

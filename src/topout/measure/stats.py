@@ -1,6 +1,7 @@
 """Statistics of raw samples, and doubts about them.
 
-Medians, bootstrap intervals and paired ratios; a doubt is a sentence with what would remove it.
+Medians and bootstrap intervals; a doubt is a sentence with what would remove it. Ratios of rivals
+have a test of their own, `speed_test`.
 """
 
 import functools
@@ -69,24 +70,6 @@ def estimate(samples: Sequence[float]) -> Estimate:
         median=float(np.median(values)),
         low=float(np.quantile(medians, tail)),
         high=float(np.quantile(medians, 1 - tail)),
-    )
-
-
-def paired_ratio(rival_s: Sequence[float], candidate_s: Sequence[float]) -> PairedRatio:
-    """Rival's time over candidate's, pair by pair; the interval comes from the pairs.
-
-    Pairs lie next to each other in time, so that a drift of the machine cancels in each ratio.
-    """
-    if len(rival_s) != len(candidate_s):
-        raise ValueError("every candidate's sample needs the rival's sample beside it")
-    pairs = [rival / candidate for rival, candidate in zip(rival_s, candidate_s, strict=True)]
-    # The bootstrap runs on logarithms: a ratio of 2 and one of 1/2 weigh the same.
-    logarithms = estimate([math.log(pair) for pair in pairs])
-    return PairedRatio(
-        median=math.exp(logarithms.median),
-        low=math.exp(logarithms.low),
-        high=math.exp(logarithms.high),
-        pairs=pairs,
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import msgspec
 import polars as pl
 
-from topout.measure.stats import estimate, paired_ratio
+from topout.measure.speed_test import SpeedTest
+from topout.measure.stats import estimate
 from topout.profiling.rates import (
     Costs,
     Units,
@@ -263,7 +264,7 @@ def _with_timing(profile: PhaseProfile, timed: Timed) -> PhaseProfile:
     return msgspec.structs.replace(
         profile,
         unprofiled_s=estimate(plain) if plain else None,
-        slowdown=paired_ratio(profiled, plain) if plain and profiled else None,
+        slowdown=SpeedTest().ratio(profiled, plain) if plain and profiled else None,
         elapsed=timed.elapsed.get(profile.name),
     )
 

@@ -125,6 +125,7 @@ from .record import (
     PairedRatio as PairedRatio,
     Record as Record,
     Status as Status,
+    Verdict as Verdict,
     WeightsOrigin as WeightsOrigin,
     decode as decode,
     encode as encode,

@@ -18,6 +18,7 @@ Dtype = Literal["fp32", "bf16", "fp16", "int8"]
 Bound = Literal["memory", "compute", "overhead"]
 OutputClass = Literal["exact", "near", "sampled"]
 Status = Literal["kept", "rejected", "skipped", "failed"]
+Verdict = Literal["faster", "slower", "no difference", "not proven"]
 WeightsOrigin = Literal["trained", "random"]
 
 
@@ -202,12 +203,19 @@ class Interval(Record, frozen=True, kw_only=True):
 
 
 class PairedRatio(Record, frozen=True, kw_only=True):
-    """Rival's time over candidate's time, pair by pair; above 1 the candidate is faster."""
+    """Rival's time over candidate's time, pair by pair; above 1 the candidate is faster.
+
+    The interval is that of the test that gives the verdict (`topout.measure.speed_test`). Records
+    of earlier versions have neither verdict nor error: their interval is a 95 % bootstrap one.
+    """
 
     median: float
     low: float
     high: float
     pairs: list[float]
+    verdict: Verdict | None = None
+    error: float | None = None  # chance that an interval of the duel misses, over all its looks
+    pairs_to_decide: int | None = None  # about how many would, where it is not proven
 
 
 class Doubt(Record, frozen=True, kw_only=True):

@@ -90,8 +90,10 @@ TERMS = {
     "over the time taken, over the bandwidth that this machine was measured to reach. Above 100 % "
     "some of the bytes came from a cache.",
     "Speedup and its interval": "Two rivals run in turns, and every pair of neighbouring runs "
-    "gives one ratio. The figure is the median of the ratios; in brackets stands the 95 % "
-    "bootstrap interval. An interval that holds 1 shows no difference.",
+    "gives one ratio. The figure is the median of the ratios; in brackets stands the interval of "
+    "the test that also gives the verdict (Student's t on the trimmed mean of their logarithms). "
+    "Faster or slower: the interval leaves out 1, and the figure is 5 % or more. No difference: "
+    "all of it is within 5 % of 1. Anything else is not proven.",
     "Regions of the roofline": "Memory-bound and compute-bound work reaches at least half of the "
     "roof above it. Poor work stands under half of both roofs, so something else takes its time. "
     "Work above a roof was given to the wrong one: its bytes came from a nearer level of memory, "

@@ -17,6 +17,7 @@ from topout.ladder.state import ClimbFolder, ClimbState
 from topout.ladder.walk import Plan, Walk
 from topout.machine.kept import disturbance_doubts
 from topout.measure.runner import StoppingRule
+from topout.measure.speed_test import LOOKS, SpeedTest
 from topout.models.known import DRAFTS, bundled_folder
 from topout.models.source import ModelSource, resolve_model
 from topout.progress import Notify, silent
@@ -29,6 +30,8 @@ from topout.rungs.registry import select_rungs
 from topout.rungs.rung import Rung
 
 SCORED_TOKENS = 128  # of a window, at most: each is a pass of the model
+ERROR_OF_A_LADDER = 0.05  # chance that the interval of any of its duels misses
+QUICK_LOOKS = LOOKS[:4]
 
 
 class UnsavedError(OutputError):
@@ -153,7 +156,7 @@ def _plan(
         max_loss=request.max_loss,
         quality=_quality_test(request, setting, folder),
         accept_unproven=request.accept_unproven,
-        rule=_stopping_rule(request),
+        rule=_stopping_rule(request, len(rungs)),
         rung_timeout_s=request.rung_timeout_s,
         notify=notify,
     )
@@ -188,10 +191,14 @@ def _begun(
     )
 
 
-def _stopping_rule(request: ClimbRequest) -> StoppingRule:
-    if request.quick:
-        return StoppingRule(max_pairs=8, time_budget_s=request.time_per_rung_s / 2)
-    return StoppingRule(time_budget_s=request.time_per_rung_s)
+def _stopping_rule(request: ClimbRequest, rungs: int) -> StoppingRule:
+    """The chance that any rung of the ladder is misjudged is shared by all that are judged."""
+    error = ERROR_OF_A_LADDER / max(1, rungs - 1)  # the baseline has no rival
+    looks = QUICK_LOOKS if request.quick else LOOKS
+    return StoppingRule(
+        test=SpeedTest(error=error, looks=looks),
+        time_budget_s=request.time_per_rung_s / (2 if request.quick else 1),
+    )
 
 
 def _continued(earlier: Climb, fresh: Climb) -> Climb:

@@ -16,6 +16,7 @@ from topout.gemm.sources import parse_choice
 from topout.generation.session_process import SessionProcess
 from topout.generation.session_worker import SessionWorker
 from topout.measure.runner import Duel, StoppingRule, run_in_turns
+from topout.measure.speed_test import SpeedTest
 from topout.measure.worker import Handler
 from topout.progress import Notify
 from topout.records import PairedRatio, RunSample, Verification
@@ -90,6 +91,7 @@ class RunWorker(SessionWorker):
 class FixedPairs(StoppingRule, frozen=True, kw_only=True):
     """So many pairs, and fewer of them where they take too long."""
 
+    test: SpeedTest = SpeedTest()
     pairs: int
 
     def enough(self, ratio: PairedRatio, elapsed_s: float) -> bool:

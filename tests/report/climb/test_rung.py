@@ -32,6 +32,16 @@ def test_each_verdict_has_its_own_mark() -> None:
     }
 
 
+def test_what_is_not_proven_is_told_from_what_is_no_faster() -> None:
+    climb = example_climb()
+    rejected = next(rung for rung in climb.rungs if rung.status == "rejected" and rung.speedup)
+    assert rejected.speedup is not None
+    for verdict, shown in (("not proven", "? not proven"), ("slower", "✗ rejected")):
+        speedup = replace(rejected.speedup, verdict=verdict)
+        row = rung_rows(replace(climb, rungs=[replace(rejected, speedup=speedup)]))[0]
+        assert f"{row.mark} {row.verdict}" == shown
+
+
 def test_a_baseline_that_failed_says_so() -> None:
     climb = example_climb()
     failed = replace(climb.rungs[0], status="failed")

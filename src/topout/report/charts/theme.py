@@ -37,6 +37,7 @@ VERDICT_COLOURS = {
     "kept": BLUE,
     "replaced": SKY,
     "rejected": ORANGE,
+    "not proven": AMBER,
     "skipped": GREY,
     "failed": PINK,
 }

@@ -40,6 +40,7 @@ _STYLES: dict[str, Style] = {
     "kept": "kept",
     "replaced": "soft",
     "rejected": "rejected",
+    "not proven": "rejected",
     "skipped": "skipped",
     "failed": "failed",
 }
@@ -52,9 +53,10 @@ _OWN_TERMS = {
     "output unchanged, timed in turns with the baseline at the end, the same figure as on top; "
     "with a ≈, the product of the ratios of its stack, which are of other moments. Both are of "
     "the whole workload, prefill and decode together.",
-    "Kept, replaced, rejected, skipped, failed": "Kept: faster beyond the noise, and the output "
-    "verified. Replaced: kept, until a later rung that cannot be beside it was faster. "
-    "Rejected: not faster, or the output changed more than was allowed. Skipped: could not run "
+    "Kept, replaced, rejected, not proven, skipped, failed": "Kept: at least 5 % faster beyond the "
+    "noise, and the output verified. Replaced: kept, until a later rung that cannot be beside it "
+    "was faster. Rejected: slower, no different, or the output changed more than was allowed. Not "
+    "proven: the pairs do not decide; it is not kept, and more time may. Skipped: could not run "
     "here. Failed: crashed, hung or ran out of memory, alone in its own process.",
 }
 

@@ -38,11 +38,13 @@ from topout.report.figures import (
     sample_rates,
 )
 
+NOT_PROVEN = "not proven"
 MARKS = {
     "baseline": "·",
     "kept": "✓",
     "replaced": "→",
     "rejected": "✗",
+    NOT_PROVEN: "?",
     "skipped": units.ABSENT,
     "failed": "!",
 }
@@ -61,7 +63,7 @@ class RungRow:
     is_best_exact: bool  # the best with the output unchanged, where another one is the best
     measured: bool  # whether it was timed
     mark: str  # the verdict without colour
-    verdict: str  # "baseline", "kept", "replaced", "rejected", "skipped", "failed"
+    verdict: str  # one of MARKS
     replaced_by: str | None
     needed_by: str | None  # the kept rung that brings it into the best stack, though not kept
     prefill: Cell  # tokens/s
@@ -140,8 +142,12 @@ def _row(climb: Climb, rung: RungResult, number: int, label: str) -> RungRow:
 
 
 def _verdict(climb: Climb, rung: RungResult) -> str:
+    """The status, told apart: what was replaced since, what is no faster and what is not proven."""
     if is_baseline(climb, rung) and rung.status == "kept":
         return "baseline"
+    unproven = rung.speedup is not None and rung.speedup.verdict == NOT_PROVEN
+    if rung.status == "rejected" and unproven:
+        return NOT_PROVEN
     return "replaced" if climb.replaced_by(rung) is not None else rung.status
 
 

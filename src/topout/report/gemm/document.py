@@ -46,9 +46,10 @@ _TERMS = {
     "Of the ceiling": "The rate over the arithmetic rate that independent multiply-adds reached on "
     "as many threads, measured between the rounds in which the version ran.",
     "Over the last, over naive, over the best rival": "Ratios of times from rounds in which both "
-    "ran, the median of all rounds; below it stands the 95 % bootstrap interval. An interval that "
-    "holds 1 shows no difference. A version that packs B ahead is compared with rivals that do so "
-    "too.",
+    "ran, the median of all rounds; below it stands the 95 % interval of the test that gives the "
+    "verdict: faster or slower where it leaves out 1 and the figure is 5 % or more, no difference "
+    "where all of it is within 5 % of 1, else not proven. A version that packs B ahead is compared "
+    "with rivals that do so too.",
     "Parallel efficiency": "The rate, over the rate on one thread times the number of threads.",
     "Error, of its bound": "The largest error of any element that was checked against fp64, over "
     "what rounding can explain: γ_K·(|A||B|). Above 100 % a version is wrong, and is not timed. "
