@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 from topout.errors import InputError
 from topout.records import BandwidthCeiling, Ceilings, ComputeCeiling, Dtype
 from topout.roofline import (
+    Exceeded,
     bandwidth_at,
     ceilings_at,
     compute_at,
+    exceeded_doubts,
+    is_above,
     level_ceiling,
     level_holding,
+    share_of,
     stand_in_doubts,
 )
 
@@ -177,3 +181,45 @@ def test_nothing_measured_is_an_error() -> None:
 @given(st.floats(1, 1e12), st.integers(1, 256))
 def test_the_curve_stays_between_its_extremes(size: float, threads: int) -> None:
     assert 8.0 <= bandwidth_at(CEILINGS, size, threads) <= 1000.0 * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("share", "text", "above"),
+    [
+        (None, "–", False),
+        (0.534, "53 %", False),
+        (1.0, "100 %", False),
+        (1.02, "102 %", False),  # two measurements scatter
+        (1.0201, ">100 %", True),
+        (2.01, ">100 %", True),
+    ],
+)
+def test_a_share_above_its_ceiling_is_one_of_none(
+    share: float | None, text: str, above: bool
+) -> None:
+    assert (share_of(share), is_above(share)) == (text, above)
+
+
+def test_digits_of_a_share() -> None:
+    assert share_of(0.0534, 1) == "5.3 %"
+    assert share_of(1.5, 1) == ">100 %"
+
+
+def test_a_ceiling_that_was_exceeded_is_doubted_with_both_figures() -> None:
+    found = [
+        Exceeded("decode of a", "bandwidth", 30e9, 1.25),
+        Exceeded("decode of b", "bandwidth", 40e9, 2.0),
+        Exceeded("decode of c", "bandwidth", 20e9, 1.01),
+        Exceeded("prefill of a", "arithmetic", 3e12, 1.5),
+    ]
+    arithmetic, bandwidth = exceeded_doubts(found)
+    assert arithmetic.sentence == (
+        "Prefill of a reaches 3.00 TFLOP/s, above the arithmetic ceiling of 2.00 TFLOP/s: "
+        "the ceiling was measured too low."
+    )
+    assert bandwidth.sentence == (
+        "Decode of b reaches 40.0 GB/s, above the bandwidth ceiling of 20.0 GB/s, and 1 more "
+        "above theirs: the ceiling was measured too low."
+    )
+    assert "--refresh" in bandwidth.remedy
+    assert exceeded_doubts(found[2:3]) == exceeded_doubts([]) == []

@@ -9,10 +9,11 @@ point where they meet.
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from topout import units
 from topout.errors import InputError
 from topout.records import BandwidthCeiling, Ceilings, ComputeCeiling, Doubt, Dtype, Record
 
@@ -29,6 +30,7 @@ _Measured = TypeVar("_Measured", ComputeCeiling, BandwidthCeiling)
 MAIN_MEMORY = ("DRAM", "HBM")  # as ceilings name it
 # Ceilings and runs are both measurements: a point this little above a roof is on it.
 ROOF_TOLERANCE = 0.02
+ABOVE_A_CEILING = "above a ceiling"  # what doubts are about
 # Under this share of the attainable rate neither roof explains the time.
 POOR_BELOW = 0.5
 
@@ -60,6 +62,44 @@ def stand_in_doubts(ceilings: Ceilings, threads: int) -> list[Doubt]:
         sentence = f"The ceilings are those of {fewer} thread{plural}: {threads} were not measured."
     remedy = "Run on a power of two of threads, or on all of them: their ceilings are measured."
     return [Doubt(about="ceilings", sentence=sentence, remedy=remedy)]
+
+
+def is_above(share: float | None) -> bool:
+    """Whether something was measured above its ceiling, which is then too low to judge it by."""
+    return share is not None and share > 1 + ROOF_TOLERANCE
+
+
+def share_of(share: float | None, digits: int = 0) -> str:
+    """A share of a ceiling as every report shows it: "53 %"; ">100 %" above the ceiling."""
+    return ">100 %" if is_above(share) else units.percent(share, digits)
+
+
+class Exceeded(NamedTuple):
+    """What was measured above a ceiling, and by how much: both in FLOP/s, or in bytes/s."""
+
+    what: str  # "decode of bf16"
+    kind: Literal["arithmetic", "bandwidth"]
+    reached: float
+    share: float
+
+
+def exceeded_doubts(found: Sequence[Exceeded]) -> list[Doubt]:
+    """A doubt for each kind of ceiling that was exceeded, of the worst one, with both figures."""
+    doubts: list[Doubt] = []
+    for kind, rate in (("arithmetic", units.flops_per_s), ("bandwidth", units.bytes_per_s)):
+        of_kind = [each for each in found if each.kind == kind and is_above(each.share)]
+        if not of_kind:
+            continue
+        worst = max(of_kind, key=lambda each: each.share)
+        others = f", and {len(of_kind) - 1} more above theirs" if len(of_kind) > 1 else ""
+        sentence = (
+            f"{worst.what[0].upper()}{worst.what[1:]} reaches {rate(worst.reached)}, above the "
+            f"{kind} ceiling of {rate(worst.reached / worst.share)}{others}: "
+            "the ceiling was measured too low."
+        )
+        remedy = "Measure it again on a quiet machine (`topout machine --refresh`)."
+        doubts.append(Doubt(about=ABOVE_A_CEILING, sentence=sentence, remedy=remedy))
+    return doubts
 
 
 def bandwidth_at(ceilings: Ceilings, working_set_bytes: float, threads: int) -> float:

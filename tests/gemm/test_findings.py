@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gemm import example_report as example
-from topout.gemm.findings import best_of, bound_rate, by_product, findings_of, over
+from topout.gemm.findings import best_of, bound_rate, by_product, ceiling_doubts, findings_of, over
 from topout.gemm.results import with_parallel_efficiency
 from topout.records import GemmReport, GemmResult, GemmShape
+from topout.units import flops_per_s
 
 
 def findings(*shapes: GemmShape, model: str | None = None) -> str:
@@ -127,3 +128,16 @@ def test_a_ratio_in_words() -> None:
 def test_every_sentence_is_one_line() -> None:
     report: GemmReport = example.report()
     assert all("\n" not in each and each.endswith(".") for each in findings_of(report))
+
+
+def test_a_version_above_the_ceiling_of_its_rounds_doubts_that() -> None:
+    shape = example.shape()
+    above = [msgspec.structs.replace(each, of_ceiling=1.04) for each in shape.versions[-1:]]
+    report = example.report(msgspec.structs.replace(shape, versions=above))
+    assert ">100 % of the ceiling of the same rounds" in "\n".join(findings_of(report))
+    (doubt,) = ceiling_doubts(report)
+    rate = above[0].flops_per_s
+    assert rate is not None
+    assert f"{above[0].name} at 1024x1024x1024" in doubt.sentence.lower()
+    assert flops_per_s(rate.median / 1.04) in doubt.sentence
+    assert ceiling_doubts(example.report(example.shape())) == []

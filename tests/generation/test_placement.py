@@ -13,15 +13,19 @@ from topout.generation.placement import (
     Work,
     decode_s,
     decode_work,
+    exceeded_by,
+    is_above_ceiling,
     mean_run,
     phase_ratios,
     place_phase,
+    place_run,
     prediction_error,
     prefill_work,
     tokens_per_pass,
 )
 from topout.measure.runner import Duel
 from topout.records import RunSample
+from topout.roofline import Exceeded
 
 ASKED = workload(prompt_len=6, new_tokens=4)
 CONTEXT = Context(workload=ASKED, ceilings=CEILINGS, rates=RATES)
@@ -96,6 +100,61 @@ def test_a_phase_bound_by_memory() -> None:
     assert found.bound == "memory"
     assert (found.ceiling_flops_per_s, found.ceiling_bytes_per_s) == (1e6, pytest.approx(1e4))
     assert found.predicted_time_s == 2.2
+
+
+@pytest.mark.parametrize(
+    ("measured_s", "read_bytes_per_s", "ceiling", "reads_again"),
+    [
+        (1.0, 3e4, 3e4, True),  # 2e4 B/s, above the 1e4 on file
+        (1.0, 1.5e4, 1.5e4, True),  # still above what was read between the runs
+        (1.0, 9e3, 1e4, False),  # what was read is not higher
+        (1.0, None, 1e4, False),
+        (1.97, 3e4, 1e4, False),  # 1.5 % above is scatter
+        (2.5, 3e4, 1e4, False),  # nothing was exceeded
+    ],
+)
+def test_a_bandwidth_on_file_that_is_exceeded_gives_way_to_what_was_read_again(
+    measured_s: float, read_bytes_per_s: float | None, ceiling: float, reads_again: bool
+) -> None:
+    work = Work(flops=5e5, bytes=2e4, working_set_bytes=1e4)
+    found = place_phase(
+        [measured_s],
+        1,
+        work,
+        "fp32",
+        CONTEXT.ceilings,
+        1,
+        speedup=None,
+        predicted_time_s=None,
+        read_bytes_per_s=read_bytes_per_s,
+    )
+    assert found.ceiling_bytes_per_s == pytest.approx(ceiling)
+    assert found.ceiling_read_again is reads_again
+    assert found.mbu_of_ceiling == pytest.approx(2e4 / ceiling / measured_s)
+
+
+def test_runs_bring_what_was_read_between_them() -> None:
+    runs = [
+        msgspec.structs.replace(sample(1e-3, 2e-3), ceiling_bytes_per_s=rate)
+        for rate in (5e4, None, 7e9)
+    ]
+    placed = place_run(runs, SMALL, PLAIN, ASKED, CONTEXT.ceilings)
+    assert placed.decode.ceiling_bytes_per_s == 7e9 and placed.decode.ceiling_read_again
+
+
+def test_what_is_above_its_ceilings_is_told_with_the_rates() -> None:
+    work = Work(flops=5e6, bytes=2e4, working_set_bytes=1e4)
+    found = place_phase(
+        [1.0], 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted_time_s=None
+    )
+    assert is_above_ceiling(found)
+    assert exceeded_by("bf16", ("decode", found), ("prefill", None)) == [
+        Exceeded("decode of bf16", "arithmetic", 5e6, 5.0),
+        Exceeded("decode of bf16", "bandwidth", 2e4, pytest.approx(2.0)),
+    ]
+    below = msgspec.structs.replace(found, mfu_of_ceiling=1.01, mbu_of_ceiling=None)
+    assert not is_above_ceiling(below)
+    assert exceeded_by("bf16", ("decode", below)) == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from tests.report.example_climb import example_climb
 from topout.errors import InputError, OutputError, RecordError
 from topout.ladder.request import ClimbRequest
-from topout.ladder.state import ClimbFolder
+from topout.ladder.state import ClimbFolder, ClimbState
 
 
 @pytest.fixture
@@ -163,3 +164,24 @@ def test_a_folder_with_a_record_or_a_log_is_not_discarded(home: Path) -> None:
     for folder in (recorded, logged):
         folder.discard_if_empty()
         assert folder.path.exists()
+
+
+def test_a_ceiling_that_a_rung_is_above_is_doubted_once_however_often_it_is_saved(
+    home: Path,
+) -> None:
+    example = example_climb()
+    state = ClimbState(example, ClimbFolder.create("climb", "gpt2"))
+    before = len(example.doubts)
+    state.save([])
+    assert len(state.record.doubts) == before
+    first = example.rungs[0]
+    assert first.decode is not None
+    above = msgspec.structs.replace(first.decode, mbu_of_ceiling=2.01)
+    state.update(rungs=[msgspec.structs.replace(first, decode=above), *example.rungs[1:]])
+    for _ in range(2):
+        state.save([])
+    (doubt,) = state.record.doubts[before:]
+    assert "above the bandwidth ceiling" in doubt.sentence
+    state.update(rungs=example.rungs)
+    state.save([])
+    assert len(state.record.doubts) == before

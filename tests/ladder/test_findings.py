@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.report.example_climb import example_climb
-from topout.ladder.findings import climb_findings
+from topout.ladder.findings import climb_ceiling_doubts, climb_findings
 from topout.records import Bound, Climb, Estimate, PhaseResult, RungResult, Status
 
 
@@ -75,7 +75,9 @@ def test_a_baseline_bound_by_overhead() -> None:
 
 
 def test_a_baseline_bound_by_arithmetic() -> None:
-    busy = msgspec.structs.replace(BASELINE, decode=phase("compute", 0.004), prefill=None)
+    busy = msgspec.structs.replace(
+        BASELINE, decode=phase("compute", 0.004, mbu_of_ceiling=0.5), prefill=None
+    )
     (finding,) = climb_findings(climb(busy))
     assert "is compute-bound: a token takes 4.00 ms at 50 % of the measured FLOP/s" in finding
 
@@ -140,3 +142,45 @@ def test_without_ceilings_there_are_still_sentences() -> None:
 def test_the_findings_of_a_whole_climb_are_sentences() -> None:
     for finding in climb_findings(example_climb()):
         assert finding.endswith(".") and "None" not in finding and "nan" not in finding
+
+
+def test_nothing_follows_from_a_ceiling_that_was_exceeded() -> None:
+    """100 MB in 5 ms are 20 GB/s where 10 GB/s were measured; 200 MFLOP in 1 ms are 200 GFLOP/s."""
+    above = phase("memory", 0.005)
+    baseline = msgspec.structs.replace(BASELINE, prefill=phase("compute", 0.001))
+    best = rung("compile", [], decode=above)
+    found = climb_findings(climb(baseline, best, best="compile"))
+    assert found == [
+        found[0],
+        "Prefill of the baseline reads 100 GB/s, above the ceiling of 10.0 GB/s: what bounds it, "
+        "and what room is left, is not known until that is measured again.",
+        "Decode of compile reads 20.0 GB/s, above the ceiling of 10.0 GB/s: what bounds it, and "
+        "what room is left, is not known until that is measured again.",
+    ]
+    few_bytes = phase("compute", 0.001, mbu_of_ceiling=0.5)
+    (arithmetic,) = climb_findings(
+        climb(msgspec.structs.replace(BASELINE, decode=few_bytes, prefill=None))
+    )
+    assert arithmetic.startswith(
+        "Decode of the baseline computes 200 GFLOP/s, above the ceiling of 100 GFLOP/s"
+    )
+
+
+def test_ceilings_that_rungs_are_above_are_doubted_once_each() -> None:
+    above = rung("compile", [], decode=phase("memory", 0.005), prefill=None)
+    more = rung("bf16", [], decode=phase("memory", 0.004), prefill=None)
+    (doubt,) = climb_ceiling_doubts(climb(BASELINE, above, more))
+    assert doubt.sentence == (
+        "Decode of bf16 reaches 25.0 GB/s, above the bandwidth ceiling of 10.0 GB/s, and 1 more "
+        "above theirs: the ceiling was measured too low."
+    )
+    assert climb_ceiling_doubts(climb(BASELINE)) == []
+    assert climb_ceiling_doubts(climb()) == []
+
+
+def test_a_bandwidth_that_was_read_again_is_told() -> None:
+    again = phase("memory", ceiling_bytes_per_s=3e10, ceiling_read_again=True)
+    (doubt,) = climb_ceiling_doubts(climb(rung("compile", [], decode=again, prefill=None)))
+    assert doubt.sentence.endswith(
+        "The rate that was read between the runs, 30.0 GB/s, stands in its place for 1 phase."
+    )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.report.profile.example_profile import example_phase, example_profile
-from topout.profiling.report import memory_tracks, profile_doubts, thinned
+from topout.profiling.report import memory_tracks, profile_doubts, profile_findings, thinned
 from topout.records import MemoryPoint, PairedRatio
 from topout.trace.capture import PhaseMark
 from topout.trace.table import Device
@@ -73,3 +73,30 @@ def test_a_profiler_that_costs_a_quarter_is_doubted(median: float, count: int) -
     slowdown = PairedRatio(median=median, low=1.2, high=1.3, pairs=[median])
     phase = replace(example_phase(), slowdown=slowdown)
     assert len(profile_doubts(example_profile(phases=[phase]))) == count
+
+
+def test_work_above_the_arithmetic_ceiling_doubts_that() -> None:
+    calm = replace(example_phase(), slowdown=None)
+    rate = replace(calm.rates[0], of_compute_ceiling=1.25)
+    report = example_profile(phases=[replace(calm, rates=[rate])])
+    (doubt,) = profile_doubts(report)
+    # 50 GFLOP/s are 1.25 times 40.
+    assert "above the arithmetic ceiling of 40.0 GFLOP/s" in doubt.sentence
+    said = " ".join(profile_findings(report))
+    assert ">100 % of the measured arithmetic rate: the ceiling was measured too low." in said
+
+
+def test_bytes_from_a_nearer_level_are_no_doubt_unless_no_level_is_so_fast() -> None:
+    """10 GB/s of an operator, whose pass lies in a level of 5 GB/s."""
+    calm = replace(example_phase(), slowdown=None)
+    rate = replace(calm.rates[0], of_bandwidth_ceiling=2.0)
+    phase = replace(calm, rates=[rate])
+    report = example_profile(phases=[phase])
+    assert report.ceilings is not None
+    said = " ".join(profile_findings(report))
+    assert "its bytes came from a nearer level, or the ceiling was measured too low." in said
+    for fastest, count in ((1e10, 0), (5e9, 1)):
+        levels = [replace(each, bytes_per_s=fastest) for each in report.ceilings.bandwidth]
+        ceilings = replace(report.ceilings, bandwidth=levels)
+        assert len(profile_doubts(replace(report, ceilings=ceilings))) == count
+    assert profile_doubts(replace(report, ceilings=None)) == []

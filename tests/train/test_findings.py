@@ -101,3 +101,14 @@ def test_steps_far_apart_are_doubted() -> None:
     steps = [[step_of(number, 0.1 * (1 + number % 2)) for number in range(8)] for _ in range(2)]
     (doubt,) = case_doubts([replace(case, steps=steps)])
     assert doubt.about == "2 ranks" and "apart" in doubt.sentence
+
+
+def test_a_rate_above_the_ceiling_is_doubted_and_has_no_share() -> None:
+    report = example_train()
+    case = replace(report.cases[0], flops_per_s=3e11, mfu_of_ceiling=1.5)
+    doubt = case_doubts([case])[-1]
+    assert "above the arithmetic ceiling of 200 GFLOP/s" in doubt.sentence
+    said = " ".join(train_findings(replace(report, cases=[case])))
+    assert ">100 % of what this machine was measured to reach" in said
+    calm = replace(case, mfu_of_ceiling=1.01)
+    assert not any("ceiling" in each.sentence for each in case_doubts([calm]))

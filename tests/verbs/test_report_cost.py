@@ -276,3 +276,32 @@ def test_here_is_what_machine_measured(quick: bool, monkeypatch: pytest.MonkeyPa
     assert len(asked) == 1
     (by_itself,) = cost("gpt2", mode="eager").machines
     assert by_itself == machine
+
+
+def test_a_phase_that_is_faster_than_memory_says_where_its_data_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory is read at 1 kB/s; what a nearer level holds is timed at 10 kB/s."""
+    machine = msgspec.structs.replace(example_machine(), cpu_model="One that no catalog knows")
+    near = CEILINGS.bandwidth[0]
+    far = msgspec.structs.replace(near, level="DRAM", bytes_per_s=1e3, working_set_bytes=1 << 40)
+    near = msgspec.structs.replace(near, level="L3", bytes_per_s=1e4, working_set_bytes=1 << 39)
+    ceilings = msgspec.structs.replace(
+        CEILINGS, host_key=machine.host_key, bandwidth=[near, far], doubts=[]
+    )
+    mode = msgspec.structs.replace(
+        RATES.modes[0],
+        mode="decoder_compiled",
+        prefill_fixed_s=0.0,
+        prefill_per_layer_s=0.0,
+        decode_fixed_s=0.0,
+        decode_per_layer_s=0.0,
+    )
+    linear = [msgspec.structs.replace(each, efficiency=1.0) for each in RATES.linear]
+    rates = msgspec.structs.replace(RATES, modes=[mode], linear=linear, elementwise_bytes_per_s=1e9)
+    here = hardware_of(machine, ceilings, [rates])
+    monkeypatch.setattr(cost_machines, "measured_before", lambda *_: here)
+    (found,) = cost("gpt2", dtype="fp32").machines
+    assert found.decode is not None and (found.decode.mbu_of_ceiling or 0) > 1.02
+    (said,) = [each for each in found.assumptions if each.startswith("here: decode is to move ")]
+    assert "above the 1.00 kB/s of DRAM: its data are timed in the nearer level" in said

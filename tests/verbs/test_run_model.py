@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests.report.run.example_run import example_run
 from topout.errors import CompilerError, InputError, UnknownNameError
 from topout.records import PairedRatio, RunReport, read
-from topout.verbs.run_model import run_model
+from topout.verbs.run_model import ceiling_doubts, run_findings, run_model
 from topout.verbs.run_request import RunRequest
 from topout.verbs.run_worker import LONG_S, FixedPairs
 
@@ -136,3 +138,18 @@ def test_pairs_end_early_only_where_they_take_long() -> None:
     rule = FixedPairs(pairs=5)
     assert not rule.enough(ratio(4), 1.0) and rule.enough(ratio(5), 1.0)
     assert not rule.enough(ratio(1), 2 * LONG_S) and rule.enough(ratio(2), 2 * LONG_S)
+
+
+def test_a_phase_above_its_ceiling_doubts_that_and_has_no_bound() -> None:
+    calm = example_run()
+    assert ceiling_doubts(calm) == []
+    decode = msgspec.structs.replace(calm.result.decode, mbu_of_ceiling=1.04)
+    result = msgspec.structs.replace(calm.result, decode=decode)
+    report = msgspec.structs.replace(calm, result=result)
+    (doubt,) = ceiling_doubts(report)
+    assert doubt.sentence.startswith("Decode of pytorch reaches ")
+    assert "above the bandwidth ceiling of" in doubt.sentence
+    prefill_said, decode_said = run_findings(report)
+    assert ">100 % of the" in decode_said
+    assert decode_said.endswith("what bounds it is not known until the ceiling is measured again.")
+    assert "not known" not in prefill_said

@@ -26,6 +26,7 @@ from topout.roofline import (
     bandwidth_at,
     place,
     ridge_point,
+    share_of,
 )
 
 _PEAK_BYTES = {**ELEMENT_BYTES, "fp64": 8.0, "int4": 0.5}
@@ -216,7 +217,7 @@ def _of_the_run(placements: list[ExamplePlacement], here: Hardware | None) -> li
     found = [
         f"Counted as “{placed.traffic}” the measured run moved "
         f"{units.bytes_per_s(placed.bytes_per_s)} and reached "
-        f"{units.percent(placed.attained_share)} of what the roofline allowed at that moment: "
+        f"{share_of(placed.attained_share)} of what the roofline allowed at that moment: "
         f"{_meaning(placed)}."
         for placed in placements
     ]

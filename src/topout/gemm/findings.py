@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from topout import units
 from topout.gemm.case import VERSIONS
-from topout.records import PairedRatio
+from topout.records import Doubt, PairedRatio
 from topout.records.gemm import GemmDtype, GemmReport, GemmResult, GemmShape
+from topout.roofline import Exceeded, exceeded_doubts, is_above, share_of
 
 _MOST_IN_DETAIL = 3  # products whose steps are told one by one
 _NEAR_ROOF = 0.9
@@ -32,6 +33,17 @@ def findings_of(report: GemmReport) -> list[str]:
     if report.model is not None:
         sentences += _model_sentences(report.model, widest)
     return sentences
+
+
+def ceiling_doubts(report: GemmReport) -> list[Doubt]:
+    """The arithmetic ceilings that a version or a rival was measured above in its rounds."""
+    found = [
+        Exceeded(f"{each.name} at {product_name(shape)}", "arithmetic", rate_of(each), share)
+        for shape in report.shapes
+        for each in (*shape.versions, *shape.rivals)
+        if (share := each.of_ceiling) is not None
+    ]
+    return exceeded_doubts(found)
 
 
 def by_product(
@@ -104,10 +116,10 @@ def _best_sentence(shape: GemmShape, best: GemmResult) -> str:
     parts.append(units.flops_per_s(rate_of(best)))
     attainable = bound_rate(shape)
     if shape.bound == "memory" and attainable:
-        share = units.percent(rate_of(best) / attainable)
+        share = share_of(rate_of(best) / attainable)
         parts.append(f"{share} of what the read bandwidth of the same rounds allows")
     elif best.of_ceiling is not None:
-        parts.append(f"{units.percent(best.of_ceiling)} of the ceiling of the same rounds")
+        parts.append(f"{share_of(best.of_ceiling)} of the ceiling of the same rounds")
     if best.over_naive is not None and best.name != "naive":
         parts.append(over(best.over_naive, "naive"))
     sentence = f"{parts[0]}: {', '.join(parts[1:])}"
@@ -168,10 +180,12 @@ def _roof_sentences(shape: GemmShape, best: GemmResult) -> list[str]:
         roof = f"arithmetic is the lower roof: it allows {units.flops_per_s(attainable)}"
     else:
         return []
-    reached = f"{best.name} reaches {units.percent(share)} of it"
-    if share > 1:
-        rest = "B stays in a cache between two products" if shape.bound == "memory" else ""
-        return [f"{at} {roof}, and {reached}{f': {rest}' if rest else ''}."]
+    reached = f"{best.name} reaches {share_of(share)} of it"
+    if is_above(share):
+        cause = "the ceiling was disturbed in those rounds"
+        if shape.bound == "memory":
+            cause = "B stays in a cache between two products"
+        return [f"{at} {roof}, and {reached}: {cause}."]
     end = "more speed needs less work" if share >= _NEAR_ROOF else "the rest is still to be had"
     return [f"{at} {roof}, and {reached}: {end}."]
 

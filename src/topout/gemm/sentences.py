@@ -15,7 +15,7 @@ from topout.gemm.instruction_mix import (
 )
 from topout.gemm.loop_nest import Blocking, ModelledTraffic
 from topout.records.machine import Ceilings
-from topout.roofline import compute_at, level_ceiling
+from topout.roofline import compute_at, is_above, level_ceiling
 from topout.units import counted, flops_per_s, percent, seconds, si, significant
 
 _TELLING = 0.5  # a share of one array that is worth a word
@@ -23,7 +23,6 @@ _CONFLICTS = 2.0  # times what the model says
 # Where the bytes that come into a level are read from.
 _READ_FROM = {"registers": "L1", "L1": "L2", "L2": "L3", "L3": "DRAM"}
 _SCALAR_BITS = 64
-_ABOVE = 1.05  # of a limit: no measurement is so far off
 
 
 class TimeLimit(NamedTuple):
@@ -171,7 +170,7 @@ def limit_sentences(case: Case, limits: Sequence[TimeLimit], measured_s: float |
         share = first.time_s / measured_s
         sentences.append(
             f"{reached}: {percent(share)} of what that limit allows."
-            if share <= _ABOVE
+            if not is_above(share)
             else f"{reached}, less than that: this core, or these caches at that moment, are "
             "faster than the limit takes them to be."
         )

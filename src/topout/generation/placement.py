@@ -22,7 +22,7 @@ from topout.records import (
     RunSample,
     WorkloadSummary,
 )
-from topout.roofline import bandwidth_at, compute_at
+from topout.roofline import Exceeded, bandwidth_at, compute_at, is_above
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -122,11 +122,20 @@ def place_phase(
     *,
     speedup: PairedRatio | None,
     predicted_time_s: float | None,
+    read_bytes_per_s: float | None = None,
 ) -> PhaseResult:
-    """A phase against the ceilings; `tokens` come out of (or go into) one `times_s`."""
+    """A phase against the ceilings; `tokens` come out of (or go into) one `times_s`.
+
+    Where it is above the bandwidth on file, the `read_bytes_per_s` of between the runs stands
+    for that, if it is higher.
+    """
     time_s = estimate(times_s)
     peak = compute_at(ceilings, dtype, threads)
     bandwidth = bandwidth_at(ceilings, work.working_set_bytes, threads)
+    reads_again = is_above(work.bytes / bandwidth / time_s.median)
+    reads_again = reads_again and read_bytes_per_s is not None and read_bytes_per_s > bandwidth
+    if reads_again and read_bytes_per_s is not None:
+        bandwidth = read_bytes_per_s
     compute_s = work.flops / peak if peak else 0.0
     memory_s = work.bytes / bandwidth
     rest_s = time_s.median - max(compute_s, memory_s)
@@ -143,6 +152,7 @@ def place_phase(
         bound=max(parts, key=lambda part: parts[part]),
         ceiling_flops_per_s=peak,
         ceiling_bytes_per_s=bandwidth,
+        ceiling_read_again=reads_again,
         predicted_time_s=predicted_time_s,
     )
 
@@ -168,6 +178,8 @@ def place_run(
     """Place runs, beside what was predicted of them and their rival's where they had one."""
     ratios = phase_ratios(duel) if duel is not None else None
     ttfts_s = [sample.ttft_s for sample in samples]
+    probed = [each.ceiling_bytes_per_s for each in samples if each.ceiling_bytes_per_s]
+    read_bytes_per_s = max(probed, default=None)
     prefill = place_phase(
         ttfts_s,
         workload.batch_size * workload.prompt_len,
@@ -177,6 +189,7 @@ def place_run(
         workload.threads,
         speedup=ratios.prefill if ratios else None,
         predicted_time_s=prediction.prefill.time_s if prediction else None,
+        read_bytes_per_s=read_bytes_per_s,
     )
     decode = place_phase(
         [decode_s(sample) for sample in samples],
@@ -187,6 +200,7 @@ def place_run(
         workload.threads,
         speedup=ratios.decode if ratios else None,
         predicted_time_s=prediction.decode.time_s if prediction else None,
+        read_bytes_per_s=read_bytes_per_s,
     )
     peaks = [sample.peak_memory_bytes for sample in samples if sample.peak_memory_bytes]
     return Placement(
@@ -195,6 +209,27 @@ def place_run(
         ttft_s=estimate(ttfts_s),
         peak_memory_bytes=max(peaks, default=None),
     )
+
+
+def is_above_ceiling(phase: PhaseResult) -> bool:
+    """Whether a phase was measured above a ceiling, so that nothing follows from that."""
+    return is_above(phase.mfu_of_ceiling) or is_above(phase.mbu_of_ceiling)
+
+
+def exceeded_by(name: str, *phases: tuple[str, PhaseResult | None]) -> list[Exceeded]:
+    """The ceilings that phases of `name` were measured above, each with its own name."""
+    found: list[Exceeded] = []
+    for label, phase in phases:
+        if phase is None:
+            continue
+        what, time_s = f"{label} of {name}", phase.time_s.median
+        if phase.mfu_of_ceiling is not None and is_above(phase.mfu_of_ceiling):
+            rate = phase.flops / time_s
+            found.append(Exceeded(what, "arithmetic", rate, phase.mfu_of_ceiling))
+        if phase.mbu_of_ceiling is not None and is_above(phase.mbu_of_ceiling):
+            rate = phase.bytes / time_s
+            found.append(Exceeded(what, "bandwidth", rate, phase.mbu_of_ceiling))
+    return found
 
 
 class PhaseRatios(msgspec.Struct, frozen=True):

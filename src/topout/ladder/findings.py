@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from topout import units
+from topout.generation.placement import exceeded_by, is_above_ceiling
 from topout.ladder.stack import label_of
 from topout.records import Climb, Doubt, Duel, PhaseResult, RungResult
+from topout.roofline import ABOVE_A_CEILING, exceeded_doubts, is_above
 
 
 def chain_doubt(duel: Duel, rungs: Sequence[RungResult]) -> Doubt | None:
@@ -38,9 +40,51 @@ def climb_findings(climb: Climb) -> list[str]:
     return [finding for finding in findings if finding]
 
 
+def climb_ceiling_doubts(climb: Climb) -> list[Doubt]:
+    """Ceilings that a rung was measured above, and the bandwidth that was read again for that."""
+    phases = [
+        (label_of(rung.stack), name, phase)
+        for rung in climb.rungs
+        for name, phase in (("prefill", rung.prefill), ("decode", rung.decode))
+        if phase is not None
+    ]
+    found = [each for name, label, phase in phases for each in exceeded_by(name, (label, phase))]
+    return [*exceeded_doubts(found), *_read_again_doubts([phase for _, _, phase in phases])]
+
+
+def _read_again_doubts(phases: Sequence[PhaseResult]) -> list[Doubt]:
+    rates = [each.ceiling_bytes_per_s or 0.0 for each in phases if each.ceiling_read_again]
+    if not rates:
+        return []
+    sentence = (
+        "The bandwidth ceiling on file was exceeded. The rate that was read between the runs, "
+        f"{units.bytes_per_s(max(rates))}, stands in its place for "
+        f"{units.counted(len(rates), 'phase')}."
+    )
+    remedy = "Measure the ceilings again on a quiet machine (`topout machine --refresh`)."
+    return [Doubt(about=ABOVE_A_CEILING, sentence=sentence, remedy=remedy)]
+
+
+def _above_finding(what: str, phase: PhaseResult) -> str:
+    """What is said of a phase above its ceiling, in the place of what follows from that."""
+    if is_above(phase.mbu_of_ceiling):
+        reached = units.bytes_per_s(phase.bytes / phase.time_s.median)
+        ceiling = units.bytes_per_s(phase.ceiling_bytes_per_s)
+        verb = "reads"
+    else:
+        reached = units.flops_per_s(phase.flops / phase.time_s.median)
+        ceiling, verb = units.flops_per_s(phase.ceiling_flops_per_s), "computes"
+    return (
+        f"{what} {verb} {reached}, above the ceiling of {ceiling}: what bounds it, and what room "
+        "is left, is not known until that is measured again."
+    )
+
+
 def _decode_finding(name: str, rung: RungResult) -> str:
     assert rung.decode is not None
     decode = rung.decode
+    if is_above_ceiling(decode):
+        return _above_finding(f"Decode of {name}", decode)
     per_token = units.seconds(decode.time_s.median)
     memory_s = _memory_s(decode)
     bandwidth = units.bytes_per_s(decode.ceiling_bytes_per_s)
@@ -67,6 +111,8 @@ def _prefill_finding(rung: RungResult) -> str:
     if rung.prefill is None:
         return ""
     prefill = rung.prefill
+    if is_above_ceiling(prefill):
+        return _above_finding("Prefill of the baseline", prefill)
     return (
         f"Prefill of the baseline is {prefill.bound}-bound: "
         f"{units.si(prefill.flops / prefill.time_s.median, 'FLOP/s')} are "
@@ -77,6 +123,8 @@ def _prefill_finding(rung: RungResult) -> str:
 def _room_finding(best: RungResult) -> str:
     """How far the best rung is from the limit of its own bytes and FLOPs."""
     assert best.decode is not None
+    if is_above_ceiling(best.decode):
+        return ""
     limit_s = max(_memory_s(best.decode), _compute_s(best.decode))
     room = best.decode.time_s.median / limit_s
     return (

@@ -24,7 +24,7 @@ from topout.models.config import DTYPE_BYTES
 from topout.quantization.native_layers import NATIVE_FORMATS, NativeFormat, NativeLinear
 from topout.quantization.rounding import quantize_per_channel
 from topout.records import AttentionRate, Ceilings, Doubt, Dtype, LinearRate
-from topout.roofline import ROOF_TOLERANCE, bandwidth_at, ceilings_at, compute_at
+from topout.roofline import ABOVE_A_CEILING, ROOF_TOLERANCE, bandwidth_at, ceilings_at, compute_at
 from topout.rungs.generate_gemv import MOST_ROWS, few_rows_product
 from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear
 
@@ -83,7 +83,7 @@ class Bench:
             "disturbed; the rate at the ceiling is taken."
         )
         remedy = "Measure both again on a quiet machine (`topout machine --refresh`)."
-        return [Doubt(about="above a ceiling", sentence=sentence, remedy=remedy)]
+        return [Doubt(about=ABOVE_A_CEILING, sentence=sentence, remedy=remedy)]
 
 
 # In fp32 they are 16, 64 and 270 MB together: within a last-level cache, about its size, and far

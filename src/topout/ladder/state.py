@@ -8,10 +8,11 @@ import msgspec
 
 from topout.errors import InputError, OutputError, RecordError, writing
 from topout.generation.placement import prediction_error
-from topout.ladder.findings import climb_findings
+from topout.ladder.findings import climb_ceiling_doubts, climb_findings
 from topout.ladder.request import ClimbRequest
 from topout.measure.stats import drift_doubt, estimate
 from topout.records import Climb, Doubt, RungResult, read
+from topout.roofline import ABOVE_A_CEILING
 from topout.run_folder import RUN_FILE, RunFolder
 
 REQUEST_FILE = "request.json"
@@ -96,10 +97,14 @@ class ClimbState:
     def save(self, bandwidths: Sequence[float]) -> None:
         """Write the record; a disk that is full ends no climb."""
         drift = drift_doubt(bandwidths)
-        doubts = [each for each in self.record.doubts if "drifted" not in each.sentence]
-        self.update(
-            elapsed_s=self.elapsed_s(), doubts=doubts if drift is None else [*doubts, drift]
-        )
+        doubts = [
+            each
+            for each in self.record.doubts
+            if "drifted" not in each.sentence and each.about != ABOVE_A_CEILING
+        ]
+        doubts += [drift] if drift is not None else []
+        doubts += climb_ceiling_doubts(self.record)
+        self.update(elapsed_s=self.elapsed_s(), doubts=doubts)
         try:
             self.folder.save(self.record)
         except OutputError as error:

@@ -16,6 +16,7 @@ from topout.errors import OutputError, RecordError
 from topout.kernels.build import cache_folder, writable_cache_folder
 from topout.measure.stats import load_doubts
 from topout.records import Ceilings, Doubt, Rates, read, write
+from topout.roofline import ABOVE_A_CEILING
 
 M = TypeVar("M", bound=Ceilings | Rates)
 P = TypeVar("P")
@@ -23,7 +24,7 @@ P = TypeVar("P")
 _MOST_KEPT = 8
 _MOST_DISTURBED = 3  # from there on a machine that is never quiet is taken as it is
 # What a doubt is about when the same measurement may come out better at another time.
-_DISTURBANCES = ("machine", "load", "steal", "swap", "contradiction", "above a ceiling")
+_DISTURBANCES = ("machine", "load", "steal", "swap", "contradiction", ABOVE_A_CEILING)
 
 
 class Shelf(NamedTuple, Generic[M]):

@@ -4,6 +4,7 @@ Other viewers are Perfetto and Chrome, and TensorBoard's profiler plugin.
 """
 
 import gzip
+import math
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ from topout.records import (
     PhaseProfile,
     ProfileReport,
 )
+from topout.roofline import Exceeded, ceilings_at, exceeded_doubts, is_above, share_of
 from topout.trace.capture import PHASE_PREFIX, PhaseMark
 from topout.trace.readers.kineto import read_kineto
 from topout.trace.table import HOST_DEVICE, Trace
@@ -245,7 +247,10 @@ def _rate(phase: PhaseProfile) -> str:
     if share is None:
         return ""
     name = f"{longest.name} of {longest.part}" if longest.part else longest.name
-    text = f"In {phase.name} {name} reaches {units.percent(share)} {what}"
+    text = f"In {phase.name} {name} reaches {share_of(share)} {what}"
+    if is_above(share):
+        nearer = "its bytes came from a nearer level, or " if what != _ROOFS["compute"] else ""
+        return f"{text}: {nearer}the ceiling was measured too low."
     far = share < _FAR and longest.time_s > _LONG * phase.traced_s
     return f"{text}: what is lost there is the first place to look." if far else f"{text}."
 
@@ -293,7 +298,7 @@ def _devices(phase: PhaseProfile) -> list[str]:
 
 
 def profile_doubts(report: ProfileReport) -> list[Doubt]:
-    """What the profiler itself changed, and time that is not accounted for."""
+    """What the profiler itself changed, time that is not accounted for, ceilings exceeded."""
     doubts = []
     for phase in report.phases:
         slowdown = phase.slowdown
@@ -319,4 +324,23 @@ def profile_doubts(report: ProfileReport) -> list[Doubt]:
                     remedy="Run again, or profile fewer tokens.",
                 )
             )
-    return doubts
+    return [*doubts, *exceeded_doubts(_exceeded(report))]
+
+
+def _exceeded(report: ProfileReport) -> list[Exceeded]:
+    """Work above the arithmetic ceiling, or faster than even the nearest level of memory.
+
+    Above the level that holds what a pass moves is nothing to doubt: what the op before has left
+    in a nearer cache is read from there.
+    """
+    levels = ceilings_at(report.ceilings, report.threads).bandwidth if report.ceilings else []
+    fastest = max((each.bytes_per_s for each in levels), default=math.inf)
+    found: list[Exceeded] = []
+    for phase in report.phases:
+        for each in phase.rates:
+            what = f"{each.name} in {phase.name}"
+            if each.of_compute_ceiling is not None:
+                rate = each.flops_per_s
+                found.append(Exceeded(what, "arithmetic", rate, each.of_compute_ceiling))
+            found.append(Exceeded(what, "bandwidth", each.bytes_per_s, each.bytes_per_s / fastest))
+    return found

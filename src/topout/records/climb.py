@@ -89,6 +89,8 @@ class PhaseResult(Record, frozen=True, kw_only=True):
     bound: Bound
     ceiling_flops_per_s: float | None = None
     ceiling_bytes_per_s: float | None = None
+    # Whether that is what was read between the runs, since the bandwidth on file was exceeded.
+    ceiling_read_again: bool = False
     predicted_time_s: float | None = None
 
 

@@ -18,7 +18,7 @@ from topout.records import (
     WorkloadSummary,
 )
 from topout.report.document import Cell, Tile
-from topout.roofline import ROOF_TOLERANCE, Placement, place
+from topout.roofline import ROOF_TOLERANCE, Placement, is_above, place
 
 
 def spread(estimate: Estimate | None) -> str:
@@ -87,8 +87,9 @@ TERMS = {
     "MFU": "Model FLOP/s utilization: the FLOPs that the model needs, over the time taken, over "
     "the arithmetic rate that this machine was measured to reach. One multiply-add is 2 FLOPs.",
     "MBU": "Memory bandwidth utilization: the weight and KV-cache bytes that one step must read, "
-    "over the time taken, over the bandwidth that this machine was measured to reach. Above 100 % "
-    "some of the bytes came from a cache.",
+    "over the time taken, over the bandwidth that this machine was measured to reach. More than "
+    "that, by over 2 %, is shown as >100 %: the ceiling was measured too low, or the bytes came "
+    "from a nearer level of memory.",
     "Speedup and its interval": "Two rivals run in turns, and every pair of neighbouring runs "
     "gives one ratio. The figure is the median of the ratios; in brackets stands the interval of "
     "the test that also gives the verdict (Student's t on the trimmed mean of their logarithms). "
@@ -145,6 +146,13 @@ def predicted_tokens_per_s(climb: Climb, rung: RungResult, phase: Phase) -> floa
         return None
     tokens = climb.workload.prompt_len if phase == "prefill" else 1
     return tokens * climb.workload.batch_size / expected.time_s
+
+
+def bound_of(result: PhaseResult) -> str:
+    """What bounds a phase; not known where it was measured above a ceiling."""
+    if is_above(result.mfu_of_ceiling) or is_above(result.mbu_of_ceiling):
+        return "not known: above a ceiling"
+    return result.bound
 
 
 def placement(result: PhaseResult) -> Placement | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from topout import units
 from topout.measure.stats import FEW_SAMPLES, WIDE_SPREAD, relative_spread
 from topout.records import Doubt, TrainCase, TrainReport
+from topout.roofline import Exceeded, exceeded_doubts, share_of
 from topout.train.results import slowest
 
 MORE_THAN_LINEAR = 1.1  # parallel efficiency beyond which one of the cases was disturbed
@@ -56,7 +57,7 @@ def _rate_sentence(case: TrainCase) -> list[str]:
     compute = "computes" if case.ranks == 1 else "compute"
     sentence = f"{_capital(_of(case))} {compute} {units.flops_per_s(case.flops_per_s)}"
     if case.mfu_of_ceiling is not None:
-        share = units.percent(case.mfu_of_ceiling)
+        share = share_of(case.mfu_of_ceiling)
         sentence += f", {share} of what this machine was measured to reach"
     return [f"{sentence}."]
 
@@ -149,12 +150,19 @@ def _capital(text: str) -> str:
 
 
 def case_doubts(cases: Sequence[TrainCase]) -> list[Doubt]:
-    """Steps that lie far apart, ranks without their processors, a speedup beyond the ranks."""
+    """Steps that lie far apart, ranks without their processors, a speedup beyond the ranks, a
+    rate beyond the ceiling.
+    """
     doubts = []
     for case in cases:
         if case.status == "done":
             doubts += [*_spread(case), *_processors(case), *_superlinear(case)]
-    return doubts
+    exceeded = [
+        Exceeded(f"training on {_of(case)}", "arithmetic", case.flops_per_s, case.mfu_of_ceiling)
+        for case in cases
+        if case.flops_per_s is not None and case.mfu_of_ceiling is not None
+    ]
+    return [*doubts, *exceeded_doubts(exceeded)]
 
 
 def _spread(case: TrainCase) -> list[Doubt]:

@@ -10,7 +10,7 @@ import msgspec
 
 from topout.errors import CompilerError, TopoutError
 from topout.gemm.explain import explain
-from topout.gemm.findings import findings_of
+from topout.gemm.findings import ceiling_doubts, findings_of
 from topout.gemm.laboratory import Laboratory
 from topout.gemm.request import GemmRequest, Shape
 from topout.gemm.results import with_parallel_efficiency
@@ -25,6 +25,7 @@ from topout.progress import Notify, silent
 from topout.records import Doubt, GemmReport, GemmResult, GemmShape, Machine
 from topout.records.gemm import GemmDtype
 from topout.records.record import stamp
+from topout.roofline import ABOVE_A_CEILING
 from topout.run_folder import Interrupted, RunFolder
 from topout.units import counted
 
@@ -216,7 +217,10 @@ class _Session:
     def _extend(self, **changes: object) -> None:
         elapsed_s = time.monotonic() - self._begun
         report = msgspec.structs.replace(self.report, elapsed_s=elapsed_s, **changes)
-        self.report = msgspec.structs.replace(report, findings=findings_of(report))
+        standing = [each for each in report.doubts if each.about != ABOVE_A_CEILING]
+        self.report = msgspec.structs.replace(
+            report, findings=findings_of(report), doubts=[*standing, *ceiling_doubts(report)]
+        )
 
     def _save(self) -> None:
         self._folder.save(self.report)

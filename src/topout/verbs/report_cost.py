@@ -1,9 +1,11 @@
 """`topout cost`: what a model needs, how long it takes on each machine, and whether it fits."""
 
+from collections.abc import Iterable
 from typing import cast
 
 import msgspec
 
+from topout import units
 from topout.cost.estimate import (
     count_phase,
     findings_of,
@@ -39,7 +41,7 @@ from topout.records import (
     TrainingMemory,
 )
 from topout.records.record import stamp
-from topout.roofline import stand_in_doubts
+from topout.roofline import is_above, share_of, stand_in_doubts
 from topout.verbs.cost_machines import Candidate, candidates
 from topout.verbs.cost_request import CostRequest
 
@@ -164,7 +166,7 @@ def _machine_cost(
         interval=_rate_interval(plan, costs),
         cache_saving=kv_cache_saving(plan, timer),
         fit=fit_of(plan, hardware, training),
-        assumptions=_assumptions(plan, candidate),
+        assumptions=[*_assumptions(plan, candidate), *_above_ceilings(hardware, costs.values())],
         reasons=reasons,
     )
 
@@ -194,6 +196,28 @@ def _rate_interval(plan: Plan, costs: dict[str, PhaseCost]) -> Interval | None:
         return None
     rows = plan.workload.batch_size
     return Interval(low=rows / cost.interval_s.high, high=rows / cost.interval_s.low)
+
+
+def _above_ceilings(hardware: Hardware, costs: Iterable[PhaseCost]) -> list[str]:
+    """The phases that are to be faster than a measured ceiling, with both figures, and why."""
+    sentences = []
+    for cost in costs:
+        if cost.time_s is None:
+            continue
+        of = f"{hardware.name}: {cost.phase}"
+        if cost.mbu_of_ceiling is not None and is_above(cost.mbu_of_ceiling):
+            rate = cost.bytes / cost.time_s
+            sentences.append(
+                f"{of} is to move {units.bytes_per_s(rate)}, above the "
+                f"{units.bytes_per_s(rate / cost.mbu_of_ceiling)} of {hardware.levels[-1].name}: "
+                "its data are timed in the nearer level that holds them."
+            )
+        if cost.mfu_of_ceiling is not None and is_above(cost.mfu_of_ceiling):
+            sentences.append(
+                f"{of} is to compute at {share_of(cost.mfu_of_ceiling)} of the measured ceiling, "
+                "which was measured too low, as were the rates too high: measure them again."
+            )
+    return sentences
 
 
 def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:

@@ -8,7 +8,12 @@ from topout import units
 from topout.cost.predict import Expectation
 from topout.errors import InputError
 from topout.gemm.sources import GemmChoice
-from topout.generation.placement import phase_ratios, place_run
+from topout.generation.placement import (
+    exceeded_by,
+    is_above_ceiling,
+    phase_ratios,
+    place_run,
+)
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
 from topout.measure.runner import Duel
 from topout.measure.stats import FEW_SAMPLES, sample_doubts
@@ -17,6 +22,7 @@ from topout.progress import Notify, silent
 from topout.records import Bound, Doubt, PairedRatio, PhaseResult, RunSample
 from topout.records.climb import GemmSwap, ProductCounts, RunReport, RunResult
 from topout.records.record import stamp
+from topout.roofline import exceeded_doubts, share_of
 from topout.run_folder import RunFolder
 from topout.verbs.run_request import RunRequest
 from topout.verbs.run_worker import RunProcess
@@ -163,7 +169,19 @@ def _report(request: RunRequest, setting: Setting, measured: _Measured) -> RunRe
         gemm=gemm,
         doubts=doubts,
     )
-    return msgspec.structs.replace(report, findings=run_findings(report))
+    doubts += ceiling_doubts(report)
+    return msgspec.structs.replace(report, findings=run_findings(report), doubts=doubts)
+
+
+def ceiling_doubts(report: RunReport) -> list[Doubt]:
+    """The ceilings that a phase was measured above."""
+    return exceeded_doubts(
+        [
+            found
+            for each in report.results
+            for found in exceeded_by(each.name, ("prefill", each.prefill), ("decode", each.decode))
+        ]
+    )
 
 
 def _sample_doubts(about: str, samples: list[RunSample]) -> list[Doubt]:
@@ -188,11 +206,17 @@ def _prefill_sentence(prefill: PhaseResult) -> str:
     text = f"Prefill does {reached}"
     if prefill.ceiling_flops_per_s and prefill.mfu_of_ceiling is not None:
         text += (
-            f", {units.percent(prefill.mfu_of_ceiling)} of the "
+            f", {share_of(prefill.mfu_of_ceiling)} of the "
             f"{units.flops_per_s(prefill.ceiling_flops_per_s)} that this machine was measured to "
             "reach"
         )
-    return f"{text}; {_BOUNDS[prefill.bound]}."
+    return f"{text}; {_bound(prefill)}."
+
+
+def _bound(phase: PhaseResult) -> str:
+    if is_above_ceiling(phase):
+        return "what bounds it is not known until the ceiling is measured again"
+    return _BOUNDS[phase.bound]
 
 
 def _decode_sentence(decode: PhaseResult) -> str:
@@ -200,10 +224,10 @@ def _decode_sentence(decode: PhaseResult) -> str:
     text = f"Decode reads {reached}"
     if decode.ceiling_bytes_per_s and decode.mbu_of_ceiling is not None:
         text += (
-            f", {units.percent(decode.mbu_of_ceiling)} of the "
+            f", {share_of(decode.mbu_of_ceiling)} of the "
             f"{units.bytes_per_s(decode.ceiling_bytes_per_s)} measured"
         )
-    return f"{text}; {_BOUNDS[decode.bound]}."
+    return f"{text}; {_bound(decode)}."
 
 
 def _gemm_sentences(gemm: GemmSwap) -> list[str]:

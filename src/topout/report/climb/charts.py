@@ -26,10 +26,12 @@ from topout.report.climb.rung import RungRow, rung_rows
 from topout.report.document import Chart
 from topout.report.figures import (
     Phase,
+    bound_of,
     phase_result,
     predicted_tokens_per_s,
     sample_tokens_per_s,
 )
+from topout.roofline import share_of
 
 
 def climb_charts(climb: Climb) -> list[Chart]:
@@ -129,9 +131,9 @@ def _bar(climb: Climb, row: RungRow, phase: Phase) -> Row:
         f"{units.significant(rate.low)} to {units.significant(rate.high)}",
         "value": units.significant(rate.median),
         "end": max([rate.high, predicted or 0.0, *rates]),
-        "bound": result.bound,
-        "utilization": f"MFU {units.percent(result.mfu_of_ceiling)}, "
-        f"MBU {units.percent(result.mbu_of_ceiling)} of the measured ceilings",
+        "bound": bound_of(result),
+        "utilization": f"MFU {share_of(result.mfu_of_ceiling)}, "
+        f"MBU {share_of(result.mbu_of_ceiling)} of the measured ceilings",
     }
     if predicted is not None:
         bar["predicted_rate"] = predicted

@@ -27,7 +27,7 @@ from topout.report.roofline.frame import (
     compute_ends,
     roof_layers,
 )
-from topout.roofline import ceilings_at, level_ceiling
+from topout.roofline import ceilings_at, level_ceiling, share_of
 
 
 def roofline_chart(climb: Climb) -> Spec:
@@ -113,7 +113,7 @@ def _point(row: RungRow, number: int, phase: Phase, result: PhaseResult) -> Row:
         "measured": units.flops_per_s(rate),
         "at_intensity": f"{units.significant(result.arithmetic_intensity)} FLOP/byte",
         "attainable": units.flops_per_s(placed.attainable_flops_per_s if placed else None),
-        "share": units.percent(placed.attained_share if placed else None),
+        "share": share_of(placed.attained_share if placed else None),
         "region": placed.region if placed else "not placed: no ceilings",
         "number": number,
     }

@@ -28,6 +28,7 @@ from topout.report.document import (
 from topout.report.figures import (
     PHASES,
     Phase,
+    bound_of,
     figure,
     phase_prediction,
     phase_result,
@@ -37,6 +38,7 @@ from topout.report.figures import (
     ratio_cell,
     sample_rates,
 )
+from topout.roofline import share_of
 
 NOT_PROVEN = "not proven"
 MARKS = {
@@ -135,8 +137,8 @@ def _row(climb: Climb, rung: RungResult, number: int, label: str) -> RungRow:
         speedup=ratio_cell(rung.speedup),
         predicted=units.times(rung.predicted_speedup),
         over_baseline=Cell("1.00×") if baseline else _over_baseline(climb, rung),
-        mfu=units.percent(rung.prefill.mfu_of_ceiling if rung.prefill else None),
-        mbu=units.percent(rung.decode.mbu_of_ceiling if rung.decode else None),
+        mfu=share_of(rung.prefill.mfu_of_ceiling if rung.prefill else None),
+        mbu=share_of(rung.decode.mbu_of_ceiling if rung.decode else None),
         memory=units.memory(rung.peak_memory_bytes),
     )
 
@@ -244,7 +246,11 @@ def _phase(climb: Climb, rung: RungResult, phase: Phase) -> Table:
             *(_terms(expected) if expected else []),
             ("FLOPs", *(units.si(each.flops if each else None, "FLOP") for each in both)),
             ("Bytes", *(units.si(each.bytes if each else None, "B") for each in both)),
-            ("Bound by", *(each.bound if each else units.ABSENT for each in both)),
+            (
+                "Bound by",
+                expected.bound if expected else units.ABSENT,
+                bound_of(result) if result else units.ABSENT,
+            ),
             *(_place(result) if result else []),
         ]
     columns = [Column("", text=True), Column("Predicted"), Column("Measured")]
@@ -269,15 +275,15 @@ def _place(result: PhaseResult) -> list[tuple[str, str, str]]:
         ("MBU of the ceiling", "", mbu),
     ]
     if placed is not None:
-        share = units.percent(placed.attained_share)
+        share = share_of(placed.attained_share)
         rows.append(("On the roofline", "", f"{placed.region}, {share} of attainable"))
     return rows
 
 
 def _of(share: float | None, ceiling: float | None, unit: str) -> str:
     if share is None or ceiling is None:
-        return units.percent(share)
-    return f"{units.percent(share)} of {units.si(ceiling, unit)}"
+        return share_of(share)
+    return f"{share_of(share)} of {units.si(ceiling, unit)}"
 
 
 def _verification(verification: Verification | None) -> list[tuple[str, str]]:

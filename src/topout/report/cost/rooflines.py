@@ -11,7 +11,7 @@ from topout.report.charts.theme import Spec
 from topout.report.document import Column, Document, Row, Table
 from topout.report.figures import rate_unit_of
 from topout.report.roofline.hierarchical import compare_rooflines, hierarchical_roofline
-from topout.roofline import Placement, ridge_point
+from topout.roofline import Placement, ridge_point, share_of
 
 _MOST_TOGETHER = 4  # more lines than that are not told apart
 # Training has three times the ops of a forward pass, in the same places.
@@ -131,7 +131,7 @@ def _row(point: RooflinePoint, roofs: Roofs, dtype: PeakDtype | None) -> Row:
             units.significant(point.arithmetic_intensity),
             f"{tilde}{units.flops_per_s(point.flops_per_s)}",
             units.flops_per_s(placed.attainable_flops_per_s if placed else None),
-            units.percent(placed.attained_share if placed else None),
+            share_of(placed.attained_share if placed else None),
             _region(placed) if placed else units.ABSENT,
         ]
     )

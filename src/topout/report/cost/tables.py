@@ -19,6 +19,7 @@ from topout.report.cost.words import (
     traffic,
 )
 from topout.report.document import Cell, Column, Row, Table
+from topout.roofline import share_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ def _phase_rows(report: CostReport, phase: PhaseName) -> Iterator[_Line]:
     )
     yield row("bound by", _bound)
     if phase == "decode":
-        yield row("MBU of datasheet", lambda c: Cell(units.percent(c.mbu_of_spec_peak)))
-        yield row("MBU of measured", lambda c: Cell(units.percent(c.mbu_of_ceiling)))
+        yield row("MBU of datasheet", lambda c: Cell(share_of(c.mbu_of_spec_peak)))
+        yield row("MBU of measured", lambda c: Cell(share_of(c.mbu_of_ceiling)))
     yield row("MFU of datasheet", lambda c: Cell(_utilization(c.mfu_of_spec_peak)))
     yield row("MFU of measured", lambda c: Cell(_utilization(c.mfu_of_ceiling)))
 
@@ -129,7 +130,7 @@ def _utilization(ratio: float | None) -> str:
     """A percentage; decode has so small ones that whole numbers would say 0 %."""
     if ratio is None:
         return units.ABSENT
-    return units.percent(ratio, 0 if ratio >= 0.095 else 1)
+    return share_of(ratio, 0 if ratio >= 0.095 else 1)
 
 
 def _fit_rows(report: CostReport) -> Iterator[_Line]:

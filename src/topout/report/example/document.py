@@ -29,6 +29,7 @@ from topout.report.document import (
     Tile,
 )
 from topout.report.figures import spread
+from topout.roofline import share_of
 
 _BASIS_WORDS: dict[Basis, str] = {
     "measured": "measured",
@@ -284,7 +285,7 @@ def _placements_table(report: ExampleReport) -> Table:
             units.significant(each.arithmetic_intensity),
             units.bytes_per_s(each.bytes_per_s),
             units.bytes_per_s(each.ceiling_bytes_per_s),
-            units.percent(each.attained_share),
+            share_of(each.attained_share),
             each.region,
         ]
         for each in report.placements

@@ -7,6 +7,7 @@ from topout import units
 from topout.records import GemmReport, GemmResult, GemmShape, PairedRatio
 from topout.report.document import Cell
 from topout.report.figures import figure, spread
+from topout.roofline import share_of
 
 _MARKS = {"measured": " ", "failed": "!", "skipped": units.ABSENT}
 
@@ -104,7 +105,7 @@ def _row(result: GemmResult, is_rival: bool, best: GemmResult | None) -> GemmRow
         is_best=result is best,
         mark="★" if result is best else _MARKS[result.status],
         rate=Cell(figure(rate.median / 1e9 if rate else None), spread(rate)),
-        of_ceiling=units.percent(result.of_ceiling),
+        of_ceiling=share_of(result.of_ceiling),
         over_previous=_times(result.over_previous),
         over_naive=_times(result.over_naive),
         over_rival=_times(result.over_best_rival),

@@ -24,6 +24,7 @@ from topout.report.document import (
 )
 from topout.report.figures import GAP, interval, precision, rate_name, short_name
 from topout.report.machine.facts import machine_section, workload_sentence
+from topout.roofline import share_of
 from topout.units import (
     ABSENT,
     bytes_per_s,
@@ -276,9 +277,9 @@ def _rates(phase: PhaseProfile) -> Table:
             (Column("Work", text=True, least=14), rate_name),
             ("Time", lambda rate: seconds(rate.time_s)),
             ("FLOP/s", lambda rate: flops_per_s(rate.flops_per_s if rate.flops else None)),
-            ("of it", lambda rate: percent(rate.of_compute_ceiling if rate.flops else None, 1)),
+            ("of it", lambda rate: share_of(rate.of_compute_ceiling if rate.flops else None, 1)),
             ("B/s", lambda rate: bytes_per_s(rate.bytes_per_s)),
-            ("of it", lambda rate: percent(rate.of_bandwidth_ceiling, 1)),
+            ("of it", lambda rate: share_of(rate.of_bandwidth_ceiling, 1)),
             ("FLOP\n/byte", _intensity),
             (Column("Bound", text=True, from_width=90), lambda rate: rate.bound or ABSENT),
         ],

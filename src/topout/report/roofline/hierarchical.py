@@ -55,7 +55,7 @@ from topout.report.roofline.marks import (
     point_layers,
     shade_layers,
 )
-from topout.roofline import POOR_BELOW, ridge_point
+from topout.roofline import POOR_BELOW, ridge_point, share_of
 
 ROOFLINE_CAPTION = (
     "Solid lines: rates that were reached, bandwidth rising and arithmetic flat. Dashed: the "
@@ -198,7 +198,7 @@ def _row(point: RooflinePoint, roofs: Roofs, dtype: PeakDtype | None, scale: flo
         "reached": units.flops_per_s(point.flops_per_s),
         "at_intensity": f"{units.significant(point.arithmetic_intensity)} FLOP/byte",
         "attainable": units.flops_per_s(placed.attainable_flops_per_s if placed else None),
-        "share": units.percent(placed.attained_share if placed else None),
+        "share": share_of(placed.attained_share if placed else None),
         "region": placed.region if placed else "not placed: a roof is missing",
         "detail": point.detail,
     }

@@ -22,6 +22,7 @@ from topout.report.document import (
     table_of,
 )
 from topout.report.figures import (
+    bound_of,
     figure,
     interval,
     rate_cell,
@@ -32,6 +33,7 @@ from topout.report.figures import (
     terms,
 )
 from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
+from topout.roofline import share_of
 
 _WIDE = 90  # characters that MFU and MBU need beside each other
 _OWN_TERMS = {
@@ -118,7 +120,7 @@ def _rates(report: RunReport) -> Table:
 
 def _rate_row(report: RunReport, result: RunResult, compared: bool) -> Row:
     prefill, decode = result.prefill, result.decode
-    mfu, mbu = units.percent(prefill.mfu_of_ceiling), units.percent(decode.mbu_of_ceiling)
+    mfu, mbu = share_of(prefill.mfu_of_ceiling), share_of(decode.mbu_of_ceiling)
     gemm = report.gemm if result is not report.result else None
     ratios = (gemm.prefill_speedup, gemm.decode_speedup) if gemm else (None, None)
     return Row(
@@ -139,7 +141,7 @@ def _rate_row(report: RunReport, result: RunResult, compared: bool) -> Row:
 def _tiles(report: RunReport) -> list[Tile]:
     own, gemm = report.result, report.gemm
     prefill, decode = own.prefill, own.decode
-    mfu, mbu = units.percent(prefill.mfu_of_ceiling), units.percent(decode.mbu_of_ceiling)
+    mfu, mbu = share_of(prefill.mfu_of_ceiling), share_of(decode.mbu_of_ceiling)
     if gemm is None or gemm.result is None:
         shown = [rate_cell(each.tokens_per_s) for each in (prefill, decode)]
         return [
@@ -250,11 +252,11 @@ def _phase(phase: PhaseResult) -> list[tuple[str, str]]:
         ("Arithmetic intensity", f"{units.significant(phase.arithmetic_intensity)} FLOP/byte"),
         ("Reached", units.flops_per_s(phase.flops / phase.time_s.median)),
         ("Arithmetic ceiling", units.flops_per_s(phase.ceiling_flops_per_s)),
-        ("MFU of it", units.percent(phase.mfu_of_ceiling, 1)),
+        ("MFU of it", share_of(phase.mfu_of_ceiling, 1)),
         ("Read", units.bytes_per_s(phase.bytes / phase.time_s.median)),
         ("Bandwidth ceiling", units.bytes_per_s(phase.ceiling_bytes_per_s)),
-        ("MBU of it", units.percent(phase.mbu_of_ceiling, 1)),
-        ("Bound", phase.bound),
+        ("MBU of it", share_of(phase.mbu_of_ceiling, 1)),
+        ("Bound", bound_of(phase)),
     ]
 
 

@@ -24,6 +24,7 @@ from topout.report.document import (
 )
 from topout.report.figures import interval, precision, rank_name, spread
 from topout.report.machine.facts import machine_section
+from topout.roofline import share_of
 
 _MOST_SKIPPED = 50  # rows of data that were left out, on the page
 _WIDE = 100  # characters that columns of their own need
@@ -136,7 +137,7 @@ def _tiles(report: TrainReport) -> list[Tile]:
     case = done[-1]
     name, step = units.counted(case.ranks, "rank"), spread(case.step_s)
     rate = f"{_figure(case.tokens_per_s)} tokens/s on {name}"
-    mfu = units.percent(case.mfu_of_ceiling)
+    mfu = share_of(case.mfu_of_ceiling)
     work = f"{units.flops_per_s(case.flops_per_s)}, {mfu} of the ceiling"
     tiles = [
         Tile("samples/s", _figure(case.samples_per_s), step, rate),
@@ -178,7 +179,7 @@ def _case_row(case: TrainCase, compared: bool) -> Row:
     name = Cell(units.counted(case.ranks, "rank"), style="best")
     if case.status != "done":
         return Row([name], style="failed", note=f"{case.status}: {case.reason}")
-    flops, mfu = units.flops_per_s(case.flops_per_s), units.percent(case.mfu_of_ceiling)
+    flops, mfu = units.flops_per_s(case.flops_per_s), share_of(case.mfu_of_ceiling)
     speedup = units.times(case.speedup.median if case.speedup else None)
     efficiency = units.percent(case.parallel_efficiency)
     ratios = (Cell(speedup, efficiency), Cell(speedup, interval(case.speedup)), efficiency)
@@ -260,7 +261,7 @@ def _case_facts(case: TrainCase) -> list[tuple[str, str]]:
         ("Timed steps together", units.seconds(case.wall_s)),
         ("A batch", units.seconds(case.time_per_batch_s.median if case.time_per_batch_s else None)),
         ("FLOPs of a sample", units.si(case.flops_per_sample, "FLOP")),
-        ("Share of the arithmetic ceiling", units.percent(case.mfu_of_ceiling, 1)),
+        ("Share of the arithmetic ceiling", share_of(case.mfu_of_ceiling, 1)),
         ("Loss", _learning(case)),
         ("Backend", case.backend or "none"),
         ("Ranks ended with the same weights", agree),
