@@ -110,7 +110,7 @@ def test_each_line_has_rate_attainable_share_and_region() -> None:
         # 1.5 TB/s · 1 FLOP/byte; 1.4 / 1.5 = 93 %
         "attention": "1.00 ~1.40 TFLOP/s 1.50 TFLOP/s 93 % memory-bound",
         "decode": "2.00 1.00 TFLOP/s 3.00 TFLOP/s 33 % poor, memory",
-        "cached": "3.00 9.00 TFLOP/s 4.50 TFLOP/s 200 % above bandwidth",
+        "cached": "3.00 9.00 TFLOP/s 4.50 TFLOP/s >100 % above bandwidth",
         # of 271 TFLOP/s
         "mlp_up of prefill": "400 ~200 TFLOP/s 271 TFLOP/s 74 % compute-bound",
     }
