@@ -258,12 +258,22 @@ def test_a_run_over_several_prompts_is_their_mean() -> None:
         forward_passes=8,
         at_s=5.0,
         stolen_share=0.1,
+        other_load=0.2,
+        processor_s=2.0,
         peak_memory_bytes=100,
     )
     other = msgspec.structs.replace(
-        one, ttft_s=2.0, total_s=6.0, forward_passes=3, stolen_share=None, peak_memory_bytes=300
+        one,
+        ttft_s=2.0,
+        total_s=6.0,
+        forward_passes=3,
+        stolen_share=None,
+        other_load=0.3,
+        processor_s=4.0,
+        peak_memory_bytes=300,
     )
     found = mean_run([one, other])
     assert (found.ttft_s, found.total_s, found.forward_passes) == (1.5, 4.5, 6)  # 5.5 to even
+    assert (found.other_load, found.processor_s) == (0.3, 3.0)
     assert (found.stolen_share, found.peak_memory_bytes, found.at_s) == (0.1, 300, 5.0)
     assert mean_run([other]) is other

@@ -1,5 +1,6 @@
 """Readings of /proc/stat, from texts that the test writes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from topout.measure.process import (
     busy_share,
     field_bytes,
     how_ended,
+    others_share,
     parse_proc_stat,
     peak_rss_bytes,
     processor_time,
@@ -160,3 +162,14 @@ def test_without_proc_the_system_is_asked(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_an_exit_status_in_words(status: int, words: str) -> None:
     assert how_ended(status) == words
+
+
+def test_what_others_used_is_what_was_neither_idle_nor_stolen_nor_ones_own() -> None:
+    # Of 400 ticks (4 s) 120 were idle and 40 stolen; of the 240 used 2 s are one's own.
+    before = ProcessorTime(total=1000, idle=500, steal=10)
+    after = ProcessorTime(total=1400, idle=620, steal=50)
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert others_share(before, after, 200 / ticks) == pytest.approx(0.1)
+    assert others_share(before, after, 300 / ticks) == 0.0
+    assert others_share(before, before, 0.0) is None
+    assert others_share(None, after, 0.0) is None

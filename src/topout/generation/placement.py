@@ -43,6 +43,8 @@ def mean_run(runs: Sequence[RunSample]) -> RunSample:
     if len(runs) == 1:
         return runs[0]
     stolen = [run.stolen_share for run in runs if run.stolen_share is not None]
+    processor = [run.processor_s for run in runs if run.processor_s is not None]
+    loads = [run.other_load for run in runs if run.other_load is not None]
     peaks = [run.peak_memory_bytes for run in runs if run.peak_memory_bytes is not None]
     return msgspec.structs.replace(
         runs[0],
@@ -50,6 +52,8 @@ def mean_run(runs: Sequence[RunSample]) -> RunSample:
         total_s=fmean(run.total_s for run in runs),
         forward_passes=max(1, round(fmean(run.forward_passes for run in runs))),
         stolen_share=max(stolen, default=None),
+        processor_s=fmean(processor) if processor else None,
+        other_load=max(loads, default=None),
         peak_memory_bytes=max(peaks, default=None),
     )
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from topout.kernels.build import writable_cache_folder
-from topout.measure.process import processor_time, stolen_share
+from topout.measure.process import others_share, processor_time, stolen_share
 from topout.measure.worker import Worker
 from topout.records import RunSample, Verification
 
@@ -110,9 +110,11 @@ class SessionProcess:
         """One timed run of `timed_tokens` on prompt number `prompt`."""
         before = processor_time()
         reply = self.call("generate", prompt=prompt, timed_tokens=timed_tokens, **params)
+        after = processor_time()
         return RunSample(
             at_s=at_s,
-            stolen_share=stolen_share(before, processor_time()),
+            stolen_share=stolen_share(before, after),
+            other_load=others_share(before, after, reply["processor_s"]),
             ceiling_bytes_per_s=ceiling_bytes_per_s,
             **reply,
         )

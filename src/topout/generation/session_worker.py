@@ -85,7 +85,9 @@ class SessionWorker:
         """One timed run on prompt number `prompt` over `timed_tokens`, scaled to all."""
         new_tokens, timed_tokens = self.preparation.workload.new_tokens, params["timed_tokens"]
         number = params["prompt"] % len(self.prompts)
+        began_s = time.process_time()
         run = self.session.generate(self.prompts[number], timed_tokens)
+        processor_s = time.process_time() - began_s
         self.generated[number] = run.tokens
         scale = (new_tokens - 1) / (timed_tokens - 1)
         return {
@@ -95,6 +97,8 @@ class SessionWorker:
             "timed_tokens": timed_tokens,
             "forward_passes": max(1, round(scale * run.forward_passes)),
             "peak_memory_bytes": self.peak_bytes(),
+            "prompt": number,
+            "processor_s": processor_s,
         }
 
     def reference(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from topout.generation.placement import mean_run
 from topout.generation.session_process import SessionProcess
 from topout.ladder.stack import Stack
 from topout.machine.native_ceilings import BandwidthProbe
+from topout.measure.disturbance import WATCH
 from topout.measure.runner import Duel, StoppingRule, run_in_turns
 from topout.records import Doubt, PairedRatio, RunSample
 
@@ -90,7 +91,9 @@ class Timing:
             counts[of.label] += 1
             return sample
 
-        return run_in_turns(lambda: run(rival), lambda: run(candidate), rule, on_pair=on_pair)
+        return run_in_turns(
+            lambda: run(rival), lambda: run(candidate), rule, watch=WATCH, on_pair=on_pair
+        )
 
 
 def prompts_per_run(of_baseline: RunSample) -> int:

@@ -10,6 +10,7 @@ from topout.generation.placement import phase_ratios, place_run, tokens_per_pass
 from topout.ladder.duel import Candidate
 from topout.ladder.predictions import Predictions
 from topout.ladder.stack import Stack, label_of
+from topout.measure.disturbance import disturbance_doubts, disturbed_pairs
 from topout.measure.runner import Duel
 from topout.measure.speed_test import speed_sentence
 from topout.measure.stats import chained, sample_doubts
@@ -99,6 +100,7 @@ def tried(
             result,
             rival=trial.rival,
             rival_samples=duel.rival,
+            disturbed=disturbed_pairs(duel),
             **_figures(candidate.stack, duel.candidate, predictions, trial.prediction, duel),
             **_speedups(duel, trial.rival, earlier),
         )
@@ -143,7 +145,7 @@ def _figures(
     return {
         **msgspec.structs.asdict(placed),
         "samples": samples,
-        "doubts": sample_doubts("runs", samples),
+        "doubts": sample_doubts("runs", samples) + disturbance_doubts("runs", duel),
         "tokens_per_pass": tokens_per_pass(samples) if expectation.proposed_tokens else None,
     }
 
@@ -173,4 +175,5 @@ def duel_result(champion: str, duel: Duel[RunSample]) -> DuelResult:
         decode_speedup=ratios.decode,
         samples=duel.candidate,
         rival_samples=duel.rival,
+        disturbed=disturbed_pairs(duel),
     )

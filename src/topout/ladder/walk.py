@@ -22,6 +22,7 @@ from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbState
 from topout.ladder.verdict import Trial, duel_result, judge, tried, untried, with_more_runs
 from topout.machine.native_ceilings import BandwidthProbe
+from topout.measure.disturbance import disturbance_doubts
 from topout.measure.runner import Duel, StoppingRule
 from topout.measure.worker import WorkerFailure
 from topout.models.architecture import total_parameters
@@ -308,8 +309,9 @@ class Walk:
             return
         result = duel_result(candidate.label, duel)
         self.state.update(**{field: result})
-        doubt = chain_doubt(result, self.state.record.rungs)
-        if doubt is not None:
+        doubts = disturbance_doubts(f"{candidate.label}, speedup", duel)
+        chain = chain_doubt(result, self.state.record.rungs)
+        for doubt in [*doubts, *([chain] if chain is not None else [])]:
             self.state.add_doubt(doubt)
 
     # --- what the steps share ---------------------------------------------------------------

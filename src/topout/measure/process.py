@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import resource
 import signal
 import sys
@@ -15,6 +16,7 @@ PROC_STAT = Path("/proc/stat")
 # Columns of the "cpu" line, in ticks: user nice system idle iowait irq softirq steal ...
 _IDLE_COLUMNS = (3, 4)
 _STEAL_COLUMN = 7
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -68,6 +70,20 @@ def busy_share(before: ProcessorTime | None, after: ProcessorTime | None) -> flo
         return None
     idle = after.idle - before.idle
     return min(1.0, max(0.0, 1 - idle / (after.total - before.total)))
+
+
+def others_share(
+    before: ProcessorTime | None, after: ProcessorTime | None, own_s: float
+) -> float | None:
+    """Share of CPU time between two readings that other programs used, 0 to 1.
+
+    `own_s`: processor time of one's own between them, in seconds.
+    """
+    if before is None or after is None or after.total <= before.total:
+        return None
+    total, idle = after.total - before.total, after.idle - before.idle
+    used = total - idle - (after.steal - before.steal)
+    return min(1.0, max(0.0, (used - own_s * _TICKS_PER_S) / total))
 
 
 def field_bytes(text: str, name: str) -> int | None:

@@ -1,7 +1,7 @@
 """Two rivals run in turns until their difference is decided, or their time is used up."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -12,6 +12,8 @@ from topout.records import PairedRatio
 FEWEST_PAIRS = LOOKS[0]
 # Times the budget of a duel that so much would decide.
 PATIENCE = 3.0
+# Disturbed pairs that are repeated, beyond one for each that was not.
+MOST_REPEATS = 3
 
 
 class Timed(Protocol):
@@ -59,15 +61,27 @@ class Duel(msgspec.Struct, Generic[T]):
 
     rival: list[T]
     candidate: list[T]
+    strata: list[Hashable] = []  # of each pair; empty, or all None: the ratio depends on nothing
     test: SpeedTest = SpeedTest()
     elapsed_s: float = 0.0
+    disturbed: list[tuple[T, T]] = []  # rival and candidate; repeated, and not used
+    uses_disturbed: bool = False  # since nearly all pairs were
 
     def ratio(self, seconds_of: Callable[[T], float] | None = None) -> PairedRatio:
         """The candidate's speedup over the rival: of the whole run, or of a part of it."""
         of = seconds_of or (lambda sample: sample.total_s)
         return self.test.ratio(
-            [of(each) for each in self.rival], [of(each) for each in self.candidate]
+            [of(each) for each in self.rival],
+            [of(each) for each in self.candidate],
+            self.strata or None,
         )
+
+
+class Watch(msgspec.Struct, Generic[T], frozen=True):
+    """What is to be known of a sample beside its duration."""
+
+    is_disturbed: Callable[[T], bool] = lambda _: False
+    stratum_of: Callable[[T], Hashable] = lambda _: None  # what its duration depends on
 
 
 def run_in_turns(
@@ -75,26 +89,46 @@ def run_in_turns(
     candidate: Callable[[], T],
     rule: StoppingRule,
     *,
+    watch: Watch[T] | None = None,
     on_pair: Callable[[PairedRatio], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Duel[T]:
     """Run A B, B A, A B … until `rule` is satisfied.
 
     The order alternates, so that a machine which steadily speeds up or slows down favours neither.
-    An exception of either rival ends the duel and passes through.
+    A pair that was disturbed is repeated; where more are than are not, and `MOST_REPEATS` beyond,
+    the machine is so all the time, and all pairs are used. An exception of either rival ends the
+    duel and passes through.
     """
-    duel: Duel[T] = Duel(rival=[], candidate=[], test=rule.test)
+    watch = watch or Watch()
+    duel: Duel[T] = Duel(rival=[], candidate=[], strata=[], test=rule.test, disturbed=[])
     began = clock()
     while True:
-        if len(duel.rival) % 2 == 0:
+        if (len(duel.rival) + len(duel.disturbed)) % 2 == 0:
             first, second = rival(), candidate()
         else:
             second, first = candidate(), rival()
-        duel.rival.append(first)
-        duel.candidate.append(second)
         duel.elapsed_s = clock() - began
+        _add(duel, (first, second), watch)
+        if not duel.rival:
+            continue
         ratio = duel.ratio()
         if on_pair is not None:
             on_pair(ratio)
         if rule.enough(ratio, duel.elapsed_s):
             return duel
+
+
+def _add(duel: Duel[T], pair: tuple[T, T], watch: Watch[T]) -> None:
+    """Take a pair in, or set it aside; once too many lie aside, all are taken in."""
+    used = [pair]
+    if not duel.uses_disturbed and any(map(watch.is_disturbed, pair)):
+        duel.disturbed.append(pair)
+        if len(duel.disturbed) <= len(duel.rival) + MOST_REPEATS:
+            return
+        used, duel.disturbed, duel.uses_disturbed = duel.disturbed, [], True
+    for rival, candidate in used:
+        duel.rival.append(rival)
+        duel.candidate.append(candidate)
+        of_candidate = watch.stratum_of(candidate)
+        duel.strata.append(watch.stratum_of(rival) if of_candidate is None else of_candidate)

@@ -1,5 +1,6 @@
 from .climb import (
     Climb as Climb,
+    DisturbedPair as DisturbedPair,
     Duel as Duel,
     GemmSwap as GemmSwap,
     ModelSummary as ModelSummary,

@@ -107,7 +107,10 @@ class RunSample(Record, frozen=True, kw_only=True):
     timed_tokens: int | None = None
     forward_passes: int  # of the target model after prefill; fewer than tokens when speculating
     at_s: float  # when it began, seconds after the climb began
+    prompt: int | None = None  # its number; the first, where a run is of several
+    processor_s: float | None = None  # CPU time of the process, of what was timed
     stolen_share: float | None = None  # of CPU time that the hypervisor took during the run
+    other_load: float | None = None  # share of CPU time that other programs used during it
     ceiling_bytes_per_s: float | None = None  # read bandwidth measured just before
     peak_memory_bytes: int | None = None
 
@@ -146,6 +149,13 @@ class Quality(Record, frozen=True, kw_only=True):
     looks: int
     elapsed_s: float
     tokens_to_decide: int | None = None  # not proven: about how many, were `rise` the true one
+
+
+class DisturbedPair(Record, frozen=True, kw_only=True):
+    """Runs of two rivals side by side that the machine disturbed: repeated, and not used."""
+
+    rival: RunSample
+    candidate: RunSample
 
 
 class Verification(Record, frozen=True, kw_only=True):
@@ -199,6 +209,7 @@ class RungResult(Record, frozen=True, kw_only=True):
     verification: Verification | None = None
     samples: list[RunSample] = []
     rival_samples: list[RunSample] = []
+    disturbed: list[DisturbedPair] = []  # repeated, and used for nothing
     doubts: list[Doubt] = []
     reasons: dict[str, str] = {}
 
@@ -217,6 +228,7 @@ class Duel(Record, frozen=True, kw_only=True):
     decode_speedup: PairedRatio
     samples: list[RunSample] = []  # the champion's
     rival_samples: list[RunSample] = []  # the baseline's
+    disturbed: list[DisturbedPair] = []
 
 
 class Climb(Record, frozen=True, kw_only=True, tag_field="kind", tag="climb"):
@@ -309,6 +321,7 @@ class GemmSwap(Record, frozen=True, kw_only=True):
     prefill_speedup: PairedRatio | None = None  # over PyTorch's own
     decode_speedup: PairedRatio | None = None
     speedup: PairedRatio | None = None  # of the whole workload
+    disturbed: list[DisturbedPair] = []
     reason: str | None = None  # why there is no result
 
     @property

@@ -15,6 +15,7 @@ from topout.generation.placement import (
     place_run,
 )
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
+from topout.measure.disturbance import disturbance_doubts, disturbed_pairs
 from topout.measure.runner import Duel
 from topout.measure.stats import FEW_SAMPLES, sample_doubts
 from topout.measure.worker import WorkerFailure
@@ -154,8 +155,9 @@ def _report(request: RunRequest, setting: Setting, measured: _Measured) -> RunRe
             prefill_speedup=ratios.prefill,
             decode_speedup=ratios.decode,
             speedup=duel.ratio(),
+            disturbed=disturbed_pairs(duel),
         )
-        doubts += _sample_doubts(gemm.name, duel.candidate)
+        doubts += _sample_doubts(gemm.name, duel.candidate) + disturbance_doubts("runs", duel)
     report = RunReport(
         **stamp(),
         elapsed_s=0.0,

@@ -15,6 +15,7 @@ from topout.gemm.routing import Routing
 from topout.gemm.sources import parse_choice
 from topout.generation.session_process import SessionProcess
 from topout.generation.session_worker import SessionWorker
+from topout.measure.disturbance import WATCH
 from topout.measure.runner import Duel, StoppingRule, run_in_turns
 from topout.measure.speed_test import SpeedTest
 from topout.measure.worker import Handler
@@ -144,6 +145,7 @@ class RunProcess(SessionProcess):
             lambda: self._run(next(plain), repeats, routed=False),
             lambda: self._run(next(routed), repeats, routed=True),
             FixedPairs(pairs=repeats),
+            watch=WATCH,
         )
 
     def _run(self, number: int, repeats: int, *, routed: bool) -> RunSample:

@@ -56,8 +56,9 @@ _OWN_TERMS = {
     "Kept, replaced, rejected, not proven, skipped, failed": "Kept: at least 5 % faster beyond the "
     "noise, and the output verified. Replaced: kept, until a later rung that cannot be beside it "
     "was faster. Rejected: slower, no different, or the output changed more than was allowed. Not "
-    "proven: the pairs do not decide; it is not kept, and more time may. Skipped: could not run "
-    "here. Failed: crashed, hung or ran out of memory, alone in its own process.",
+    "proven: the pairs, or the scored tokens, do not decide; it is not kept, and more time may. "
+    "Skipped: could not run here. Failed: crashed, hung or ran out of memory, alone in its own "
+    "process.",
 }
 
 

@@ -147,7 +147,8 @@ def _verdict(climb: Climb, rung: RungResult) -> str:
     """The status, told apart: what was replaced since, what is no faster and what is not proven."""
     if is_baseline(climb, rung) and rung.status == "kept":
         return "baseline"
-    unproven = rung.speedup is not None and rung.speedup.verdict == NOT_PROVEN
+    checks = (rung.speedup, rung.verification)
+    unproven = any(each is not None and each.verdict == NOT_PROVEN for each in checks)
     if rung.status == "rejected" and unproven:
         return NOT_PROVEN
     return "replaced" if climb.replaced_by(rung) is not None else rung.status
@@ -203,6 +204,7 @@ def _facts(climb: Climb, row: RungRow) -> list[tuple[str, str]]:
         ("Stands on", " + ".join(rung.on)),
         ("Timed against", (rung.rival or "") if rung.speedup else ""),
         ("Speedup over it", row.speedup.line),
+        ("Disturbed pairs, repeated", str(len(rung.disturbed) or "")),
         ("Predicted", units.times(rung.predicted_speedup or None)),
         ("Measured over predicted", figure(off)),
         ("Over the baseline, in turns", ratio_cell(duel.speedup if duel else None).line),
