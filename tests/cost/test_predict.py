@@ -143,6 +143,10 @@ def test_one_token() -> None:
     assert found.compute_s == 0.0
     assert found.overhead_s == pytest.approx(1.0)
     assert found.time_s == pytest.approx(6.80)
+    # At a fast pace 1.2 times the bandwidth and 0.7 of the overhead, at a slow one 0.8 and 1.4.
+    assert found.interval is not None
+    assert found.interval.low == pytest.approx(5.80 / 1.2 + 0.7)
+    assert found.interval.high == pytest.approx(5.80 / 0.8 + 1.4)
     assert found.bound == "memory"
     # 6800 of the products, 2 layers · 8 keys · 4·10 of attention; of what is elementwise one per
     # element read, 5·10 + 4·20 + 2·40 = 210, and the sum of two embedded rows.
@@ -177,7 +181,14 @@ def test_the_whole_workload() -> None:
     assert found.total_s == pytest.approx(18.48 + 3 * 6.80)
     assert found.speedup == 1.0
     assert found.assumptions == []
-    assert predict(SMALL, PLAIN, context(), 2 * found.total_s).speedup == pytest.approx(2.0)
+    assert found.speedup_interval is None  # without a rival
+    twice = predict(SMALL, PLAIN, context(), 2 * found.total_s)
+    assert twice.speedup == pytest.approx(2.0)
+    prefill, decode = twice.prefill.interval, twice.decode.interval
+    assert prefill is not None and decode is not None and twice.speedup_interval is not None
+    slowest_s = prefill.high + 3 * decode.high
+    assert twice.speedup_interval.low == pytest.approx(2 * found.total_s / slowest_s)
+    assert twice.speedup_interval.low < 2.0 < twice.speedup_interval.high
 
 
 def test_a_batch_reads_the_weights_once() -> None:

@@ -24,7 +24,7 @@ from topout.generation.placement import (
     tokens_per_pass,
 )
 from topout.measure.runner import Duel
-from topout.records import RunSample
+from topout.records import Interval, PhasePrediction, RunSample
 from topout.roofline import Exceeded
 
 ASKED = workload(prompt_len=6, new_tokens=4)
@@ -85,11 +85,23 @@ def test_speculation_shares_a_pass_among_its_tokens() -> None:
 # --- the placement ----------------------------------------------------------------------------
 
 
+PREDICTED = PhasePrediction(
+    time_s=2.2,
+    interval=Interval(low=2.0, high=2.6),
+    flops=5e5,
+    bytes=2e4,
+    compute_s=0.0,
+    memory_s=2.2,
+    overhead_s=0.0,
+    bound="memory",
+)
+
+
 def test_a_phase_bound_by_memory() -> None:
     # fp32: 1e6 FLOP/s, 1e4 B/s. 2e4 B take 2 s, 5e5 FLOPs 0.5 s; 2.5 s were measured.
     work = Work(flops=5e5, bytes=2e4, working_set_bytes=1e4)
     found = place_phase(
-        [2.4, 2.5, 2.6], 10, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted_time_s=2.2
+        [2.4, 2.5, 2.6], 10, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted=PREDICTED
     )
     assert found.time_s.median == 2.5
     assert found.tokens_per_s.median == pytest.approx(4.0)
@@ -100,6 +112,7 @@ def test_a_phase_bound_by_memory() -> None:
     assert found.bound == "memory"
     assert (found.ceiling_flops_per_s, found.ceiling_bytes_per_s) == (1e6, pytest.approx(1e4))
     assert found.predicted_time_s == 2.2
+    assert found.predicted_interval == Interval(low=2.0, high=2.6)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +138,7 @@ def test_a_bandwidth_on_file_that_is_exceeded_gives_way_to_what_was_read_again(
         CONTEXT.ceilings,
         1,
         speedup=None,
-        predicted_time_s=None,
+        predicted=None,
         read_bytes_per_s=read_bytes_per_s,
     )
     assert found.ceiling_bytes_per_s == pytest.approx(ceiling)
@@ -144,9 +157,7 @@ def test_runs_bring_what_was_read_between_them() -> None:
 
 def test_what_is_above_its_ceilings_is_told_with_the_rates() -> None:
     work = Work(flops=5e6, bytes=2e4, working_set_bytes=1e4)
-    found = place_phase(
-        [1.0], 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted_time_s=None
-    )
+    found = place_phase([1.0], 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted=None)
     assert is_above_ceiling(found)
     assert exceeded_by("bf16", ("decode", found), ("prefill", None)) == [
         Exceeded("decode of bf16", "arithmetic", 5e6, 5.0),
@@ -169,7 +180,7 @@ def test_what_is_above_its_ceilings_is_told_with_the_rates() -> None:
 def test_the_largest_part_is_the_bound(flops: float, measured_s: float, bound: str) -> None:
     work = Work(flops=flops, bytes=2e4, working_set_bytes=1e4)
     found = place_phase(
-        [measured_s], 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted_time_s=None
+        [measured_s], 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted=None
     )
     assert found.bound == bound
 
@@ -182,7 +193,7 @@ def test_the_ceilings_are_those_of_the_type_and_the_working_set() -> None:
     for size, rate in ((10**4, 1e5), (10**6, 1e3), (10**5, 1e4)):
         work = Work(flops=1.0, bytes=1.0, working_set_bytes=size)
         found = place_phase(
-            [1.0], 1, work, "bf16", context.ceilings, 1, speedup=None, predicted_time_s=None
+            [1.0], 1, work, "bf16", context.ceilings, 1, speedup=None, predicted=None
         )
         assert found.ceiling_bytes_per_s == pytest.approx(rate)
         assert found.ceiling_flops_per_s == 4e6
@@ -193,9 +204,7 @@ def test_without_a_compute_ceiling_there_is_no_mfu() -> None:
         CONTEXT, ceilings=msgspec.structs.replace(CEILINGS, compute=[])
     )
     work = Work(flops=5e5, bytes=2e4, working_set_bytes=1e4)
-    found = place_phase(
-        [2.5], 1, work, "fp32", context.ceilings, 1, speedup=None, predicted_time_s=None
-    )
+    found = place_phase([2.5], 1, work, "fp32", context.ceilings, 1, speedup=None, predicted=None)
     assert found.mfu_of_ceiling is None and found.ceiling_flops_per_s is None
     assert found.bound == "memory"
 
@@ -242,9 +251,7 @@ def test_utilization_is_time_at_the_ceiling_over_time(
     times_s: list[float], flops: float, moved: float
 ) -> None:
     work = Work(flops=flops, bytes=moved, working_set_bytes=1e6)
-    found = place_phase(
-        times_s, 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted_time_s=None
-    )
+    found = place_phase(times_s, 1, work, "fp32", CONTEXT.ceilings, 1, speedup=None, predicted=None)
     assert found.mfu_of_ceiling == pytest.approx(flops / 1e6 / found.time_s.median)
     assert found.mbu_of_ceiling == pytest.approx(moved / 1e4 / found.time_s.median)
 

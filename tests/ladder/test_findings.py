@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.example_climb import example_climb
 from topout.ladder.findings import climb_ceiling_doubts, climb_findings
-from topout.records import Bound, Climb, Estimate, PhaseResult, RungResult, Status
+from topout.records import Bound, Climb, Estimate, Interval, PhaseResult, RungResult, Status
 
 
 def steady(value: float) -> Estimate:
@@ -117,6 +117,24 @@ def test_a_prediction_far_off_is_told(predicted_s: float, mentioned: bool) -> No
     assert bool(found) == mentioned
     if mentioned:
         assert found[0].startswith("Decode of transformers_eager takes ")
+
+
+def test_how_often_a_measurement_lay_inside_is_told() -> None:
+    """20 ms were measured: 25 % below 25 ms, 20 % above 16 ms … in two of three intervals."""
+
+    def predicted(time_s: float, low: float, high: float) -> PhaseResult:
+        interval = Interval(low=low, high=high)
+        return phase("memory", predicted_time_s=time_s, predicted_interval=interval)
+
+    baseline = msgspec.structs.replace(
+        BASELINE, prefill=predicted(0.025, 0.020, 0.030), decode=predicted(0.018, 0.015, 0.0199)
+    )
+    rejected = rung("bf16", [], "rejected", decode=predicted(0.016, 0.012, 0.021))
+    findings = climb_findings(climb(baseline, rejected, best="transformers_eager"))
+    assert (
+        "Predicted times are off by 20 % in the median; 2 of 3 measured phases lie inside their "
+        "predicted interval." in findings
+    )
 
 
 def test_a_rejected_rungs_prediction_is_not_told() -> None:

@@ -16,6 +16,7 @@ from topout.records import (
     Bound,
     Ceilings,
     Dtype,
+    Interval,
     PhasePrediction,
     Prediction,
     Rates,
@@ -81,7 +82,24 @@ def predict(
         decode=decode,
         total_s=total,
         speedup=1.0 if rival_total_s is None else rival_total_s / total,
+        speedup_interval=_speedup_interval(prefill, decode, workload, rival_total_s),
         assumptions=assumptions,
+    )
+
+
+def _speedup_interval(
+    prefill: PhasePrediction,
+    decode: PhasePrediction,
+    workload: WorkloadSummary,
+    rival_total_s: float | None,
+) -> Interval | None:
+    """Over the rival's predicted time: what is wrong with both in the same way cancels."""
+    if rival_total_s is None or prefill.interval is None or decode.interval is None:
+        return None
+    tokens = workload.new_tokens - 1
+    return Interval(
+        low=rival_total_s / (prefill.interval.high + tokens * decode.interval.high),
+        high=rival_total_s / (prefill.interval.low + tokens * decode.interval.low),
     )
 
 
@@ -117,11 +135,7 @@ def predict_decode(
     whole = passes[0]
     for part in passes[1:]:
         whole = _sum(whole, part)
-    whole = msgspec.structs.replace(
-        whole,
-        time_s=whole.time_s + context.rates.speculation_pass_s,
-        overhead_s=whole.overhead_s + context.rates.speculation_pass_s,
-    )
+    whole = _sum(whole, _of_parts(0.0, 0.0, 0.0, 0.0, context.rates.speculation_pass_s))
     return _scaled(whole, 1 / (expectation.accepted_per_pass or 1.0))
 
 
@@ -214,14 +228,22 @@ def _sum(one: PhasePrediction, other: PhasePrediction) -> PhasePrediction:
 def _of_parts(
     flops: float, moved_bytes: float, compute_s: float, memory_s: float, overhead_s: float
 ) -> PhasePrediction:
-    """A phase that takes as long as its parts together; the largest of them bounds it."""
+    """A phase that takes as long as its parts together; the largest of them bounds it.
+
+    Its interval is from all parts at the fast to all at the slow pace of `MeasuredTimes`.
+    """
     parts: dict[Bound, float] = {
         "compute": compute_s,
         "memory": memory_s,
         "overhead": overhead_s,
     }
+    fast, slow = (
+        compute_s / pace.compute + memory_s / pace.bandwidth + overhead_s * pace.overhead
+        for pace in (MeasuredTimes.fast, MeasuredTimes.slow)
+    )
     return PhasePrediction(
         time_s=sum(parts.values()),
+        interval=Interval(low=fast, high=slow),
         flops=flops,
         bytes=moved_bytes,
         compute_s=compute_s,
@@ -235,6 +257,8 @@ def _scaled(phase: PhasePrediction, factor: float) -> PhasePrediction:
     return msgspec.structs.replace(
         phase,
         time_s=phase.time_s * factor,
+        interval=phase.interval
+        and Interval(low=phase.interval.low * factor, high=phase.interval.high * factor),
         flops=phase.flops * factor,
         bytes=phase.bytes * factor,
         compute_s=phase.compute_s * factor,

@@ -17,6 +17,7 @@ from topout.records import (
     Dtype,
     Estimate,
     PairedRatio,
+    PhasePrediction,
     PhaseResult,
     Prediction,
     RunSample,
@@ -125,7 +126,7 @@ def place_phase(
     threads: int,
     *,
     speedup: PairedRatio | None,
-    predicted_time_s: float | None,
+    predicted: PhasePrediction | None,
     read_bytes_per_s: float | None = None,
 ) -> PhaseResult:
     """A phase against the ceilings; `tokens` come out of (or go into) one `times_s`.
@@ -157,7 +158,8 @@ def place_phase(
         ceiling_flops_per_s=peak,
         ceiling_bytes_per_s=bandwidth,
         ceiling_read_again=reads_again,
-        predicted_time_s=predicted_time_s,
+        predicted_time_s=predicted.time_s if predicted else None,
+        predicted_interval=predicted.interval if predicted else None,
     )
 
 
@@ -192,7 +194,7 @@ def place_run(
         ceilings,
         workload.threads,
         speedup=ratios.prefill if ratios else None,
-        predicted_time_s=prediction.prefill.time_s if prediction else None,
+        predicted=prediction.prefill if prediction else None,
         read_bytes_per_s=read_bytes_per_s,
     )
     decode = place_phase(
@@ -203,7 +205,7 @@ def place_run(
         ceilings,
         workload.threads,
         speedup=ratios.decode if ratios else None,
-        predicted_time_s=prediction.decode.time_s if prediction else None,
+        predicted=prediction.decode if prediction else None,
         read_bytes_per_s=read_bytes_per_s,
     )
     peaks = [sample.peak_memory_bytes for sample in samples if sample.peak_memory_bytes]

@@ -1,5 +1,6 @@
 """What a climb found, in sentences with the figures behind them."""
 
+import statistics
 from collections.abc import Sequence
 
 from topout import units
@@ -36,6 +37,7 @@ def climb_findings(climb: Climb) -> list[str]:
         findings.append(_decode_finding(label_of(best.stack), best))
         findings.append(_room_finding(best))
     findings += [_speculation_finding(rung) for rung in climb.rungs if rung.tokens_per_pass]
+    findings += _prediction_findings(climb)
     findings += _misprediction_findings(climb)
     return [finding for finding in findings if finding]
 
@@ -139,6 +141,31 @@ def _speculation_finding(rung: RungResult) -> str:
         if rung.tokens_per_pass
         else ""
     )
+
+
+def _prediction_findings(climb: Climb) -> list[str]:
+    """How far off the predictions were, and how often a measurement lay inside the interval."""
+    phases = [
+        phase
+        for rung in climb.rungs
+        for phase in (rung.prefill, rung.decode)
+        if phase is not None and phase.predicted_interval is not None
+    ]
+    if not phases:
+        return []
+    errors = [abs((each.predicted_time_s or 0.0) / each.time_s.median - 1) for each in phases]
+    inside = sum(lies_inside(each) for each in phases)
+    return [
+        f"Predicted times are off by {units.percent(statistics.median(errors))} in the median; "
+        f"{inside} of {units.counted(len(phases), 'measured phase')} lie inside their predicted "
+        "interval."
+    ]
+
+
+def lies_inside(phase: PhaseResult) -> bool:
+    """Whether the median of the measured times lies in the predicted interval."""
+    predicted = phase.predicted_interval
+    return predicted is not None and predicted.low <= phase.time_s.median <= predicted.high
 
 
 def _misprediction_findings(climb: Climb) -> list[str]:

@@ -57,6 +57,7 @@ class PhasePrediction(Record, frozen=True, kw_only=True):
     """What the cost model expects of one phase before it runs."""
 
     time_s: float  # prefill: of the phase; decode: of one token
+    interval: Interval | None = None  # in which the time is expected to lie
     flops: float
     bytes: float
     compute_s: float
@@ -72,6 +73,7 @@ class Prediction(Record, frozen=True, kw_only=True):
     decode: PhasePrediction
     total_s: float
     speedup: float  # over the rival, of the whole workload
+    speedup_interval: Interval | None = None
     assumptions: list[str] = []
 
 
@@ -92,6 +94,7 @@ class PhaseResult(Record, frozen=True, kw_only=True):
     # Whether that is what was read between the runs, since the bandwidth on file was exceeded.
     ceiling_read_again: bool = False
     predicted_time_s: float | None = None
+    predicted_interval: Interval | None = None
 
 
 class RunSample(Record, frozen=True, kw_only=True):

@@ -205,7 +205,7 @@ def _facts(climb: Climb, row: RungRow) -> list[tuple[str, str]]:
         ("Timed against", (rung.rival or "") if rung.speedup else ""),
         ("Speedup over it", row.speedup.line),
         ("Disturbed pairs, repeated", str(len(rung.disturbed) or "")),
-        ("Predicted", units.times(rung.predicted_speedup or None)),
+        ("Predicted", _predicted_speedup(rung)),
         ("Measured over predicted", figure(off)),
         ("Over the baseline, in turns", ratio_cell(duel.speedup if duel else None).line),
         ("In decode, in turns", ratio_cell(duel.decode_speedup if duel else None).line),
@@ -237,7 +237,7 @@ def _phase(climb: Climb, rung: RungResult, phase: Phase) -> Table:
         rows = [
             (
                 "Time of the phase" if phase == "prefill" else "Time per token",
-                units.seconds(expected.time_s if expected else None),
+                _expected_time(expected),
                 _seconds(result.time_s if result else None),
             ),
             (
@@ -257,6 +257,17 @@ def _phase(climb: Climb, rung: RungResult, phase: Phase) -> Table:
         ]
     columns = [Column("", text=True), Column("Predicted"), Column("Measured")]
     return Table(columns, [Row(row) for row in rows], phase.capitalize() if rows else "")
+
+
+def _predicted_speedup(rung: RungResult) -> str:
+    interval = rung.prediction.speedup_interval if rung.prediction else None
+    return units.times(rung.predicted_speedup or None) + _range(interval, units.significant)
+
+
+def _expected_time(expected: PhasePrediction | None) -> str:
+    if expected is None:
+        return units.ABSENT
+    return units.seconds(expected.time_s) + _range(expected.interval, units.seconds)
 
 
 def _terms(expected: PhasePrediction) -> list[tuple[str, str, str]]:
