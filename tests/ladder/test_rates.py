@@ -210,6 +210,14 @@ def test_a_worker_that_fails_is_told_with_its_log(
         rates_of(tmp_path)
 
 
+def test_a_worker_that_takes_too_long_is_given_more_time(
+    worker: type[FakeWorker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "failure", WorkerFailure("hang", "did not answer within 30 s"))
+    with pytest.raises(UnsupportedError, match=r"within 30 s.*--rung-timeout 3600"):
+        rates_of(tmp_path)
+
+
 def test_cached_rates_are_none_until_they_are_measured(
     worker: type[FakeWorker], tmp_path: Path
 ) -> None:

@@ -97,9 +97,10 @@ def _measure(
                 ceilings=msgspec.to_builtins(ceilings),
             )
         except WorkerFailure as failure:
+            more = " `topout climb --rung-timeout 3600` gives it more time."
             raise UnsupportedError(
                 f"PyTorch's rates could not be measured: the worker {failure.message}.",
-                f"See {log}.",
+                f"See {log}.{more if failure.kind == 'hang' else ''}",
             ) from None
     # The worker and what it started are busy meanwhile, so other load is looked for around it.
     meanwhile = doubts_between(before, take_snapshot(cpus), len(cpus))
