@@ -165,7 +165,8 @@ def replay(path: Path, folder: Path) -> list[str]:
     """The tables of one model."""
     with safe_open(path, framework="numpy") as file:
         about = file.metadata()
-        tensors = {name: file.get_tensor(name).astype(np.float64) for name in file}
+        names = file.keys()
+        tensors = {name: file.get_tensor(name).astype(np.float64) for name in names}
     row_texts = tuple(json.loads(about["row_texts"]))
     baseline = tensors.pop("baseline")
     lines = [

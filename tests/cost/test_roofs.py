@@ -101,6 +101,13 @@ def test_data_that_stay_from_op_to_op_are_beyond_the_first_level() -> None:
     assert found.level == "L2"
 
 
+@pytest.mark.parametrize("figure", [0.0, 1e-320, float("inf")])
+def test_a_figure_that_is_no_rate_gives_no_roof(figure: float) -> None:
+    """Also beside one that is: nobody can say which of the two is wrong."""
+    machine = replace(gpu(), compute=[peak("bf16", "matrix", 312e12, figure)])
+    assert roofs_of(machine).compute == []
+
+
 def test_a_machine_without_figures_has_no_roofs() -> None:
     roofs = roofs_of(empty())
     assert (roofs.bandwidth, roofs.compute) == ([], [])

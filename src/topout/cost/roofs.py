@@ -4,6 +4,7 @@ A roof that was reached (measured here, or by somebody who published it) and the
 datasheet promises stand side by side and never take each other's name.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -245,9 +246,13 @@ def _half(fp32: ComputeRoof) -> ComputeRoof:
 
 
 def _known(roof: BandwidthRoof | ComputeRoof) -> bool:
+    """Whether every figure that it has is a rate: one below 1 per second is none."""
     if isinstance(roof, BandwidthRoof):
-        return bool(roof.reached_bytes_per_s or roof.spec_bytes_per_s)
-    return bool(roof.reached_flops_per_s or roof.spec_flops_per_s)
+        figures = (roof.reached_bytes_per_s, roof.spec_bytes_per_s)
+    else:
+        figures = (roof.reached_flops_per_s, roof.spec_flops_per_s)
+    known = [each for each in figures if each is not None]
+    return bool(known) and min(known) >= 1 and math.isfinite(max(known))
 
 
 def _first(reached: float | None, spec: float | None) -> float:

@@ -169,7 +169,7 @@ def test_points_carry_what_their_tooltip_says() -> None:
 
 def test_work_without_a_place_is_left_out() -> None:
     nothing = replace(crowd()[0], flops_per_s=0.0)
-    no_flops = replace(crowd()[0], arithmetic_intensity=0.0)
+    no_flops = replace(crowd()[0], arithmetic_intensity=0.0, flops_per_s=1e-320)
     spec = hierarchical_roofline(gpu(), [nothing, no_flops])
     assert not [row for _, rows, _ in layers(spec, "point") for row in rows if "region" in row]
 

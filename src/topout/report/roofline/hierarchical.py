@@ -4,7 +4,6 @@ What was reached is drawn solid, what a datasheet says dashed; measured work is 
 work hollow.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -57,6 +56,7 @@ from topout.report.roofline.marks import (
 )
 from topout.roofline import POOR_BELOW, ridge_point, share_of
 
+_MOST_FIGURE = 1e30  # beyond it, and below its inverse, axes end in figures that are none
 ROOFLINE_CAPTION = (
     "Solid lines: rates that were reached, bandwidth rising and arithmetic flat. Dashed: the "
     "datasheet's. Filled points were measured, hollow ones predicted. Diamonds: ridge points of "
@@ -183,8 +183,8 @@ def _ridge(memory: BandwidthRoof, roof: ComputeRoof, scale: float) -> Row:
 
 def _has_place(point: RooflinePoint) -> bool:
     """Work without FLOPs, or without a rate, is nowhere on logarithmic axes."""
-    intensity, rate = point.arithmetic_intensity, point.flops_per_s
-    return intensity > 0 and rate > 0 and math.isfinite(intensity * rate)
+    figures = (point.arithmetic_intensity, point.flops_per_s)
+    return all(1 / _MOST_FIGURE < each < _MOST_FIGURE for each in figures)
 
 
 def _row(point: RooflinePoint, roofs: Roofs, dtype: PeakDtype | None, scale: float) -> Row:
