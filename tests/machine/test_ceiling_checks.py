@@ -4,6 +4,8 @@ import math
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.report.example_climb import example_machine
 from topout.errors import RecordError
@@ -233,3 +235,35 @@ def test_the_catalog_knows_what_a_gpu_allows() -> None:
     # The datasheet's 19.5 TFLOP/s of fp32, and a quarter more.
     with pytest.raises(RecordError, match="times what `spec_flops_per_s` allows"):
         check_ceilings(ceilings(compute(25e12), device="cuda"), with_gpu, "file")
+
+
+rising = st.lists(st.floats(1e9, 1e13), min_size=1, max_size=5).map(sorted)
+
+
+@given(rising, rising)
+def test_what_rises_with_threads_and_towards_the_core_contradicts_nothing(
+    rates: list[float], levels: list[float]
+) -> None:
+    names = [f"L{len(levels) - i}" for i in range(1, len(levels))]
+    curve = [read(rate, level) for rate, level in zip(levels, ["DRAM", *names], strict=True)]
+    found = [compute(rate, threads=1 << i) for i, rate in enumerate(rates)]
+    assert contradictions(ceilings(*found, *curve), machine("avx2")) == []
+
+
+@given(
+    st.lists(st.floats(1e9, 1e13), min_size=2, max_size=4),
+    st.lists(st.floats(1e9, 1e13), min_size=2, max_size=4),
+)
+def test_measuring_again_lowers_no_figure(before: list[float], again: list[float]) -> None:
+    """Without a clock nothing is above what it allows, so that the higher one stands."""
+
+    def measure(threads: int, part: Part) -> CeilingParts:
+        number = threads.bit_length() - 1
+        found = [compute(again[number], threads=threads)] if number < len(again) else []
+        return CeilingParts(found, [], [], [], [], {})
+
+    first = ceilings(*(compute(rate, threads=1 << i) for i, rate in enumerate(before)))
+    found = measure_again(first, machine("avx2"), measure)
+    assert len(found.compute) == len(before)
+    for old, new in zip(first.compute, found.compute, strict=True):
+        assert new.flops_per_s >= old.flops_per_s

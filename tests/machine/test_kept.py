@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.known_machine import known_ceilings
 from topout.errors import RecordError
@@ -114,3 +116,21 @@ def test_a_disturbance_is_told_wherever_it_is_used() -> None:
     )
     assert doubt.remedy == STEAL.remedy
     assert disturbance_doubts(ceilings(1, SPREAD)) == []
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 59)), min_size=1))
+def test_a_disturbed_one_never_stands_before_an_undisturbed_one(
+    measured: list[tuple[bool, bool, int]],
+) -> None:
+    """Nor a quick one before a full one that was disturbed as much."""
+    shelf = Shelf("part", "host-cpu", Ceilings, accept, lambda each: each.elapsed_s)
+    found = shelf.standing(
+        [
+            ceilings(second, *([STEAL] if disturbed else []), quick=quick)
+            for disturbed, quick, second in measured
+        ]
+    )
+    ranks = [(is_disturbed(each), each.quick) for each in found]
+    assert ranks == sorted(ranks)
+    calm = [each.measured_at for each in found if not is_disturbed(each) and not each.quick]
+    assert calm == sorted(calm, reverse=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from topout.errors import UnsupportedError
@@ -19,7 +20,7 @@ from topout.machine.torch_ceilings import (
     measure_cuda_ceilings,
     read_sizes,
 )
-from topout.records import ComputeCeiling, Dtype
+from topout.records import BandwidthCeiling, ComputeCeiling, Dtype, Gpu, OverheadCeiling
 
 GIB = 1 << 30
 
@@ -185,3 +186,34 @@ def test_a_driver_that_describes_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu.compute_capability is None
     monkeypatch.setattr(pynvml, "nvmlDeviceGetName", refuse)
     assert read_gpus()[0] == []
+
+
+def test_tensor_cores_slower_than_fp32_are_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    rates = iter([10e12, 100e12])
+    asked: list[str] = []
+
+    def compute(rate: float, dtype: Dtype) -> ComputeCeiling:
+        return ComputeCeiling(
+            dtype=dtype, threads=1, instruction="cuda matmul", flops_per_s=rate, samples=[rate]
+        )
+
+    def matmuls(*_: object) -> list[ComputeCeiling]:
+        asked.append("compute")
+        return [compute(20e12, "fp32"), compute(next(rates), "bf16")]
+
+    def reads(*_: object) -> list[BandwidthCeiling]:
+        asked.append("bandwidth")
+        return []
+
+    launch = OverheadCeiling(name="cuda_launch", threads=1, time_s=1e-6, samples=[1e-6])
+    monkeypatch.setattr("topout.machine.torch_ceilings._measure_matmuls", matmuls)
+    monkeypatch.setattr("topout.machine.torch_ceilings._measure_reads", reads)
+    monkeypatch.setattr("topout.machine.torch_ceilings._measure_launch", lambda *_: launch)
+    gpu = Gpu(name="g", memory_bytes=1 << 34, compute_capability="9.0")
+    found = measure_cuda_ceilings(msgspec.structs.replace(describe(), gpus=[gpu]))
+    assert asked == ["compute", "bandwidth", "compute"]
+    assert [each.flops_per_s for each in found.compute] == [20e12, 100e12]
+    assert (found.device, found.doubts, found.overheads) == ("cuda", [], [launch])
+    assert found.elapsed_s > 0
