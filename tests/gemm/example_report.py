@@ -15,6 +15,7 @@ from topout.records import (
     LevelTraffic,
     Machine,
     PairedRatio,
+    Verdict,
 )
 from topout.records.gemm import GemmDtype
 
@@ -42,7 +43,15 @@ def estimate(value: float, spread: float = 0.01) -> Estimate:
 
 def ratio(value: float, spread: float = 0.01) -> PairedRatio:
     low, high = value * (1 - spread), value * (1 + spread)
-    return PairedRatio(median=value, low=low, high=high, pairs=[low, value, high])
+    verdict: Verdict = "not proven"
+    if low > 1 / 1.05 and high < 1.05:
+        verdict = "no difference"
+    elif low > 1 and value >= 1.05:
+        verdict = "faster"
+    elif high < 1 and value <= 1 / 1.05:
+        verdict = "slower"
+    pairs = [low, value, high]
+    return PairedRatio(median=value, low=low, high=high, pairs=pairs, verdict=verdict, error=0.05)
 
 
 def machine() -> Machine:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topout.measure.speed_test import LOOKS, SpeedTest, speed_sentence, student_quantile
+from topout.measure.speed_test import LOOKS, SpeedTest, student_quantile
 from topout.records import PairedRatio
+from topout.speed_words import speed_sentence
 
 ONE_LOOK = SpeedTest()
 TWELVE_RUNGS = SpeedTest(error=0.05 / 12, looks=LOOKS)

@@ -8,6 +8,7 @@ from topout.gemm.case import VERSIONS
 from topout.records import Doubt, PairedRatio
 from topout.records.gemm import GemmDtype, GemmReport, GemmResult, GemmShape
 from topout.roofline import Exceeded, exceeded_doubts, is_above, share_of
+from topout.speed_words import what_would_decide
 
 _MOST_IN_DETAIL = 3  # products whose steps are told one by one
 _NEAR_ROOF = 0.9
@@ -93,9 +94,18 @@ def product_name(shape: GemmShape) -> str:
 
 
 def over(figure: PairedRatio, what: str) -> str:
-    """How many times as fast as what: "5.10× naive [5.02, 5.17]"."""
+    """How many times as fast as what, and if it is proven: "5.10× naive [5.02, 5.17]"."""
     low, high = units.significant(figure.low), units.significant(figure.high)
-    return " ".join(part for part in (units.times(figure.median), what, f"[{low}, {high}]") if part)
+    words = " ".join(
+        part for part in (units.times(figure.median), what, f"[{low}, {high}]") if part
+    )
+    match figure.verdict:
+        case "not proven":
+            return f"{words}, not proven ({what_would_decide(figure)})"
+        case "no difference":
+            return f"{words}, no difference"
+        case _:
+            return words
 
 
 def _failures(shapes: Sequence[GemmShape]) -> list[str]:
@@ -136,12 +146,11 @@ def _step_sentences(shape: GemmShape) -> list[str]:
         for result in shape.versions
         if result.over_previous is not None
     ]
-    if not steps:
-        return []
-    most, gain = max(steps, key=lambda step: step[1].median)
-    change = _CHANGES.get(most.name, "")
     sentences = []
-    if gain.low > 1:
+    faster = [step for step in steps if step[1].verdict == "faster"]
+    if faster:
+        most, gain = max(faster, key=lambda step: step[1].median)
+        change = _CHANGES.get(most.name, "")
         sentences.append(
             f"The step that gains most is {most.name}, {over(gain, 'the one before it')}"
             f"{f': {_lowered(change)}' if change else '.'}"
@@ -149,18 +158,17 @@ def _step_sentences(shape: GemmShape) -> list[str]:
         if most.explanation is not None and most.explanation.sentences:
             sentences.append(f"{most.name}: {most.explanation.sentences[0]}")
     for result, step in steps:
-        if step.high < 1:
+        if step.verdict == "slower":
             sentences.append(
                 f"{result.name} is slower here than the step before it, {over(step, '')}."
             )
     unclear = [
-        f"{each.name} {over(step, '')}" for each, step in steps if step.low <= 1 <= step.high
+        f"{each.name} {over(step, '')}"
+        for each, step in steps
+        if step.verdict in ("no difference", "not proven")
     ]
     if unclear:
-        sentences.append(
-            "Not told apart from the step before it, the interval of the ratio holding 1: "
-            f"{', '.join(unclear)}."
-        )
+        sentences.append(f"Not told apart from the step before it: {'; '.join(unclear)}.")
     return sentences
 
 

@@ -12,7 +12,6 @@ from topout.ladder.predictions import Predictions
 from topout.ladder.stack import Stack, label_of
 from topout.measure.disturbance import disturbance_doubts, disturbed_pairs
 from topout.measure.runner import Duel
-from topout.measure.speed_test import speed_sentence
 from topout.measure.stats import chained, sample_doubts
 from topout.measure.worker import WorkerFailure
 from topout.records import Duel as DuelResult
@@ -25,6 +24,7 @@ from topout.records import (
     Verification,
 )
 from topout.rungs.rung import Rung
+from topout.speed_words import speed_sentence
 
 BASELINE_REASON = "What users have today; every other rung is measured against it."
 _FAILED = {"memory": "Ran out of memory: it", "error": "Failed:", "input": "Failed:"}

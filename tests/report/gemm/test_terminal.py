@@ -114,3 +114,23 @@ def test_no_figure_breaks_the_layout(value: float, spread: float, m: int, name: 
     text = shown(example.report(msgspec.structs.replace(shape, m=m, versions=[result])))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "Effi-" in text
+
+
+def test_what_no_version_could_be_explained_by_is_named_with_the_reason() -> None:
+    shape = example.shape(explained=True)
+    assert "simulation: cachegrind is not installed" in shown(example.report(shape))
+    # Of one version alone it is no matter of the machine.
+    first = shape.versions[0]
+    assert first.explanation is not None
+    known = msgspec.structs.replace(first.explanation, reasons={})
+    versions = [msgspec.structs.replace(first, explanation=known), *shape.versions[1:]]
+    partly = msgspec.structs.replace(shape, versions=versions)
+    assert "cachegrind" not in shown(example.report(partly))
+
+
+def test_a_ratio_that_is_not_proven_is_marked() -> None:
+    shape = example.shape()
+    wild = example.ratio(4.16, 0.9)
+    versions = [msgspec.structs.replace(each, over_naive=wild) for each in shape.versions]
+    text = shown(example.report(msgspec.structs.replace(shape, versions=versions)))
+    assert "? 0.416–7.90" in text and "? 0.416" not in shown(example.report())

@@ -40,6 +40,7 @@ _SOURCES = {
     "cachegrind": "simulated",
     "counters": "counted by the hardware",
 }
+_WITHOUT_BRACKETS = str.maketrans("", "", "[]")
 _TERMS = {
     "MxNxK": "C = A · B, where A has M rows and K columns, B has K rows and N columns. In a linear "
     "layer M is the number of tokens, and B holds the weights. It takes 2·M·N·K FLOPs.",
@@ -48,8 +49,8 @@ _TERMS = {
     "Over the last, over naive, over the best rival": "Ratios of times from rounds in which both "
     "ran, the median of all rounds; below it stands the 95 % interval of the test that gives the "
     "verdict: faster or slower where it leaves out 1 and the figure is 5 % or more, no difference "
-    "where all of it is within 5 % of 1, else not proven. A version that packs B ahead is compared "
-    "with rivals that do so too.",
+    "where all of it is within 5 % of 1, else not proven (?). A version that packs B ahead is "
+    "compared with rivals that do so too.",
     "Parallel efficiency": "The rate, over the rate on one thread times the number of threads.",
     "Error, of its bound": "The largest error of any element that was checked against fp64, over "
     "what rounding can explain: γ_K·(|A||B|). Above 100 % a version is wrong, and is not timed. "
@@ -96,7 +97,7 @@ def gemm_document(report: GemmReport) -> Document:
         ],
         findings=report.findings,
         doubts=report.doubts,
-        absent=Absent(report.reasons, "Not measured, or not as usual"),
+        absent=Absent(report.reasons | _reasons_of_all(report), "Not measured, or not as usual"),
         terms=[*_TERMS.items(), *terms("±")],
         data_note="All figures with every single sample, as JSON, are inside this page.",
     )
@@ -197,7 +198,7 @@ def _row(row: GemmRow) -> Row:
 
 def _ratio(cell: Cell) -> Cell:
     """ "[1.02, 1.05]" → "1.02–1.05", so that three of them fit into a terminal."""
-    return replace(cell, below=cell.below.strip("[]").replace(", ", "–"))
+    return replace(cell, below=cell.below.translate(_WITHOUT_BRACKETS).replace(", ", "–"))
 
 
 def _explanations(report: GemmReport) -> list[Section]:
@@ -209,6 +210,15 @@ def _explanations(report: GemmReport) -> list[Section]:
         for row in gemm_rows(shape)
         if row.result.explanation is not None
     ]
+
+
+def _reasons_of_all(report: GemmReport) -> dict[str, str]:
+    """What no explanation could have, such as hardware events, with the reason."""
+    shapes = (shape.versions for shape in report.shapes)
+    found = [each.explanation for versions in shapes for each in versions if each.explanation]
+    if not found:
+        return {}
+    return dict(set.intersection(*(set(each.reasons.items()) for each in found)))
 
 
 def _explained(number: int, shape: GemmShape, row: GemmRow, why: GemmExplanation) -> Section:

@@ -115,8 +115,11 @@ def _row(result: GemmResult, is_rival: bool, best: GemmResult | None) -> GemmRow
 
 
 def _times(ratio: PairedRatio | None) -> Cell:
-    bounds = f"[{_bound(ratio.low)}, {_bound(ratio.high)}]" if ratio else ""
-    return Cell(units.times(ratio.median if ratio else None), bounds)
+    if ratio is None:
+        return Cell(units.times(None))
+    mark = "? " if ratio.verdict == "not proven" else ""
+    bounds = f"{mark}[{_bound(ratio.low)}, {_bound(ratio.high)}]"
+    return Cell(units.times(ratio.median), bounds)
 
 
 def _bound(value: float) -> str:
