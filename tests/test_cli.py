@@ -205,7 +205,7 @@ def test_resuming_a_record_of_another_schema_is_refused(
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "request.json").write_text(
-        json.dumps({"model": str(model), "text": TEXT, "prompt_len": 16, "new_tokens": 8})
+        json.dumps({"model": str(model), "text": [TEXT], "prompt_len": 16, "new_tokens": 8})
     )
     (folder / "run.json").write_text(json.dumps({"schema_version": 99, "kind": "climb"}))
     line = refused(["climb", "--resume", str(folder)], monkeypatch, capsys)
@@ -223,7 +223,7 @@ def test_a_folder_that_cannot_be_resumed_is_left_as_it_is(
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "mine.txt").write_text("keep me")
-    request = {"model": str(model), "text": "/no/such.txt", "prompt_len": 16, "new_tokens": 8}
+    request = {"model": str(model), "text": ["/no/such.txt"], "prompt_len": 16, "new_tokens": 8}
     (folder / "request.json").write_text(json.dumps(request))
     assert "/no/such.txt" in refused(["climb", "--resume", str(folder)], monkeypatch, capsys)
     assert (folder / "mine.txt").read_text() == "keep me"

@@ -35,6 +35,13 @@ def test_what_fits_its_declaration_is_taken() -> None:
     Example(seed=2**63 - 1, steps=np.int64(3), rate=np.float32(0.5))  # type: ignore[arg-type]
 
 
+def test_one_text_is_a_list_of_one() -> None:
+    """As on the command line; its letters are no values."""
+    assert Example(kinds="a").kinds == ["a"]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'ab' is not known"):
+        Example(kinds="ab")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
