@@ -24,6 +24,19 @@ def speed_sentence(ratio: PairedRatio, rival: str, pair_s: float | None = None) 
             return f"Not proven against {rival}: {interval}; {what_would_decide(ratio, pair_s)}."
 
 
+def ratio_words(ratio: PairedRatio, what: str) -> str:
+    """How many times as fast as what, and if it is proven: "5.10× naive [5.02, 5.17]"."""
+    interval = f"[{units.significant(ratio.low)}, {units.significant(ratio.high)}]"
+    words = " ".join(part for part in (units.times(ratio.median), what, interval) if part)
+    match ratio.verdict:
+        case "not proven":
+            return f"{words}, not proven ({what_would_decide(ratio)})"
+        case "no difference":
+            return f"{words}, no difference"
+        case _:
+            return words
+
+
 def what_would_decide(ratio: PairedRatio, pair_s: float | None = None) -> str:
     """How far the pairs agree, and how many would do."""
     count = len(ratio.pairs)

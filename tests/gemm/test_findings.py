@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gemm import example_report as example
-from topout.gemm.findings import best_of, bound_rate, by_product, ceiling_doubts, findings_of, over
+from topout.gemm.findings import best_of, bound_rate, by_product, ceiling_doubts, findings_of
 from topout.gemm.results import with_parallel_efficiency
 from topout.measure.speed_test import SpeedTest
 from topout.records import GemmReport, GemmResult, GemmShape
+from topout.speed_words import ratio_words
 from topout.units import flops_per_s
 
 
@@ -123,13 +124,13 @@ def test_the_best_is_the_fastest(rates: list[float]) -> None:
 
 
 def test_a_ratio_in_words() -> None:
-    assert over(example.ratio(5.0, 0.1), "naive") == "5.00× naive [4.50, 5.50]"
-    assert over(example.ratio(1.0, 0.02), "") == "1.00× [0.980, 1.02], no difference"
+    assert ratio_words(example.ratio(5.0, 0.1), "naive") == "5.00× naive [4.50, 5.50]"
+    assert ratio_words(example.ratio(1.0, 0.02), "") == "1.00× [0.980, 1.02], no difference"
 
 
 def test_a_ratio_of_wild_rounds_is_not_proven() -> None:
     wild = SpeedTest().ratio([4.16, 30.0, 0.2], [1.0, 1.0, 1.0])
-    said = over(wild, "naive")
+    said = ratio_words(wild, "naive")
     assert said.startswith("4.16× naive [") and ", not proven (2 of 3 pairs say faster" in said
     shape = example.shape()
     versions = [msgspec.structs.replace(each, over_previous=wild) for each in shape.versions]

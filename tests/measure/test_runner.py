@@ -153,8 +153,8 @@ def test_a_duel_that_more_time_would_decide_gets_three_times_as_much() -> None:
     rule = StoppingRule(test=RULE.test, time_budget_s=10.0)
     ratio = ratio_of(*GAIN)
     assert (ratio.verdict, len(ratio.pairs), ratio.pairs_to_decide) == ("not proven", 6, 15)
-    assert not rule.enough(ratio, 11.9)  # 15 pairs would take 15 · 11.9 / 6 = 29.8 s
-    assert rule.enough(ratio, 12.1)  # … and here 30.3 s
+    assert not rule.enough(ratio, 23.9)  # 15 pairs would take 15 · 23.9 / 6 = 59.8 s
+    assert rule.enough(ratio, 24.1)  # … and here 60.3 s, twice the 30 s that there are
     assert not rule.enough(ratio, 9.9)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from topout import units
 from topout.gemm.case import VERSIONS
-from topout.records import Doubt, PairedRatio
+from topout.records import Doubt
 from topout.records.gemm import GemmDtype, GemmReport, GemmResult, GemmShape
 from topout.roofline import Exceeded, exceeded_doubts, is_above, share_of
-from topout.speed_words import what_would_decide
+from topout.speed_words import ratio_words
 
 _MOST_IN_DETAIL = 3  # products whose steps are told one by one
 _NEAR_ROOF = 0.9
@@ -93,21 +93,6 @@ def product_name(shape: GemmShape) -> str:
     return f"{shape.m}x{shape.n}x{shape.k} ({', '.join(words)})"
 
 
-def over(figure: PairedRatio, what: str) -> str:
-    """How many times as fast as what, and if it is proven: "5.10× naive [5.02, 5.17]"."""
-    low, high = units.significant(figure.low), units.significant(figure.high)
-    words = " ".join(
-        part for part in (units.times(figure.median), what, f"[{low}, {high}]") if part
-    )
-    match figure.verdict:
-        case "not proven":
-            return f"{words}, not proven ({what_would_decide(figure)})"
-        case "no difference":
-            return f"{words}, no difference"
-        case _:
-            return words
-
-
 def _failures(shapes: Sequence[GemmShape]) -> list[str]:
     """Each version that failed, once, with the first product at which it did."""
     told: dict[str, str] = {}
@@ -131,12 +116,14 @@ def _best_sentence(shape: GemmShape, best: GemmResult) -> str:
     elif best.of_ceiling is not None:
         parts.append(f"{share_of(best.of_ceiling)} of the ceiling of the same rounds")
     if best.over_naive is not None and best.name != "naive":
-        parts.append(over(best.over_naive, "naive"))
+        parts.append(ratio_words(best.over_naive, "naive"))
     sentence = f"{parts[0]}: {', '.join(parts[1:])}"
     rival = rival_of(shape, best)
     if rival is not None and best.over_best_rival is not None:
         packed = " that packs B ahead too" if best.packed_ahead else ""
-        sentence += f"; {over(best.over_best_rival, f'the best rival{packed}, {rival.name}')}"
+        sentence += (
+            f"; {ratio_words(best.over_best_rival, f'the best rival{packed}, {rival.name}')}"
+        )
     return f"{sentence}."
 
 
@@ -152,7 +139,7 @@ def _step_sentences(shape: GemmShape) -> list[str]:
         most, gain = max(faster, key=lambda step: step[1].median)
         change = _CHANGES.get(most.name, "")
         sentences.append(
-            f"The step that gains most is {most.name}, {over(gain, 'the one before it')}"
+            f"The step that gains most is {most.name}, {ratio_words(gain, 'the one before it')}"
             f"{f': {_lowered(change)}' if change else '.'}"
         )
         if most.explanation is not None and most.explanation.sentences:
@@ -160,10 +147,10 @@ def _step_sentences(shape: GemmShape) -> list[str]:
     for result, step in steps:
         if step.verdict == "slower":
             sentences.append(
-                f"{result.name} is slower here than the step before it, {over(step, '')}."
+                f"{result.name} is slower here than the step before it, {ratio_words(step, '')}."
             )
     unclear = [
-        f"{each.name} {over(step, '')}"
+        f"{each.name} {ratio_words(step, '')}"
         for each, step in steps
         if step.verdict in ("no difference", "not proven")
     ]

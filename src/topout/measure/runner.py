@@ -10,8 +10,10 @@ from topout.measure.speed_test import LOOKS, SpeedTest
 from topout.records import PairedRatio
 
 FEWEST_PAIRS = LOOKS[0]
-# Times the budget of a duel that so much would decide.
+# Times the budget that a duel may take where that promises a decision.
 PATIENCE = 3.0
+# How many pairs would decide is a rough guess: a duel goes on while half of them may do.
+_GUESS = 2.0
 # Disturbed pairs that are repeated, beyond one for each that was not.
 MOST_REPEATS = 3
 
@@ -32,8 +34,8 @@ class StoppingRule(msgspec.Struct, frozen=True, kw_only=True):
     """When the pairs suffice.
 
     They do at the first of the test's looks that decides, or at its last one. Time ends a duel as
-    well: `time_budget_s`, and where the pairs so far promise a decision within `PATIENCE` times as
-    much, that. `FEWEST_PAIRS` are run however long they take.
+    well: `time_budget_s`, or `PATIENCE` times as much where the pairs so far give hope that this
+    decides. `FEWEST_PAIRS` are run however long they take.
     """
 
     test: SpeedTest = SpeedTest(looks=LOOKS)
@@ -52,7 +54,7 @@ class StoppingRule(msgspec.Struct, frozen=True, kw_only=True):
         if ratio.verdict != "not proven":
             return True
         needed = ratio.pairs_to_decide
-        is_hopeless = needed is None or needed * elapsed_s / count > longest_s
+        is_hopeless = needed is None or needed * elapsed_s / count > _GUESS * longest_s
         return is_hopeless and elapsed_s > self.time_budget_s
 
 

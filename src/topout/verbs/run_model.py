@@ -20,11 +20,12 @@ from topout.measure.runner import Duel
 from topout.measure.stats import FEW_SAMPLES, sample_doubts
 from topout.measure.worker import WorkerFailure
 from topout.progress import Notify, silent
-from topout.records import Bound, Doubt, PairedRatio, PhaseResult, RunSample
+from topout.records import Bound, Doubt, PhaseResult, RunSample
 from topout.records.climb import GemmSwap, ProductCounts, RunReport, RunResult
 from topout.records.record import stamp
 from topout.roofline import exceeded_doubts, share_of
 from topout.run_folder import RunFolder
+from topout.speed_words import ratio_words
 from topout.verbs.run_request import RunRequest
 from topout.verbs.run_worker import RunProcess
 
@@ -238,8 +239,9 @@ def _gemm_sentences(gemm: GemmSwap) -> list[str]:
     sentences = []
     if gemm.prefill_speedup is not None and gemm.decode_speedup is not None:
         sentences.append(
-            f"With {gemm.name} in PyTorch's place prefill is {_ratio(gemm.prefill_speedup)} as "
-            f"fast, decode {_ratio(gemm.decode_speedup)}."
+            f"With {gemm.name} in PyTorch's place prefill is "
+            f"{ratio_words(gemm.prefill_speedup, 'as fast')}; decode is "
+            f"{ratio_words(gemm.decode_speedup, 'as fast')}."
         )
     if gemm.counts is not None:
         sentences += _count_sentences(gemm.name, gemm.counts)
@@ -264,8 +266,3 @@ def listed(counts: dict[str, int]) -> str:
     """Counts by what they are of, the most frequent first: "12 × bf16, 1 × empty"."""
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     return ", ".join(f"{count} × {what}" for what, count in ordered)
-
-
-def _ratio(ratio: PairedRatio) -> str:
-    low, high = units.significant(ratio.low), units.significant(ratio.high)
-    return f"{units.times(ratio.median)} [{low}, {high}]"
