@@ -13,13 +13,10 @@ from topout.kernels import build
 from topout.kernels.build import (
     build_key,
     build_library,
-    cache_folder,
     cpu_identity,
     find_compiler,
     included_files,
-    is_trusted,
     target_flags,
-    writable_cache_folder,
 )
 
 SOURCE = '#include "number.h"\nextern "C" int answer() { return kNumber; }\n'
@@ -190,57 +187,3 @@ def test_two_processes_build_at_once(source: Path) -> None:
     paths = {process.communicate(timeout=600)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert all(Path(path).is_file() for path in paths)
-
-
-def test_the_environment_names_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
-    monkeypatch.delenv("TOPOUT_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache_folder() == Path("/home/someone/.cache/topout")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert cache_folder() == Path("/cache/topout")
-    monkeypatch.setenv("TOPOUT_CACHE", "~/mine")
-    assert cache_folder() == Path("/home/someone/mine")
-
-
-def test_the_folder_is_created_for_its_owner_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path / "deep" / "cache"))
-    folder = writable_cache_folder("kernels")
-    assert folder == tmp_path / "deep" / "cache" / "kernels"
-    assert folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_folder_that_others_can_write_to_is_not_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "kernels"
-    folder.mkdir()
-    assert is_trusted(folder)
-    folder.chmod(0o777)
-    assert not is_trusted(folder)
-    monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path))
-    assert writable_cache_folder("kernels") != folder
-
-
-def test_a_cache_that_cannot_be_is_replaced_for_the_life_of_the_process(tmp_path: Path) -> None:
-    in_the_way = tmp_path / "file"
-    in_the_way.write_text("")
-    code = (
-        "from topout.kernels.build import writable_cache_folder\n"
-        "folder = writable_cache_folder('kernels')\n"
-        "assert folder == writable_cache_folder('kernels')\n"
-        "(folder / 'a').write_text('')\n"
-        "print(folder)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "TOPOUT_CACHE": str(in_the_way), "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    folder = Path(done.stdout.strip())
-    assert folder.is_relative_to(tmp_path)
-    assert not folder.exists()

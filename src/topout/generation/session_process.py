@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from topout.kernels.build import writable_cache_folder
+from topout.cache_folder import writable_cache_folder
 from topout.measure.process import others_share, processor_time, stolen_share
 from topout.measure.worker import Worker
 from topout.records import RunSample, Verification

@@ -2,10 +2,10 @@
 
 import msgspec
 
+from topout.cache_folder import writable_cache_folder
 from topout.generation.build import ModelChoice, Preparation
 from topout.generation.request import Backend, GenerationRequest
 from topout.generation.texts import Texts, cut_texts
-from topout.kernels.build import writable_cache_folder
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.machine.kept import disturbance_doubts

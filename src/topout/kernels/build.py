@@ -3,7 +3,6 @@
 Where the compiler has OpenMP, its runtime is the one that PyTorch uses; else kernels do without.
 """
 
-import atexit
 import ctypes
 import functools
 import hashlib
@@ -19,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from topout.cache_folder import cache_folder, is_trusted, writable_cache_folder
 from topout.errors import CompilerError
 
 # By the name of a C function: its result and its arguments.
@@ -325,43 +325,3 @@ def openmp_runtimes() -> list[str]:
     files = {line.split(maxsplit=5)[5] for line in lines if len(line.split(maxsplit=5)) == 6}
     names = ("libgomp", "libomp", "libiomp")
     return sorted(file for file in files if Path(file).name.startswith(names))
-
-
-def cache_folder() -> Path:
-    """The folder that the user's environment names: TOPOUT_CACHE, else XDG's, else ~/.cache."""
-    if own := os.environ.get("TOPOUT_CACHE"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).expanduser() / "topout"
-    return Path("~/.cache/topout").expanduser()
-
-
-def writable_cache_folder(part: str) -> Path:
-    """The folder `part` of the cache, created; a private temporary one where that cannot be.
-
-    The temporary folder belongs to this process and goes with it.
-    """
-    folder = cache_folder() / part
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if is_trusted(folder) and os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    except OSError:
-        pass  # read-only, full, or a file in the way
-    folder = _private_folder() / part
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-def is_trusted(folder: Path) -> bool:
-    """Whether only this user and root can put files there: code is loaded from it."""
-    status = folder.stat()
-    return status.st_uid in (0, os.getuid()) and not status.st_mode & 0o002
-
-
-@functools.cache
-def _private_folder() -> Path:
-    """A folder of this process alone, removed when it ends."""
-    folder = tempfile.mkdtemp(prefix="topout-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)

@@ -22,18 +22,16 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from topout.cache_folder import cache_folder, is_trusted, writable_cache_folder
 from topout.errors import CompilerError, InputError, UnsupportedError
 from topout.kernels.build import (
     SOURCE_FOLDER,
     Abi,
     OpenmpBuild,
     build_with_openmp,
-    cache_folder,
     cpu_identity,
     declare,
-    is_trusted,
     load_openmp_library,
-    writable_cache_folder,
 )
 
 LinearFormat = Literal["fp32", "bf16", "int8", "int4"]

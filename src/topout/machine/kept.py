@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from topout.cache_folder import cache_folder, writable_cache_folder
 from topout.errors import OutputError, RecordError
-from topout.kernels.build import cache_folder, writable_cache_folder
 from topout.measure.stats import load_doubts
 from topout.records import Ceilings, Doubt, Rates, read, write
 from topout.roofline import ABOVE_A_CEILING

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import msgspec
 
+from topout.cache_folder import writable_cache_folder
 from topout.cost.predict import Context
 from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
 from topout.generation.quality import QualityTest
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
-from topout.kernels.build import writable_cache_folder
 from topout.ladder.rates import RatesRequest, load_or_measure_rates
 from topout.ladder.request import ClimbRequest
 from topout.ladder.stack import Stack
