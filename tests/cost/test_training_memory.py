@@ -92,9 +92,16 @@ def test_zero_leaves_activations_alone() -> None:
 
 def test_a_convolutional_network_recomputes_nothing() -> None:
     _, architecture = small_models.build("resnet", torch.float32)
-    (row,) = training_table(architecture, step(8, 1, dtype="fp32"), TrainingPlan())
+    setting = step(8, 1, dtype="fp32")
+    (row,) = training_table(architecture, setting, TrainingPlan())
     assert row.recompute == "none"
+    assert activation_bytes(architecture, setting, "none").working == 0
     assert row.activations_bytes > row.weights_bytes
+
+
+def test_two_replicas_divide() -> None:
+    rows = training_table(GPT2, step(), TrainingPlan(data_parallel=2))
+    assert [row.zero_stage for row in rows] == 3 * [0, 1, 2, 3]
 
 
 def test_one_replica_has_nothing_to_divide() -> None:

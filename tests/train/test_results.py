@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from tests.models.tiny import GPT2
 from tests.train.test_plan import a_plan, a_step
 from topout.errors import UnsupportedError
-from topout.records import Estimate, TrainCase
+from topout.models.architecture import Head
+from topout.records import Estimate, RankTime, TrainCase
 from topout.train.plan import Line, RankDone, StepDone, SumComparison
 from topout.train.results import (
     different_work,
@@ -23,19 +24,20 @@ from topout.train.results import (
 )
 
 
-def rank_end(digest: str = "same") -> RankDone:
-    return RankDone(
-        host="here",
-        device="cpu",
-        backend="gloo",
-        parameters=100,
-        gradient_bytes=400,
-        processor_utilization=0.9,
-        peak_memory_bytes=1000,
-        peak_device_bytes=None,
-        weights_digest=digest,
-        trace="rank.json.gz",
-    )
+def rank_end(digest: str = "same", **changes: Any) -> RankDone:
+    fields: dict[str, Any] = {
+        "host": "here",
+        "device": "cpu",
+        "backend": "gloo",
+        "parameters": 100,
+        "gradient_bytes": 400,
+        "processor_utilization": 0.9,
+        "peak_memory_bytes": 1000,
+        "peak_device_bytes": None,
+        "weights_digest": digest,
+        "trace": "rank.json.gz",
+    }
+    return RankDone(**{**fields, **changes})
 
 
 def rank_lines(total_s: float, loss: float, digest: str = "same") -> list[Line]:
@@ -65,6 +67,82 @@ def test_the_slowest_rank_counts_and_warm_up_does_not() -> None:
     assert case.peak_memory_bytes == 2000 and case.gradient_bytes == 400
 
 
+def test_every_field_of_a_finished_case() -> None:
+    """No figure equals another; of what ranks should agree on, the first one's word counts."""
+    parts = {"data_s": 0.125, "forward_s": 0.25, "backward_s": 0.5, "optimizer_s": 0.0625}
+    warm = [a_step(0, phase="warmup", loss=5.0), a_step(0, phase="warmup", loss=7.0)]
+    slow = [a_step(n, total_s=t, loss=3.0, **parts) for n, t in ((1, 1.0), (2, 4.0), (3, 16.0))]
+    fast = [a_step(n, total_s=0.5, loss=2.0) for n in (1, 2, 3)]
+    ends = [
+        rank_end(peak_device_bytes=70),
+        rank_end("other", backend="nccl", parameters=7, gradient_bytes=8, peak_memory_bytes=24),
+    ]
+    case = case_of(
+        [StepDone(warm[0]), *map(StepDone, slow), SumComparison(0.75, 0.25), ends[0]],
+        [StepDone(warm[1]), *map(StepDone, fast), SumComparison(0.5, 0.375), ends[1]],
+    )
+    first, second = case.times
+    assert first == RankTime(
+        rank=0,
+        host="here",
+        device="cpu",
+        step_s=7.0,  # (1 + 4 + 16) / 3
+        **parts,
+        other_s=6.0625,  # 7 - 0.125 - 0.25 - 0.5 - 0.0625
+        exposed_communication_s=0.5,  # 0.75 - 0.25
+        processor_utilization=0.9,
+        peak_memory_bytes=1000,
+        peak_device_bytes=70,
+        trace="traces/2-ranks/rank.json.gz",
+    )
+    assert (second.rank, second.step_s, second.exposed_communication_s) == (1, 0.5, 0.125)
+    # Of 1, 4 and 16 s the median is 4, and of three drawn again anything from 1 to 16.
+    assert case == TrainCase(
+        ranks=2,
+        backend="gloo",
+        status="done",
+        times=[first, second],
+        steps=[[warm[0], *slow], [warm[1], *fast]],
+        wall_s=21.0,
+        step_s=Estimate(median=4.0, low=1.0, high=16.0),
+        time_per_batch_s=Estimate(median=2.0, low=0.5, high=8.0),  # 2 micro-batches a step
+        samples_per_s=Estimate(median=4.0, low=1.0, high=16.0),  # 2 ranks x 4 x 2 = 16 a step
+        tokens_per_s=Estimate(median=40.0, low=10.0, high=160.0),  # of 10 positions
+        flops_per_sample=5.0,
+        flops_per_s=20.0,  # 4 x 5
+        loss=[6.0, 2.5, 2.5, 2.5],
+        backward_without_sum_s=[0.25],
+        peak_memory_bytes=1024,
+        weights_agree=False,
+        parameters=100,
+        gradient_bytes=400,
+        trace_folder="traces/2-ranks",
+    )
+
+
+def test_what_one_rank_alone_does_not_have() -> None:
+    """It sums no gradients over ranks; and without a count of FLOPs there is no rate of them."""
+    case = finished_case(
+        a_plan(), [rank_lines(1.0, 2.0)], sequence_len=1, flops_per_sample=None, trace_folder=None
+    )
+    assert (case.weights_agree, case.gradient_bytes, case.flops_per_s) == (None, None, None)
+
+
+@pytest.mark.parametrize(("folder", "trace"), [(None, "rank.json.gz"), ("traces", None)])
+def test_without_a_trace_a_rank_says_why(folder: str | None, trace: str | None) -> None:
+    lines = [*rank_lines(1.0, 2.0)[:-1], rank_end(trace=trace)]
+    case = finished_case(
+        a_plan(), [lines], sequence_len=1, flops_per_sample=1.0, trace_folder=folder
+    )
+    assert case.times[0].trace is None
+    assert case.times[0].reasons == {"trace": "no step was profiled"}
+
+
+def test_ranks_that_timed_other_numbers_of_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        slowest([[a_step(1), a_step(2)], [a_step(1)]])
+
+
 def test_the_parts_of_a_step_sum_to_it() -> None:
     (time,) = case_of(rank_lines(1.0, 2.0)).times
     # 1.0 − (0.1 + 0.2 + 0.4 + 0.2)
@@ -87,9 +165,16 @@ def test_ranks_with_other_weights_are_noticed() -> None:
 
 
 def test_a_case_that_failed_keeps_the_steps_that_were_done() -> None:
-    lines: list[list[Line]] = [[StepDone(a_step(0)), StepDone(a_step(1))], [StepDone(a_step(0))]]
-    case = unfinished_case(2, lines, "failed", "rank 1 crashed.", "logs/rank-1.log")
-    assert [len(steps) for steps in case.steps] == [2, 1] and case.loss == [1.5]
+    first, second = a_step(0), a_step(1)
+    lines: list[list[Line]] = [[StepDone(first), StepDone(second)], [StepDone(first)]]
+    assert unfinished_case(2, lines, "failed", "rank 1 crashed.", "logs/rank-1.log") == TrainCase(
+        ranks=2,
+        status="failed",
+        reason="rank 1 crashed.",
+        log="logs/rank-1.log",
+        steps=[[first, second], [first]],
+        loss=[1.5],
+    )
     assert slowest([]) == [] and mean_loss([]) == []
 
 
@@ -158,6 +243,7 @@ def test_the_case_of_one_rank_may_come_last() -> None:
         ({"flops_per_sample": 1.02e9}, "do not compute the same"),
         ({"flops_per_sample": None}, "do not compute the same"),
         ({"tokens_per_s": figure(1600.0)}, "not of the same length"),
+        ({"tokens_per_s": None}, "not of the same length"),
     ],
 )
 def test_no_speedup_where_the_work_is_not_the_same(changes: dict[str, Any], why: str) -> None:
@@ -204,10 +290,18 @@ def test_a_classifier_has_no_language_head() -> None:
     language = flops_per_sample(dict(GPT2), "tiny", task="lm", **shape)  # type: ignore[arg-type]
     head = 3 * 2 * 16 * 48 * 211
     assert language - classifier == pytest.approx(head - 3 * 2 * 48 * 4)
+    architecture = trained_architecture(dict(GPT2), "tiny", "classify", 4)
+    assert architecture.name == "tiny"
+    assert architecture.heads == [
+        Head(name="classifier", inputs=48, outputs=4, bias=False, per="sequence")
+    ]
 
 
 def test_an_encoder_gets_the_head_of_its_classifier() -> None:
-    architecture = trained_architecture(dict(BERT), "bert", "classify", 3)
+    """As many outputs as the task has labels, whatever the checkpoint's own classifier had."""
+    stored = {**BERT, "id2label": {"0": "no", "1": "yes"}}
+    architecture = trained_architecture(stored, "bert", "classify", 3)
+    assert architecture.name == "bert"
     assert architecture.counted_as == "BertForSequenceClassification"
     assert [(head.name, head.outputs) for head in architecture.heads] == [
         ("pooler", 32),
@@ -216,5 +310,8 @@ def test_an_encoder_gets_the_head_of_its_classifier() -> None:
 
 
 def test_a_family_that_is_not_counted_is_refused() -> None:
-    with pytest.raises(UnsupportedError):
-        trained_architecture({"model_type": "mamba"}, "m", "lm", 0)
+    with pytest.raises(UnsupportedError, match="my-model"):
+        trained_architecture({"model_type": "mamba"}, "my-model", "lm", 0)
+    shape = {"labels": 4, "sequence_len": 16, "samples": 4, "parameters": 1000}
+    with pytest.raises(UnsupportedError, match="my-model"):
+        flops_per_sample({"model_type": "mamba"}, "my-model", task="lm", **shape)  # type: ignore[arg-type]
