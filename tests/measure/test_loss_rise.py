@@ -12,7 +12,6 @@ from topout.measure.loss_rise import (
     LEAST_BLOCKS,
     MOST_LOOKS,
     Rise,
-    _student,
     judge_rise,
     rise_of,
     share_interval,
@@ -48,17 +47,6 @@ def test_what_is_left_of_a_stretch_belongs_to_its_last_blocks() -> None:
 
 def test_one_block_says_nothing_of_its_error() -> None:
     assert rise_of([np.zeros(10)]).interval() == (-math.inf, math.inf)
-
-
-@pytest.mark.parametrize(
-    ("probability", "freedom", "printed"),
-    # Printed tables of Student's distribution.
-    [(0.975, 15, 2.131), (0.975, 30, 2.042), (0.995, 20, 2.845), (0.999, 60, 3.232)],
-)
-def test_students_quantile_against_its_table(
-    probability: float, freedom: int, printed: float
-) -> None:
-    assert _student(probability, freedom) == pytest.approx(printed, abs=6e-4)
 
 
 def test_the_interval_is_students() -> None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from topout.measure.speed_test import student_quantile
 from topout.records import Interval, QualityVerdict
 
 BLOCK_TOKENS = 64
@@ -36,7 +37,7 @@ class Rise(msgspec.Struct, frozen=True):
         """Both ends, two-sided; a single block says nothing of its error."""
         if self.blocks < 2:
             return -math.inf, math.inf
-        reach = _student(1 - (1 - confidence) / 2, self.blocks - 1) * self.error
+        reach = student_quantile(1 - confidence, self.blocks - 1) * self.error
         return self.mean - reach, self.mean + reach
 
 
@@ -98,18 +99,3 @@ def share_interval(right: int, count: int) -> Interval:
     centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     reach = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + (z / count / 2) ** 2)
     return Interval(low=max(0.0, centre - reach), high=min(1.0, centre + reach))
-
-
-def _student(probability: float, freedom: int) -> float:
-    """The quantile of Student's t, by Fisher's expansion about the normal's (3e-4 from 15 on).
-
-    Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
-    """
-    z = NormalDist().inv_cdf(probability)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + math.fsum(term / float(freedom**power) for power, term in enumerate(terms, 1))
