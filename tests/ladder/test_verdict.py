@@ -12,7 +12,7 @@ from tests.generation.tiny_builds import workload
 from topout.cost.predict import Context
 from topout.ladder.predictions import Predictions
 from topout.ladder.stack import Stack
-from topout.ladder.verdict import Trial, judge, tried, untried, with_more_runs
+from topout.ladder.verdict import Trial, judge, position_doubts, tried, untried, with_more_runs
 from topout.measure.runner import Duel
 from topout.measure.worker import FailureKind, WorkerFailure
 from topout.records import Estimate, RungResult, RunSample, Verification
@@ -164,3 +164,21 @@ def test_a_rung_that_is_not_tried_has_no_figures() -> None:
     found = untried(find_rung("compile"), stack, "skipped", "No compiler.")
     assert (found.on, found.status, found.reason) == (["static_cache"], "skipped", "No compiler.")
     assert found.prediction is None and found.doubts == []
+
+
+@pytest.mark.parametrize(
+    ("decided", "doubted"), [(512, False), (511, True), (0, True), (None, True)]
+)
+def test_few_decided_positions_are_a_doubt(decided: int | None, doubted: bool) -> None:
+    found = msgspec.structs.replace(RIGHT, decided_positions=decided)
+    sentences = [each.sentence for each in position_doubts(found)]
+    assert bool(sentences) == doubted
+    if decided == 511:
+        assert sentences == [
+            "The output was compared on 511 decided positions, and 512 are wanted."
+        ]
+
+
+def test_a_near_rung_needs_no_decided_positions() -> None:
+    assert position_doubts(msgspec.structs.replace(RIGHT, decode_divergence=0.0)) == []
+    assert position_doubts(None) == []

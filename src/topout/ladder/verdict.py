@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from topout import units
 from topout.generation.placement import phase_ratios, place_run, tokens_per_pass
 from topout.ladder.duel import Candidate
 from topout.ladder.predictions import Predictions
@@ -14,8 +15,8 @@ from topout.measure.disturbance import disturbance_doubts, disturbed_pairs
 from topout.measure.runner import Duel
 from topout.measure.stats import chained, sample_doubts
 from topout.measure.worker import WorkerFailure
-from topout.records import Duel as DuelResult
 from topout.records import (
+    Doubt,
     Estimate,
     Prediction,
     RungResult,
@@ -23,11 +24,13 @@ from topout.records import (
     Status,
     Verification,
 )
+from topout.records import Duel as DuelResult
 from topout.rungs.rung import Rung
 from topout.speed_words import speed_sentence
 
 BASELINE_REASON = "What users have today; every other rung is measured against it."
 _FAILED = {"memory": "Ran out of memory: it", "error": "Failed:", "input": "Failed:"}
+LEAST_DECIDED = 512  # positions at which an exact rung has to choose the same token
 _SAME = Estimate(median=1.0, low=1.0, high=1.0)
 
 
@@ -96,12 +99,14 @@ def tried(
         prepare_s=candidate.prepare_s,
     )
     if duel is not None:
+        figures = _figures(candidate.stack, duel.candidate, predictions, trial.prediction, duel)
+        figures["doubts"] += position_doubts(trial.verification)
         result = msgspec.structs.replace(
             result,
             rival=trial.rival,
             rival_samples=duel.rival,
             disturbed=disturbed_pairs(duel),
-            **_figures(candidate.stack, duel.candidate, predictions, trial.prediction, duel),
+            **figures,
             **_speedups(duel, trial.rival, earlier),
         )
     elif trial.samples:
@@ -112,6 +117,25 @@ def tried(
             **_figures(candidate.stack, trial.samples, predictions, trial.prediction),
         )
     return result
+
+
+def position_doubts(verification: Verification | None) -> list[Doubt]:
+    """A doubt where an exact rung was held to the tokens of fewer positions than are wanted."""
+    if verification is None or verification.decode_divergence is not None:  # that of a near one
+        return []
+    decided = verification.decided_positions or 0
+    if decided >= LEAST_DECIDED:
+        return []
+    return [
+        Doubt(
+            about="output",
+            sentence=(
+                f"The output was compared on {units.counted(decided, 'decided position')}, and "
+                f"{LEAST_DECIDED} are wanted."
+            ),
+            remedy="Give more --new-tokens; of a slow model fewer positions are verified.",
+        )
+    ]
 
 
 def with_more_runs(

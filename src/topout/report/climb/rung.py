@@ -1,19 +1,18 @@
 """One rung: as a row, its figures formatted once, and in full for its card."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from topout import units
 from topout.records import (
     Climb,
     Estimate,
-    Interval,
     PhasePrediction,
     PhaseResult,
     RungResult,
-    Verification,
 )
+from topout.report.climb.verification import interval_range, loss_table, verification_facts
 from topout.report.document import (
     Absent,
     Cell,
@@ -181,8 +180,8 @@ def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
             Doubts(rung.doubts),
             Section("", phases, columns=True, key=f"phases-{row.number}"),
             Paragraph(assumed, "note"),
-            Facts(_verification(rung.verification), "Is the output still right?"),
-            _losses(rung.verification),
+            Facts(verification_facts(rung.verification), "Is the output still right?"),
+            loss_table(rung.verification),
             Absent(rung.reasons),
             Section(timed, [samples], folded=True),
         ],
@@ -261,13 +260,13 @@ def _phase(climb: Climb, rung: RungResult, phase: Phase) -> Table:
 
 def _predicted_speedup(rung: RungResult) -> str:
     interval = rung.prediction.speedup_interval if rung.prediction else None
-    return units.times(rung.predicted_speedup or None) + _range(interval, units.significant)
+    return units.times(rung.predicted_speedup or None) + interval_range(interval, units.significant)
 
 
 def _expected_time(expected: PhasePrediction | None) -> str:
     if expected is None:
         return units.ABSENT
-    return units.seconds(expected.time_s) + _range(expected.interval, units.seconds)
+    return units.seconds(expected.time_s) + interval_range(expected.interval, units.seconds)
 
 
 def _terms(expected: PhasePrediction) -> list[tuple[str, str, str]]:
@@ -297,73 +296,6 @@ def _of(share: float | None, ceiling: float | None, unit: str) -> str:
     if share is None or ceiling is None:
         return share_of(share)
     return f"{share_of(share)} of {units.si(ceiling, unit)}"
-
-
-def _verification(verification: Verification | None) -> list[tuple[str, str]]:
-    if verification is None:
-        return []
-    v = verification
-    figures: list[tuple[str, float | int | None]] = [
-        ("Positions compared", v.positions),
-        ("Positions with a clear margin", v.decided_positions),
-        ("Rounding noise of the baseline", v.rounding_noise),
-        ("Largest error of a logit", v.max_logit_error),
-        ("Decode from its own large pass, nats per token", v.decode_divergence),
-        ("Perplexity", v.perplexity),
-        ("Perplexity over the baseline's", v.perplexity_ratio),
-        ("Bits per byte", v.bits_per_byte),
-        ("Generated tokens compared", v.generated_tokens_compared),
-        ("First differing token", v.first_divergence),
-        ("p-value of the same distribution", v.p_value),
-    ]
-    verdict = {"right": "right", "not proven": "not proven"}.get(v.verdict or "", "not right")
-    rows = [
-        ("Verdict", f"{'right' if v.passed else verdict}: {v.reason}"),
-        ("Method", v.method),
-        ("Compared with", v.against or "the baseline"),
-    ]
-    if v.token_agreement is not None:
-        agreement = units.percent(v.token_agreement, 2) + _range(v.agreement_interval, _share)
-        rows.append(("Tokens that agree", agreement))
-    if v.kl_divergence is not None:
-        divergence = f"{v.kl_divergence:.3g}" + _range(v.kl_interval, lambda value: f"{value:.3g}")
-        rows.append(("KL divergence, nats per token", divergence))
-    return rows + [(name, f"{value:.5g}") for name, value in figures if value is not None]
-
-
-def _losses(verification: Verification | None) -> Table:
-    """The loss of each held-out text; no rows where none was scored."""
-    quality = verification.quality if verification is not None else None
-    titles = ("Tokens", "Bytes per\ntoken", "Baseline,\nnats", "Rung,\nnats", "Perplexity")
-    columns = [Column("Held-out text", text=True), *map(Column, titles)]
-    if quality is None:
-        return Table(columns, [])
-    rows = [
-        Row(
-            [
-                each.text,
-                str(each.tokens),
-                f"{each.bytes_per_token:.2f}",
-                f"{each.baseline_loss:.4f}",
-                f"{each.loss:.4f}",
-                f"{each.rise:+.2%}" + _range(each.interval, lambda value: f"{value:+.2%}"),
-            ]
-        )
-        for each in quality.texts
-    ]
-    looks = "1 look" if quality.looks == 1 else f"{quality.looks} looks"
-    whole = f"{quality.rise:+.2%}" + _range(quality.interval, lambda value: f"{value:+.2%}")
-    total = Row(["All", str(quality.tokens), "", "", "", whole])
-    title = f"Loss on held-out text, {looks}, {units.seconds(quality.elapsed_s)}"
-    return Table(columns, [*rows, total], title)
-
-
-def _share(value: float) -> str:
-    return units.percent(value, 2)
-
-
-def _range(interval: Interval | None, shown: Callable[[float], str]) -> str:
-    return f" [{shown(interval.low)}, {shown(interval.high)}]" if interval is not None else ""
 
 
 def _samples(climb: Climb, rung: RungResult) -> Table:
