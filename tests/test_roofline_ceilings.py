@@ -5,9 +5,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from topout.errors import InputError
-from topout.records import BandwidthCeiling, Ceilings, ComputeCeiling, Dtype
+from topout.records import BandwidthCeiling, Ceilings, ComputeCeiling, Doubt, Dtype
 from topout.roofline import (
     Exceeded,
     bandwidth_at,
@@ -122,6 +123,8 @@ def test_ceilings_of_a_thread_count_are_its_own_or_of_the_largest_below() -> Non
     assert counts(ceilings_at(CEILINGS, 64)) == ({("fp32", 4), ("bf16", 4)}, {4})
     assert counts(ceilings_at(CEILINGS, 3)) == ({("fp32", 1)}, {1})  # bf16 has none below
     assert counts(ceilings_at(CEILINGS)) == ({("fp32", 4), ("bf16", 4)}, {4})
+    # In the order in which they were measured.
+    assert [each.dtype for each in ceilings_at(CEILINGS, 4).compute] == ["fp32", "bf16", "bf16"]
 
 
 def test_ceilings_of_more_threads_never_stand_in() -> None:
@@ -142,13 +145,29 @@ def test_ceilings_of_more_threads_never_stand_in() -> None:
     ]
 
 
-def test_what_stands_in_is_told() -> None:
+@pytest.mark.parametrize(("threads", "those"), [(2, "1 thread"), (6, "4 threads")])
+def test_what_stands_in_is_told(threads: int, those: str) -> None:
+    doubt = Doubt(
+        about="ceilings",
+        sentence=f"The ceilings are those of {those}: {threads} were not measured.",
+        remedy="Run on a power of two of threads, or on all of them: their ceilings are measured.",
+    )
+    assert stand_in_doubts(CEILINGS, threads) == [doubt]
+
+
+def test_nothing_stands_in_for_what_was_measured() -> None:
     assert stand_in_doubts(CEILINGS, 1) == stand_in_doubts(CEILINGS, 4) == []
-    sentences = [stand_in_doubts(CEILINGS, threads)[0].sentence for threads in (2, 6)]
-    assert sentences == [
-        "The ceilings are those of 1 thread: 2 were not measured.",
-        "The ceilings are those of 4 threads: 6 were not measured.",
-    ]
+    # Arithmetic of one thread alone, bandwidth of four alone.
+    mixed = replace(CEILINGS, compute=CEILINGS.compute[:1], bandwidth=CEILINGS.bandwidth[-1:])
+    assert stand_in_doubts(mixed, 1) == stand_in_doubts(mixed, 4) == []
+
+
+def test_a_set_of_one_byte_is_the_smallest() -> None:
+    points = [bandwidth("L1", 1, 1, 16.0), bandwidth("L1", 1, 4, 4.0)]
+    tiny = replace(CEILINGS, bandwidth=points)
+    # Below one byte the rate of one; halfway to four, in the logarithm, the mean of both rates'.
+    assert [bandwidth_at(tiny, size, 1) for size in (0, 1)] == [16.0, 16.0]
+    assert bandwidth_at(tiny, 2, 1) == pytest.approx(8.0)
 
 
 def test_a_gpu_has_no_threads_that_others_could_stand_in_for() -> None:

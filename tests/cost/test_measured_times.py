@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.cost.test_predict import CEILINGS, RATES, compute, linear_rate
-from topout.cost.measured_times import MeasuredTimes, native_arithmetic
+from topout.cost.measured_times import MeasuredTimes, native_arithmetic, roofline_time
 from topout.cost.ops import Load, Op, Pace
 
 
@@ -103,6 +103,41 @@ def test_threads_choose_the_ceiling() -> None:
     ceilings = msgspec.structs.replace(CEILINGS, bandwidth=four)
     of_four = MeasuredTimes(ceilings, RATES, 4, "plain")
     assert of_four.busy(product(), load())[1] == pytest.approx(0.4)
+
+
+def test_ceilings_of_more_threads_do_not_count() -> None:
+    """One thread of a machine of which four were measured too, bf16 by four alone."""
+    of_four = [
+        msgspec.structs.replace(compute("fp32", 8e6), threads=4),
+        msgspec.structs.replace(compute("bf16", 3.2e7), threads=4),
+    ]
+    faster = msgspec.structs.replace(CEILINGS.bandwidth[0], threads=4, bytes_per_s=8e4)
+    ceilings = msgspec.structs.replace(
+        CEILINGS,
+        compute=[compute("fp32", 1e6), *of_four],
+        bandwidth=[*CEILINGS.bandwidth, faster],
+    )
+    # bf16 is computed in fp32 where no rate of it is known: 2000 at 1e6, 1000 bytes at 1e4.
+    found = roofline_time(2000, 1000, "linear_bf16", 1e4, ceilings, 1)
+    assert found == (pytest.approx(0.002), pytest.approx(0.1))
+    one = MeasuredTimes(ceilings, RATES, 1, "plain", {"fp32": 1})
+    # Generated, at efficiency 1: the weights' and the keys' 4000 bytes at 1e4.
+    assert one.busy(product(), load()) == (pytest.approx(0.002), pytest.approx(0.4))
+    op = Op(name="attention", kind="attention", count=1, rows=1, flops=1e4, kv_elements=1000.0)
+    assert one.busy(op, load()) == (0.0, pytest.approx(0.4))
+
+
+def test_generated_kernels_have_rates_of_their_own() -> None:
+    """Others were measured to be better, and more rows worse."""
+    slow = [linear_rate("gemv_fp32", 1, 1000, 0.25), linear_rate("gemv_fp32", 3, 1000, 0.125)]
+    rates = msgspec.structs.replace(RATES, linear=[*RATES.linear[:-1], *slow])
+    generated = MeasuredTimes(CEILINGS, rates, 1, "plain", {"fp32": 3})
+    three = msgspec.structs.replace(product(), rows=3)
+    # 2000 at 1e6 and 4000 bytes at 1e4, both over 0.125.
+    assert generated.busy(three, load()) == (pytest.approx(0.016), pytest.approx(3.2))
+    # 1000 bytes at 1e4 over 0.25, that of one row.
+    op = Op(name="attention", kind="attention", count=1, rows=1, flops=1e4, kv_elements=250.0)
+    assert generated.busy(op, load()) == (0.0, pytest.approx(0.4))
 
 
 def test_a_few_queries_stream_and_more_multiply() -> None:

@@ -49,6 +49,12 @@ def test_caches_of_lscpu(
     assert (cache.size_bytes, cache.instances) == (kibibytes * 1024, instances)
 
 
+def test_lines_of_lscpu() -> None:
+    """A value may hold a colon; "-", nothing, and a line without a colon tell nothing."""
+    text = "Model name: A: the CPU\nCPU(s): 8\nStepping: -\nFlags:\nwarning\nCPU(s): 9\n"
+    assert parse_lscpu(text) == {"Model name": "A: the CPU", "CPU(s)": "8"}
+
+
 def _write(root: Path, files: dict[str, str]) -> SystemFiles:
     for path, text in files.items():
         file = root / path
@@ -79,7 +85,7 @@ def test_what_sysfs_shows_goes_before_lscpu(tmp_path: Path) -> None:
     files = _cores("0-1", "0-1", "2", "3") | {f"{CPUS}/online": "0-2"}
     files |= {f"sys/devices/system/node/node{number}/cpulist": "0" for number in range(3)}
     found = read_topology(_write(tmp_path, files), LSCPU)
-    assert [cpu.number for cpu in found.cpus] == [0, 1, 2, 3]
+    assert found.cpus == [(0, 0, "0-1"), (1, 0, "0-1"), (2, 0, "2"), (3, 0, "3")]
     assert (found.online, found.sockets, found.physical_cores) == (3, 1, 3)
     assert (found.threads_per_core, found.numa_nodes) == (2, 3)
 
@@ -114,7 +120,7 @@ def test_what_is_no_count_of_lscpu(text: str, tmp_path: Path) -> None:
 
 
 def test_cpus_that_are_offline_and_folders_that_are_no_cpu(tmp_path: Path) -> None:
-    files = _cores("0", "1", "2", package="-1") | {f"{CPUS}/cpu3/hotplug/state": "0"}
+    files = _cores("0", "1", "2", package="-1") | {f"{CPUS}/cpu11/hotplug/state": "0"}
     files |= {f"{CPUS}/cpu12/topology/thread_siblings_list": "12"}
     files |= {f"{CPUS}/cpu12/topology/physical_package_id": "1"}
     files |= {f"{CPUS}/cpu9x/topology/core_cpus_list": "9"}
@@ -133,6 +139,7 @@ def test_caches_of_a_hybrid_processor(tmp_path: Path) -> None:
     files = _cores("0-1", "0-1", "2", "3", "4", "5")
     for cpu in (0, 1):
         files |= _cache(cpu, 0, level="1", type="Data", size="48K", shared_cpu_list="0-1")
+        files |= _cache(cpu, 1, type="Instruction", size="32K")  # of which level is not said
         files |= _cache(cpu, 2, level="2", type="Unified", size="1280K", shared_cpu_list="0-1")
     for cpu in (2, 3, 4, 5):
         files |= _cache(cpu, 0, level="1", type="Data", size="32K", coherency_line_size="64")
@@ -152,6 +159,22 @@ def test_caches_of_a_hybrid_processor(tmp_path: Path) -> None:
         ("L1i", 64 << 10, None, 4, 1),
         # One of each size: the larger.
         ("L2", 2 << 20, 128, 4, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("0 KiB", []),
+        ("12 apples", []),
+        ("1K", [1024]),
+        ("4 MiB", [4 << 20]),  # of all, over cores whose number is not known
+    ],
+)
+def test_a_cache_of_lscpu_alone(text: str, sizes: list[int], tmp_path: Path) -> None:
+    caches = read_topology(SystemFiles(tmp_path), {"L2 cache": text}).caches
+    assert [(each.name, each.size_bytes, each.instances) for each in caches] == [
+        ("L2", size, None) for size in sizes
     ]
 
 
@@ -175,9 +198,16 @@ def test_cpus_in_the_order_in_which_threads_take_them() -> None:
     cpus = [LogicalCpu(n, n // 4, f"{n // 2}") for n in range(8)]
     assert spread_over_cores(cpus, list(range(8))) == [0, 4, 2, 6, 1, 5, 3, 7]
     assert spread_over_cores(cpus, [7, 6, 3, 1]) == [1, 6, 3, 7]
+    # Two cores of three threads: the second thread of both before the third of any.
+    threaded = [LogicalCpu(n, 0, f"{n // 3}") for n in range(6)]
+    assert spread_over_cores(threaded, list(range(6))) == [0, 3, 1, 4, 2, 5]
+    # Two sockets of three cores, in turn to the last.
+    sockets = [LogicalCpu(n, n // 3, f"{n}") for n in range(6)]
+    assert spread_over_cores(sockets, list(range(6))) == [0, 3, 1, 4, 2, 5]
     # What is not described is a core of its own, on the first socket.
     assert spread_over_cores([], [5, 2]) == [2, 5]
     assert spread_over_cores(cpus[4:], [0, 1, 4]) == [0, 4, 1]
+    assert spread_over_cores(cpus[4:], [0, 1, 4, 6]) == [0, 4, 1, 6]
 
 
 @given(st.text())
@@ -239,6 +269,7 @@ def test_what_is_no_cpu_list(text: str) -> None:
 def test_missing_and_garbled_files(tmp_path: Path) -> None:
     files = SystemFiles(tmp_path)
     (tmp_path / "garbled").write_bytes(b"\xff\xfe12")
+    assert files.exists("garbled") and not files.exists("nothing")
     assert files.text("nothing") is None
     assert files.number("nothing") is None
     assert files.number("garbled") is None

@@ -170,6 +170,41 @@ def test_copies_fill_the_matrix() -> None:
     assert "1 copies" in found.reasons["bytes"]
 
 
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        (copy(0, 10, "HtoH", bytes=3, device=0), (-1, -1)),
+        # Of two ends one is said: the kind of the copy gives both.
+        (copy(0, 10, "DtoD", bytes=3, device=2, from_device=2), (2, 2)),
+        (copy(0, 10, "HtoD", bytes=3, device=-1), None),  # the host is no device to copy to
+        (copy(0, 10, "HtoD", bytes=3, device=None), None),
+        (copy(0, 10, None, bytes=3), None),  # type: ignore[arg-type]
+    ],
+)
+def test_the_ends_of_a_copy(row: Row, place: tuple[int, int] | None) -> None:
+    assert _cells(communication_of([trace(row)])) == ({place: (3, 1)} if place else {})
+
+
+def test_a_copy_goes_to_the_rank_that_uses_the_device() -> None:
+    """Ranks 1 and 2 share device 0 of the host, rank 2 has device 2 too, rank 0 device 1."""
+    host: Row = {"world_size": 3, "host": "a"}
+    found = communication_of(
+        [
+            rank(
+                0,
+                copy(0, 10, "PtoP", bytes=11, device=1, from_device=1, to_device=0),  # of two
+                copy(20, 10, "PtoP", bytes=13, device=1, from_device=1, to_device=2),
+                copy(40, 10, "PtoP", bytes=17, device=1, from_device=1, to_device=7),  # of none
+                **host,
+            ),
+            rank(1, kernel(0, 10, device=0), **host),
+            rank(2, kernel(0, 10, device=2), copy(20, 10, "HtoD", bytes=19, device=0), **host),
+        ]
+    )
+    assert _cells(found) == {(0, 2): (13, 1), (-1, 2): (19, 1)}
+    assert found.reasons["copies"].startswith("2 copies are not in the matrix")
+
+
 def test_copies_of_a_rank_are_those_of_its_device() -> None:
     # Each rank has its own device 0, on two hosts.
     found = communication_of(
