@@ -23,6 +23,7 @@ from topout.measure.loss_rise import Rise, judge_rise, rise_of, tokens_to_decide
 from topout.records import Interval, Quality, TextLoss, Verification
 
 LOOKS_TOKENS = (1024, 2048, 4096, 8192, 16384, 32768)
+PATIENCE = 4.0  # times the budget that may be spent where the next look should decide
 _LARGEST_EXPONENT = 700.0  # e to this is still a double
 Losses = NDArray[np.float32]  # [rows, tokens of a row − 1], nats
 
@@ -56,8 +57,13 @@ class QualityTest:
             losses = np.concatenate([losses, self._score(candidate, len(losses), rows)])
             spent_s += time.monotonic() - began
             found = self._look(losses, max_loss, number, spent_s)
-            # The next look takes as long as all before it together.
-            if found.verdict != "not proven" or 2 * spent_s > self._budget_s:
+            if found.verdict != "not proven":
+                return found
+            # The next look is at twice the tokens, and takes as long as all before it together.
+            is_near = found.tokens_to_decide is not None and (
+                found.tokens_to_decide <= 2 * found.tokens
+            )
+            if 2 * spent_s > self._budget_s * (PATIENCE if is_near else 1.0):
                 return found
         return found
 
