@@ -7,7 +7,6 @@ once, as far as a rung asks for it, and kept in the cache.
 
 import contextlib
 import hashlib
-import math
 import time
 from pathlib import Path
 
@@ -19,12 +18,18 @@ from safetensors.numpy import load_file, save_file
 
 from topout.generation.session_process import SessionProcess
 from topout.generation.texts import Texts
-from topout.measure.loss_rise import Rise, judge_rise, rise_of, tokens_to_decide
+from topout.measure.loss_rise import (
+    LOOKS_TOKENS,
+    Rise,
+    judge_rise,
+    perplexity,
+    perplexity_rise,
+    rise_of,
+    tokens_to_decide,
+)
 from topout.records import Interval, Quality, TextLoss, Verification
 
-LOOKS_TOKENS = (1024, 2048, 4096, 8192, 16384, 32768)
 PATIENCE = 4.0  # times the budget that may be spent where the next look should decide
-_LARGEST_EXPONENT = 700.0  # e to this is still a double
 Losses = NDArray[np.float32]  # [rows, tokens of a row − 1], nats
 
 
@@ -89,7 +94,7 @@ class QualityTest:
             verdict=verdict,
             max_loss=max_loss,
             tokens=whole.tokens,
-            rise=_relative(whole.mean),
+            rise=perplexity_rise(whole.mean),
             interval=_interval(whole),
             texts=[
                 TextLoss(
@@ -98,7 +103,7 @@ class QualityTest:
                     bytes_per_token=self._texts.bytes_per_token[name],
                     baseline_loss=float(theirs[rows_of[name]].mean()),
                     loss=float(losses[rows_of[name]].mean()),
-                    rise=_relative(rise.mean),
+                    rise=perplexity_rise(rise.mean),
                     interval=_interval(rise),
                 )
                 for name, rise in rises.items()
@@ -159,7 +164,7 @@ def judged_by_loss(figures: Verification, quality: Quality) -> Verification:
         verdict=quality.verdict,
         reason=found,
         quality=quality,
-        perplexity=math.exp(min(_LARGEST_EXPONENT, _mean_loss(quality))),
+        perplexity=perplexity(_mean_loss(quality)),
         perplexity_ratio=1 + quality.rise,
     )
 
@@ -171,7 +176,7 @@ def judged_by_distance(figures: Verification, max_loss: float, why: str) -> Veri
     e^K − 1; a ruined model would lose nothing on other text, and must not pass.
     """
     assert figures.kl_divergence is not None
-    own_loss = _relative(figures.kl_divergence)
+    own_loss = perplexity_rise(figures.kl_divergence)
     found = f"perplexity of text as the baseline writes it rises by {own_loss:.2%}"
     passed = own_loss <= max_loss
     return msgspec.structs.replace(
@@ -186,11 +191,6 @@ def _mean_loss(quality: Quality) -> float:
     return sum(each.loss * each.tokens for each in quality.texts) / quality.tokens
 
 
-def _relative(nats: float) -> float:
-    """Of perplexity: a rise of 0.01 nats is one of 1.005 %."""
-    return math.expm1(min(nats, _LARGEST_EXPONENT))
-
-
 def _interval(rise: Rise) -> Interval:
     low, high = rise.interval()
-    return Interval(low=_relative(low), high=_relative(high))
+    return Interval(low=perplexity_rise(low), high=perplexity_rise(high))

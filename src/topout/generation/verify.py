@@ -14,12 +14,11 @@ from torch.nn import functional
 
 from topout.generation.reference import Reference, grouped, margins_of
 from topout.generation.session import Session
-from topout.measure.loss_rise import rise_of, share_interval
+from topout.measure.loss_rise import perplexity, rise_of, share_interval
 from topout.records import Interval, OutputClass, Verification
 
 LARGEST_LOSS = 100.0  # nats: a token of probability 1e-43
 LEAST_DIVERGENCE = 1e-3  # nats per token that rounding to bf16 or int8 may make of one pass
-_LARGEST_EXPONENT = 700.0  # e to this is still a double
 _METHOD = "teacher-forced held-out text through the rung's own prefill and decode"
 
 
@@ -107,8 +106,8 @@ def compare_logits(logits: Tensor, reference: Reference, text_bytes: int) -> Ver
         max_logit_error=float((logits - reference.logits).abs().max()),
         kl_divergence=max(0.0, divergence.mean),
         kl_interval=Interval(low=max(0.0, low), high=high) if math.isfinite(high) else None,
-        perplexity=math.exp(min(_LARGEST_EXPONENT, loss)),
-        perplexity_ratio=math.exp(min(_LARGEST_EXPONENT, rise)),
+        perplexity=perplexity(loss),
+        perplexity_ratio=perplexity(rise),
         bits_per_byte=loss / math.log(2) * positions / max(1, text_bytes),
     )
 

@@ -19,9 +19,11 @@ from topout.records import Interval, QualityVerdict
 
 BLOCK_TOKENS = 64
 LEAST_BLOCKS = 16  # below them Student's interval is not to be trusted with skewed differences
-MOST_LOOKS = 6
+LOOKS_TOKENS = (1024, 2048, 4096, 8192, 16384, 32768)  # at which the losses are looked at
+MOST_LOOKS = len(LOOKS_TOKENS)
 ERROR = 0.02  # of a verdict that is wrong, all looks of one test together
 CONFIDENCE = 0.95  # of the interval that is shown
+_LARGEST_EXPONENT = 700.0  # e to this is still a double
 _TEXT_SHARE = 2.0  # how far beyond the bound a single text may be
 
 
@@ -87,6 +89,16 @@ def tokens_to_decide(whole: Rise, max_loss: float) -> int | None:
         return None
     reach = NormalDist().inv_cdf(1 - ERROR / MOST_LOOKS) * whole.error
     return math.ceil(whole.tokens * (reach / distance) ** 2)
+
+
+def perplexity(nats: float) -> float:
+    """Of a loss in nats per token, or the ratio of two that differ by so much; always finite."""
+    return math.exp(min(nats, _LARGEST_EXPONENT))
+
+
+def perplexity_rise(nats: float) -> float:
+    """A rise of the loss by 0.01 nats is one of perplexity by 1.005 %; always finite."""
+    return math.expm1(min(nats, _LARGEST_EXPONENT))
 
 
 def share_interval(right: int, count: int) -> Interval:
