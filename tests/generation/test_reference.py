@@ -108,3 +108,15 @@ def test_a_reference_survives_its_file(reference: Reference, tmp_path: Path) -> 
     assert (loaded.prompt_lens, loaded.noise) == (LENS, reference.noise)
     for name in ("texts", "logits", "greedy", "greedy_margins"):
         assert torch.equal(getattr(loaded, name), getattr(reference, name))
+
+
+def test_the_first_windows_are_what_they_are_alone(
+    source: ModelSource, reference: Reference, tmp_path: Path
+) -> None:
+    path = tmp_path / "reference.safetensors"
+    reference.first(2).save(path)
+    found = Reference.load(path)
+    alone = make_reference(session_of(source, tmp_path, []), reference.texts[:2], LENS[:2], 10, 2)
+    assert (found.prompt_lens, found.noise) == (LENS[:2], alone.noise)
+    for name in ("texts", "logits", "greedy", "greedy_margins"):
+        assert torch.equal(getattr(found, name), getattr(alone, name))

@@ -56,6 +56,15 @@ class Reference(msgspec.Struct, frozen=True):
         first = self.prompt_lens[window]
         return self.texts[window, first : first + self.scored_tokens]
 
+    def first(self, windows: int) -> "Reference":
+        """The same of the first windows alone."""
+        return msgspec.structs.replace(
+            self,
+            texts=self.texts[:windows],
+            prompt_lens=self.prompt_lens[:windows],
+            logits=self.logits[:windows],
+        )
+
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
         tensors = {

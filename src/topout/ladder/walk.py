@@ -14,6 +14,7 @@ from topout.cost.predict import Context
 from topout.errors import InputError, TopoutError
 from topout.generation.build import Build, Preparation
 from topout.generation.quality import QualityTest, judged_by_distance, judged_by_loss
+from topout.generation.reference import Reference
 from topout.generation.texts import Texts
 from topout.ladder.duel import Candidate, Timing
 from topout.ladder.findings import chain_doubt
@@ -116,14 +117,15 @@ class Walk:
             self._add(Trial(self.plan.rungs[0], baseline, prediction, samples=samples))
 
     def _make_first_reference(self) -> Path:
-        """Of one batch of windows, then of as many as the time allows."""
+        """Of all windows, cut to as many as there is time for in each rung."""
         path = self.state.folder.scratch / "baseline.safetensors"
         batch = self.plan.context.workload.batch_size
-        once_s = self._make_reference(self.baseline, path, batch)
-        # Half of that time was for scoring step by step, which every rung does with every window.
-        affordable = max(_LEAST_BATCHES, int(VERIFYING_BUDGET_S / (once_s / 2)))
-        self._windows = min(self._windows, affordable * batch)
-        self._make_reference(self.baseline, path, self._windows)
+        once_s = self._make_reference(self.baseline, path, self._windows)
+        # About half of it was for scoring a batch step by step, as every rung does with each.
+        affordable = max(_LEAST_BATCHES, int(VERIFYING_BUDGET_S / (once_s / 2))) * batch
+        if affordable < self._windows:
+            self._windows = affordable
+            Reference.load(path).first(affordable).save(path)
         return path
 
     def _make_reference(self, of: Candidate, path: Path, windows: int) -> float:
