@@ -1,3 +1,5 @@
+__version__: str
+
 from .errors import TopoutError as TopoutError
 from .gemm.request import GemmRequest as GemmRequest
 from .verbs.run_request import RunRequest as RunRequest

@@ -43,6 +43,10 @@ class UnsupportedError(TopoutError):
     """The request is understood, but this program or this machine cannot carry it out."""
 
 
+class MissingExtraError(UnsupportedError):
+    """A package that only some verbs need is not installed; the remedy is the command."""
+
+
 class CompilerError(UnsupportedError):
     """No C++ compiler, or one that refused a kernel."""
 

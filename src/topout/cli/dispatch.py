@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator, Mapping
 from topout.cli.command import Answer, Command, overview
 from topout.cli.outputs import Outputs, Result, say
 from topout.errors import InputError, TopoutError, UnknownNameError
+from topout.extras import Extra, missing_of, require
 from topout.options import Request
 from topout.progress import progress_bar
 from topout.run_folder import Interrupted
@@ -41,6 +42,18 @@ COMMANDS = {
     "train": "How does a training step spend its time, alone and over devices?",
 }
 """The commands, a verb before its sub-commands, each with the question that it answers."""
+
+NEEDS: Mapping[str, Extra] = {
+    "cost layers": "climb",
+    "cost check": "climb",
+    "run": "climb",
+    "profile": "climb",
+    "climb": "climb",
+    "climb resume": "climb",
+    "gemm": "climb",
+    "train": "train",
+}
+"""The commands that need packages beyond the core, each with the extra that brings them."""
 
 FORMER_FLAGS: Mapping[str, Mapping[str, str]] = {
     "machine": {"--list": "list", "--show": "show", "--save": "save"},
@@ -155,9 +168,13 @@ def _without(flags: Container[int], arguments: list[str], kept: list[str]) -> li
 def _run(command: Command, request: Request, outputs: Outputs) -> int:
     """Ask the verb, show and write its answer; the exit status."""
     outputs.check()
+    if command.name in NEEDS:
+        require(NEEDS[command.name], command.name)
     try:
         with progress_bar() as notify:
             result = command.answer(request, outputs, notify)
+    except ModuleNotFoundError as error:  # what only some inputs of a verb need
+        raise missing_of(error, command.name) or error from None
     except Interrupted as interrupted:
         say(f"topout: interrupted. {interrupted.remedy}".rstrip())
         if interrupted.record is None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from topout.errors import CompilerError, RecordError
+from topout.extras import is_installed
 from topout.kernels.build import SOURCE_FOLDER, included_files
 from topout.machine.ceiling_checks import (
     check_ceilings,
@@ -53,7 +54,7 @@ def measure_ceilings(
 
     What contradicts itself is measured again, and doubted if it still does. `progress` is told
     what is measured and the share done. Without a compiler PyTorch's own operators are measured
-    instead, and a doubt says that they are a lower bound.
+    instead, and a doubt says that they are a lower bound. Raises CompilerError without either.
     """
     counts = sorted(set(threads or default_threads(machine.usable_cpus)))
     effort = QUICK if quick else FULL
@@ -176,9 +177,14 @@ def _measure(
     try:
         found = measure_native(machine, threads, cpus, effort, curve, meter, parts)
     except CompilerError as error:
+        if not is_installed("torch"):
+            raise
         return measure_with_torch(machine, threads, effort, str(error), meter, parts)
     if "amx_tile" in machine.vector_isa and "compute" in parts:  # which PyTorch's libraries reach
-        reasons: dict[str, str] = {}
+        reasons = dict(found.reasons)
+        if not is_installed("torch"):
+            why = "PyTorch is not installed, whose libraries reach the matrix units"
+            return found._replace(reasons={**reasons, "compute.matrix_units": why})
         matrix = measure_matmuls(("bf16", "int8"), threads, effort, reasons, meter)
         return found._replace(compute=[*found.compute, *matrix])
     return found

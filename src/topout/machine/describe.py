@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from topout.errors import CompilerError
+from topout.extras import is_installed
 from topout.kernels.build import find_compiler
 from topout.machine.processor import Processor, can_count_events, read_processor
 from topout.machine.topology import (
@@ -263,6 +264,8 @@ def _torch_build(found: _Findings, with_torch: bool) -> TorchBuild | None:
     try:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
+        version = None
+    if version is None or not is_installed("torch"):
         found.reasons["torch"] = "PyTorch is not installed"
         return None
     if not with_torch:

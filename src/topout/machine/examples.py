@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from topout.errors import InputError, UnsupportedError
+from topout.extras import require
 from topout.kernels import ops
 from topout.kernels.ops import Doubles, ThreadTeam
 from topout.machine.describe import pinning_order
@@ -177,10 +178,9 @@ def stencil_plane(grid: Doubles, i: int) -> Doubles:
 
 
 def _matmul(n: int, threads: int, stack: ExitStack) -> _Kernel:
-    try:
-        import torch
-    except ImportError:
-        raise UnsupportedError("PyTorch is not installed.", "Install torch.") from None
+    require("climb", "the measured matmul")
+    import torch
+
     stack.enter_context(torch_threads(threads))
     random = np.random.default_rng(1)
     a, b, c = (torch.from_numpy(random.standard_normal((n, n))) for _ in range(3))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from topout.errors import UnsupportedError
+from topout.extras import is_installed, require
 from topout.machine.ceiling_checks import contradiction_doubts, contradictions, measure_again
 from topout.machine.effort import PARTS, CeilingParts, Effort, Meter, Part, working_sets
 from topout.progress import Notify
@@ -114,10 +115,10 @@ def measure_matmuls(
 
 def measure_torch_op(effort: Effort) -> OverheadCeiling | None:
     """The time of an operator on one element, called eagerly; None without PyTorch."""
-    try:
-        import torch
-    except ImportError:
+    if not is_installed("torch"):
         return None
+    import torch
+
     one = torch.ones(1)
 
     def many() -> None:
@@ -194,10 +195,9 @@ def measure_cuda_ceilings(
 
     fp32 is true fp32 (no TF32). Raises UnsupportedError when PyTorch sees no such device.
     """
-    try:
-        import torch
-    except ImportError:
-        raise UnsupportedError("PyTorch is not installed.", "pip install torch") from None
+    require("climb", "measuring a GPU")
+    import torch
+
     if not torch.cuda.is_available():
         raise UnsupportedError(
             "PyTorch sees no CUDA device.", "Check `nvidia-smi`, or use `--device cpu`."

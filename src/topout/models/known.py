@@ -7,6 +7,7 @@ import copy
 from pathlib import Path
 
 from topout.errors import InputError, TopoutError, UnknownNameError, WeightsError
+from topout.extras import is_installed, missing
 from topout.models.checkpoint import find_weight_files
 from topout.models.config import ARCHITECTURES, read_config_json
 from topout.models.encoder_config import ENCODER_ARCHITECTURES
@@ -95,6 +96,7 @@ def known_config_json(name: str) -> ConfigJson:
 
 
 _CONFIG = "config.json"
+_HUB = "huggingface_hub"
 _WANTED = [
     _CONFIG,
     "*.safetensors",
@@ -133,6 +135,8 @@ def fetch_config(name: str, revision: str | None = None) -> Path:
 
 def _cached_snapshot(repository: str, revision: str | None, patterns: list[str]) -> Path | None:
     """The snapshot in the local cache, or None when there is none with a config."""
+    if not is_installed(_HUB):
+        return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -159,6 +163,9 @@ def _download(
     name: str, revision: str | None, patterns: list[str], known: list[str], other_remedy: str = ""
 ) -> Path:
     """The snapshot from the network; `known` are the names to offer for one the hub lacks."""
+    if not is_installed(_HUB):
+        told = missing(_HUB, "climb", "The Hugging Face hub")
+        raise UnknownNameError("model", name, known, f"{told.message} {told.remedy}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import msgspec
 
+from topout import __version__
 from topout.errors import RecordError, writing
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ class Stamp(TypedDict):
 
 def stamp() -> Stamp:
     """This version and this moment (UTC), for a record that is begun."""
-    import importlib.metadata
-
-    return {"topout_version": importlib.metadata.version("topout"), "created_at": utc_now()}
+    return {"topout_version": __version__, "created_at": utc_now()}
 
 
 def utc_now() -> str:

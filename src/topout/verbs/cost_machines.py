@@ -10,6 +10,7 @@ from topout.cost.hardware_times import HardwareTimes
 from topout.cost.measured_times import MeasuredTimes
 from topout.cost.ops import OpTimer
 from topout.errors import InputError
+from topout.extras import has_extra
 from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
 from topout.machine.catalog.find import find_hardware
 from topout.machine.catalog.measured import hardware_of
@@ -68,11 +69,13 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def measured_before(architecture: Architecture, threads: int | None) -> Hardware | None:
-    """This machine, if its ceilings and PyTorch's rates are in the cache."""
+    """This machine, if its ceilings are kept, and PyTorch's rates where those can be measured."""
     machine = describe()
     ceilings = cached_ceilings(machine)
     if ceilings is None:
         return None
+    if not has_extra("climb"):
+        return hardware_of(machine, ceilings, [], HERE)
     rates = cached_rates(machine, ceilings, _rates_request(architecture, machine, threads))
     return None if rates is None else hardware_of(machine, ceilings, [rates], HERE)
 
@@ -89,11 +92,12 @@ def measured_here(
 ) -> Hardware:
     """This machine with its ceilings and PyTorch's rates, measured now unless they were before.
 
-    `quick` ceilings suffice where it is asked for. Of a GPU the ceilings alone are measured.
+    `quick` ceilings suffice where it is asked for. Of a GPU the ceilings alone are measured, and so
+    they are without the extra `climb`.
     """
     machine = describe()
     ceilings = load_or_measure_ceilings(machine, refresh, quick, progress, device)
-    if device != "cpu":
+    if device != "cpu" or not has_extra("climb"):
         return hardware_of(machine, ceilings, [], name)
     request = _rates_request(architecture, machine, threads)
     if progress is not None:
