@@ -6,6 +6,6 @@ this imports no torch, since each name is looked up when it is first used.
 
 import lazy_loader
 
-__version__ = "0.1.0"
+from topout.version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

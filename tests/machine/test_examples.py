@@ -112,7 +112,7 @@ def test_without_pytorch_there_is_a_reason(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UnsupportedError, match="PyTorch is not installed"):
+    with pytest.raises(UnsupportedError, match="needs PyTorch"):
         measure_example(example("matmul", 32), machine, threads=1, quick=True)
 
 

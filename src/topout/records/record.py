@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import msgspec
 
-from topout import __version__
 from topout.errors import RecordError, writing
+from topout.version import __version__
 
 if TYPE_CHECKING:
     import polars
