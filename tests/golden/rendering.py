@@ -106,6 +106,6 @@ def quick_pages() -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch("topout.report.to_html._picture", return_value=""))
-        stack.enter_context(mock.patch("topout.report.to_html._vega", return_value=""))
+        stack.enter_context(mock.patch("topout.report.to_html.vega_bundle", return_value=""))
         stack.enter_context(mock.patch("altair.utils.schemapi.SchemaBase.validate"))
         yield

@@ -7,7 +7,7 @@ from topout.report.document import Document, Facts, Part, Row, Section, Table
 
 def every_part(document: Document) -> Iterator[Part]:
     """All parts, depth first."""
-    todo = list(document.parts)
+    todo = document.every_part
     while todo:
         part = todo.pop(0)
         yield part

@@ -206,7 +206,7 @@ def test_rows_beyond_the_most_are_counted_on_a_terminal_and_stand_on_the_page() 
 def test_a_column_more_of_a_report_is_one_line_and_a_cell() -> None:
     """Of the run's own report; every renderer shows it, and no other place knows of it."""
     document = describe(example_run())
-    table = next(part for part in tables_in(document.parts) if part.rows)
+    table = next(part for part in tables_in(document.every_part) if part.rows)
     table.columns.append(Column("Energy"))
     for row in table.rows:
         row.cells.append(Cell("17 J"))

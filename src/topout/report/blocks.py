@@ -40,7 +40,7 @@ class Marks(NamedTuple):
 
 
 def blocks(document: Document, marks: Marks) -> Iterator[str]:
-    """The report from its title to its doubts."""
+    """The report in the order of a page."""
     text = marks.text
     yield marks.heading(text(document.title), 2)
     if document.about:
@@ -48,9 +48,9 @@ def blocks(document: Document, marks: Marks) -> Iterator[str]:
     for number, sentence in enumerate(document.headlines):
         shown = text(sentence)
         yield marks.paragraph(marks.strong(shown) if number == 0 else shown)
-    yield from _parts(document.parts, 3, marks)
-    last = (Bullets(document.findings, "Findings"), Doubts(document.doubts, "Doubts"))
-    yield from _parts((*last, document.absent), 3, marks)
+    said = (Bullets(document.findings, "Findings"), Doubts(document.doubts, "Doubts"))
+    parts = (*document.lead, *said, *document.parts, document.absent)
+    yield from _parts(parts, 3, marks)
 
 
 def _parts(parts: Iterable[Part], level: int, marks: Marks) -> Iterator[str]:

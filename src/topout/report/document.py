@@ -7,6 +7,7 @@ Each verb makes its `Document` in `report/<verb>/document.py`; `to_terminal`, `t
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from topout.records import Doubt, Record
@@ -184,6 +185,12 @@ class Figures:
     only: Only = "page"
 
 
+def first_and_others(draw: Callable[[], Sequence[Chart]]) -> tuple[Figures, Figures]:
+    """The first chart apart from the others: it leads the report. They are drawn once."""
+    drawn = cache(draw)
+    return Figures(lambda: drawn()[:1]), Figures(lambda: drawn()[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """An SVG drawn only where it is shown; the drawing escapes the text in it."""
@@ -204,6 +211,7 @@ class Section:
     card: bool = False  # set apart from its neighbours
     folded: bool | None = None  # can be opened and closed on the page; True is closed
     columns: bool = False  # parts beside each other where there is room
+    printed: bool = True  # False: too long for paper, the page alone has it
     only: Only = None
 
     @property
@@ -229,14 +237,16 @@ class Tile:
 class Document:
     """A whole report of one record.
 
-    Findings and doubts stand at the top of a page and at the end of what a terminal shows, which
-    is what stays in view.
+    Read from its top, it says the result, shows it (`lead`: the main plot and the main table), says
+    what follows from it, what to doubt, and then all else. On a terminal the end stays in view:
+    findings and doubts stand there.
     """
 
     record: Record | None  # None where there is nothing to save, and no page
     title: str
     about: str  # what it is of, in a sentence without a full stop
-    parts: Sequence[Part]
+    parts: Sequence[Part]  # all that is not in `lead`
+    lead: Sequence[Part] = ()  # the main plot, then the main table
     headlines: Sequence[str] = ()  # the result, the most important sentence first
     tiles: Sequence[Tile] = ()
     findings: Sequence[str] = ()
@@ -244,6 +254,11 @@ class Document:
     absent: Absent = field(default_factory=lambda: Absent({}))
     terms: Sequence[tuple[str, str]] = ()  # how to read it
     data_note: str = "All figures, as JSON, are inside this page."
+
+    @property
+    def every_part(self) -> list[Part]:
+        """The parts of the first level in the order of a page."""
+        return [*self.lead, *self.parts]
 
 
 def shown_parts(parts: Iterable[Part], form: Literal["page", "terminal"]) -> Iterator[Part]:

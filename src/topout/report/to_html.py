@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from topout import records
-from topout.report.charts.theme import VEGA_LITE, chart_svg
+from topout.report.charts.theme import chart_svg
 from topout.report.document import (
     Chart,
     Document,
@@ -22,6 +21,7 @@ from topout.report.document import (
     shown_parts,
     visible,
 )
+from topout.report.vega_bundle import vega_bundle
 
 
 def to_html(document: Document) -> str:
@@ -31,7 +31,7 @@ def to_html(document: Document) -> str:
     record says is shown as text, also where it looks like markup; the page proves by its content
     security policy that it loads nothing.
     """
-    drawn = {id(part): list(part.draw()) for part in _figures(document.parts)}
+    drawn = {id(part): list(part.draw()) for part in _figures(document.every_part)}
     charts = [chart for each in drawn.values() for chart in each]
     record: Any = document.record
     return (
@@ -48,7 +48,7 @@ def to_html(document: Document) -> str:
             drawing_of=_drawing,
             specs=_script_json({chart.key: chart.spec for chart in charts}),
             record_json=_script_json(json.loads(records.encode(record))),
-            vega=Markup(_vega()) if charts else "",  # noqa: S704 - the library, not input
+            vega=Markup(vega_bundle()) if charts else "",  # noqa: S704 - the library, not input
         )
     )
 
@@ -112,15 +112,6 @@ def _pieces(text: str) -> list[tuple[str, str]]:
         pieces.append((address, address))
         end = found.start() + len(address)
     return [piece for piece in [*pieces, (text[end:], "")] if piece[0]]
-
-
-@lru_cache(maxsize=1)
-def _vega() -> str:
-    """The chart library as one script; it leaves `vegaEmbed` in the window."""
-    bundle: str = vl_convert.javascript_bundle(
-        "window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE
-    )
-    return bundle.replace("</script", "<\\/script")
 
 
 def _picture(chart: Chart) -> Markup:

@@ -76,7 +76,7 @@ def _report(document: Document, width: int) -> Iterator[RenderableType]:
     yield Padding(Text.assemble((document.title, "bold"), about), (1, 0))
     for number, sentence in enumerate(document.headlines):
         yield Text(sentence, style="bold" if number == 0 else "")
-    yield from _parts(document.parts, width)
+    yield from _parts(document.every_part, width)
     last = (Bullets(document.findings, "Findings"), Doubts(document.doubts, "Doubts"))
     yield from _parts((*last, document.absent), width)
 

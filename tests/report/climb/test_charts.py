@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from topout.records import Climb
+from topout.records import Climb, RungResult
 from topout.report.charts.labels import apart
 from topout.report.charts.theme import chart_png, chart_svg
 from topout.report.climb.charts import climb_charts
@@ -46,6 +47,37 @@ def test_every_bar_has_its_interval_prediction_and_every_single_run() -> None:
     assert bar["predicted_rate"] == pytest.approx(904 / 0.93)
     dots = {row["run"] for row in rows if row["label"] == "int8_weights" and "offset" in row}
     assert dots == set(range(1, RUNS + 1))
+
+
+@pytest.mark.parametrize("times", [0.01, 1.0, 100.0])
+def test_the_figure_stands_at_the_measured_bar_wherever_the_prediction_is(times: float) -> None:
+    climb = example_climb()
+    rungs = [_predicted(rung, times) for rung in climb.rungs]
+    chart = _chart(structs.replace(climb, rungs=rungs), "decode")
+    bars = [row for row in _rows(chart) if "predicted_rate" in row]
+    assert bars
+    dots = [row for row in _rows(chart) if "offset" in row]
+    for bar in bars:
+        runs = [dot["rate"] for dot in dots if dot["label"] == bar["label"]]
+        assert bar["end"] == max([bar["high"], *runs])
+    layers = chart.spec["layer"]
+    (figure,) = [layer for layer in layers if layer["mark"]["type"] == "text"]
+    assert figure["encoding"]["x"]["field"] == "end"
+    # The predicted mark stands under the bar, clear of the figure's line, and on the axis.
+    (mark,) = [layer for layer in layers if layer["mark"].get("shape") == "triangle-up"]
+    bar_height = next(x["mark"]["height"] for x in layers if x["mark"]["type"] == "bar")
+    assert mark["mark"]["yOffset"] - mark["mark"]["size"] ** 0.5 / 2 > bar_height / 2 - 1
+    domain = layers[0]["encoding"]["x"]["scale"]["domain"]
+    assert max(bar["predicted_rate"] for bar in bars) < domain[1]
+
+
+def _predicted(rung: RungResult, times: float) -> RungResult:
+    """The rung with all that was predicted of it so many times as fast."""
+    if rung.prediction is None or rung.prediction.decode is None:
+        return rung
+    decode = rung.prediction.decode
+    faster = structs.replace(decode, time_s=decode.time_s / times)
+    return structs.replace(rung, prediction=structs.replace(rung.prediction, decode=faster))
 
 
 def test_a_rung_without_figures_keeps_its_place_and_says_why() -> None:

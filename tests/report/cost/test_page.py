@@ -95,8 +95,8 @@ def test_charts_are_there_without_scripts(html: str) -> None:
     drawn = re.findall(r'<div class="chart" data-chart="(\w+)"><svg', html)
     assert drawn == [
         "rates",
-        "time_prefill",
         "time_decode",
+        "time_prefill",
         "time_training",
         "memory",
         "kv_cache",

@@ -15,7 +15,6 @@ from topout.report.document import (
     Chart,
     Column,
     Document,
-    Figures,
     Paragraph,
     Part,
     Row,
@@ -23,6 +22,7 @@ from topout.report.document import (
     Style,
     Table,
     Tile,
+    first_and_others,
 )
 from topout.report.figures import (
     Phase,
@@ -71,6 +71,7 @@ def climb_document(climb: Climb) -> Document:
 
         return climb_charts(climb)
 
+    main_chart, other_charts = first_and_others(charts)
     work = climb.workload
     on = f"on {work.device} with {units.counted(work.threads, 'thread')}"
     cards = [rung_card(climb, row, verdict_cell(row)) for row in rows]
@@ -80,10 +81,10 @@ def climb_document(climb: Climb) -> Document:
         about=f"{workload_sentence(climb.model, work, on)}; {climb.machine.cpu_model}",
         headlines=headlines(climb),
         tiles=_tiles(climb),
+        lead=[main_chart, _ladder(rows)],
         parts=[
-            _ladder(rows),
-            Figures(charts),
-            Section("Rung by rung", cards, key="rungs", only="page"),
+            other_charts,
+            Section("Rung by rung", cards, key="rungs", only="page", printed=False),
             _machine(climb),
         ],
         findings=climb.findings,

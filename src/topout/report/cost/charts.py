@@ -38,13 +38,16 @@ from topout.report.document import Chart
 
 
 def speed_charts(report: CostReport) -> list[Chart]:
-    """The machines compared, and where the time of each phase goes, as far as times are known."""
+    """The machines compared, and where the time of each phase goes, as far as times are known.
+
+    The phase whose rate is compared comes first. Of one machine the rate is no chart.
+    """
     charts = []
     phase = rate_phase(report)
-    if phase is not None:
+    if phase is not None and len(placed(report)) > 1:
         charts.append(Chart("rates", "How fast", _RATES, rate_chart(report, phase)))
     caption = _TIMES  # once: the charts of the other phases are read alike
-    for name in PHASES:
+    for name in sorted(PHASES, key=lambda name: name != phase):
         if has_times(report, name):
             title = f"Where the time goes: {phase_title(report, name).lower()}"
             charts.append(Chart(f"time_{name}", title, caption, time_chart(report, name)))

@@ -38,6 +38,7 @@ from topout.report.document import (
     Paragraph,
     Section,
     Tile,
+    first_and_others,
 )
 from topout.report.machine.hardware import sources_table
 
@@ -69,16 +70,21 @@ _TERMS = {
 
 def cost_document(report: CostReport) -> Document:
     """The report of what a model costs."""
+    main_chart, other_charts = first_and_others(lambda: _speed(report))
     return Document(
         record=report,
         title=report.model.name,
         about=model_sentence(report),
         headlines=[f"{parameters_sentence(report)}."],
         tiles=_tiles(report),
-        parts=[
+        lead=[
             Paragraph(f"Asked: {asked_sentence(report)}."),
             Paragraph(_counted(report), "note", only="terminal"),
+            *([main_chart] if placed(report) else []),
             _machines(report),
+        ],
+        parts=[
+            *([other_charts] if placed(report) else []),
             _ops(report),
             Section(
                 "On the roofline",
@@ -152,7 +158,6 @@ def _machines(report: CostReport) -> Section:
             Paragraph(note, "note", only="page"),
             machines_table(report),
             Bullets(reasons(report), "What is not predicted, and why", only="page"),
-            _figures(report, _speed),
         ],
         key="machines",
     )

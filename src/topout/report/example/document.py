@@ -76,7 +76,7 @@ def example_document(report: ExampleReport) -> Document:
         title=example.title,
         about=f"{example.formula}; {example.size}",
         tiles=_tiles(report),
-        parts=[
+        lead=[
             Section("The sum", _sum(example), key="sum"),
             Paragraph(nobody),
             Figures(charts),
@@ -90,6 +90,8 @@ def example_document(report: ExampleReport) -> Document:
                 ],
                 key="figures",
             ),
+        ],
+        parts=[
             Section(
                 "The measured run",
                 [Facts(measured_facts(measured))] if measured is not None else [],

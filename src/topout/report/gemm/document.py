@@ -13,7 +13,6 @@ from topout.report.document import (
     Column,
     Document,
     Facts,
-    Figures,
     Paragraph,
     Part,
     Row,
@@ -21,6 +20,7 @@ from topout.report.document import (
     Style,
     Table,
     Tile,
+    first_and_others,
 )
 from topout.report.figures import precision, terms
 from topout.report.gemm.rows import (
@@ -72,6 +72,7 @@ def gemm_document(report: GemmReport) -> Document:
 
         return gemm_charts(report)
 
+    main_chart, other_charts = first_and_others(charts)
     interrupted = "The comparison was interrupted; this is what was finished."
     return Document(
         record=report,
@@ -79,9 +80,9 @@ def gemm_document(report: GemmReport) -> Document:
         about=_about(report),
         headlines=[*report.findings[:1], *([] if report.finished else [interrupted])],
         tiles=_tiles(report),
+        lead=[main_chart, _products(report)],
         parts=[
-            Section("Charts", [Figures(charts)], key="charts"),
-            _products(report),
+            Section("More charts", [other_charts], key="charts", only="page"),
             Section(
                 "Why each is as fast as it is",
                 _explanations(report),

@@ -12,13 +12,13 @@ from topout.report.document import (
     Column,
     Document,
     Facts,
-    Figures,
     Paragraph,
     Part,
     Row,
     Section,
     Table,
     Tile,
+    first_and_others,
     table_of,
 )
 from topout.report.figures import (
@@ -54,6 +54,7 @@ def run_document(report: RunReport, hardware: Hardware | None = None) -> Documen
 
         return run_charts(report, hardware)
 
+    main_chart, other_charts = first_and_others(charts)
     work, cpu = report.workload, report.machine.cpu_model
     on = f"on {units.counted(work.threads, 'thread')}"
     return Document(
@@ -62,10 +63,10 @@ def run_document(report: RunReport, hardware: Hardware | None = None) -> Documen
         about=f"{workload_sentence(report.model, work, report.backend, on)}; {cpu}",
         headlines=_headlines(report),
         tiles=_tiles(report),
+        lead=[main_chart, Section("The rates", [_rates(report)], key="rates")],
         parts=[
-            Section("The rates", [_rates(report)], key="rates"),
             *_swap(report.gemm),
-            Figures(charts),
+            other_charts,
             _phases(report),
             _machine(report),
         ],

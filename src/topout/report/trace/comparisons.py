@@ -52,10 +52,8 @@ def trace_diff_document(diff: TraceDiff, top: int = 10) -> Document:
         about=_diff_subject(diff),
         headlines=[_headline(diff)],
         tiles=_diff_tiles(diff),
-        parts=[
-            _changes("groups", "Kernel groups", diff.groups, _MOST_GROUPS, None),
-            _changes("kernels", "Kernels", diff.kernels, top, top),
-        ],
+        lead=[_changes("groups", "Kernel groups", diff.groups, _MOST_GROUPS, None)],
+        parts=[_changes("kernels", "Kernels", diff.kernels, top, top)],
         findings=diff.findings,
         doubts=diff.doubts,
         absent=Absent(diff.reasons, NOT_TOLD),
@@ -167,9 +165,11 @@ def trace_runs_document(report: TraceRuns) -> Document:
         about=", ".join(f"{run.name}: {units.counted(run.devices, 'device')}" for run in runs),
         headlines=[runs_headline(report)],
         tiles=_run_tiles(report),
-        parts=[
-            Section("The runs", [_runs(runs)], key="runs_section"),
+        lead=[
             draw("shares", True),
+            Section("The runs", [_runs(runs)], key="runs_section"),
+        ],
+        parts=[
             Section(
                 "Groups, all devices in sum",
                 [draw("groups", False), _groups(runs)],

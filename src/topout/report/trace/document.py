@@ -162,8 +162,8 @@ def trace_document(report: TraceReport, top: int = 10) -> Document:
         about=subject_sentence(report),
         headlines=[headline(report)],
         tiles=_tiles(report),
+        lead=[question("time", "Where the time goes", time_measures(ranks) if ranks else [])],
         parts=[
-            question("time", "Where the time goes", time_measures(ranks) if ranks else []),
             question("groups", groups, group_measures(ranks), _others(report)),
             *kernel_sections(report, top),
             _communication(report, top, draw),

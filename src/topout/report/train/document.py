@@ -13,13 +13,13 @@ from topout.report.document import (
     Column,
     Document,
     Facts,
-    Figures,
     Paragraph,
     Part,
     Row,
     Section,
     Table,
     Tile,
+    first_and_others,
     table_of,
 )
 from topout.report.figures import interval, precision, rank_name, spread
@@ -56,6 +56,7 @@ def train_document(report: TrainReport, folder: str = "") -> Document:
 
         return train_charts(report)
 
+    main_chart, other_charts = first_and_others(charts)
     cases = [_case(case) for case in report.cases]
     return Document(
         record=report,
@@ -63,9 +64,12 @@ def train_document(report: TrainReport, folder: str = "") -> Document:
         about=f"{_subject(report)}; {report.data.description}; {report.machine.cpu_model}",
         headlines=_headlines(report),
         tiles=_tiles(report),
-        parts=[
+        lead=[
+            main_chart,
             Section("The cases", [_cases(report), _ranks(report)], key="rates"),
-            Figures(charts),
+        ],
+        parts=[
+            other_charts,
             Section("Case by case", cases, key="cases", only="page"),
             _traces(report, folder),
             _machine(report),
