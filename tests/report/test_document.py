@@ -29,11 +29,11 @@ from topout.report.document import (
     Table,
     Terms,
     Tile,
-    visible,
 )
 from topout.report.to_html import to_html
 from topout.report.to_markdown import to_markdown
 from topout.report.to_terminal import to_terminal
+from topout.visible_text import visible
 
 from .html_page import Page, external_loads
 from .run.example_run import example_run

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from tests.test_records import records_of
 from topout.records import Climb, CostReport, GemmReport, KernelTime, MachineReport, TraceReport
-from topout.report.document import visible
 from topout.report.main_table import main_table
 from topout.report.to_csv import to_csv
+from topout.visible_text import visible
 
 from .test_main_table import EXAMPLES, example
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from topout.report.document import Column, Document, Row, Table, visible
+from topout.report.document import Column, Document, Row, Table
 from topout.report.to_fragment import to_fragment
+from topout.visible_text import visible
 
 from .html_page import Page, external_loads
 from .run.example_run import example_run

@@ -2,26 +2,28 @@
 
 from topout.cli.outputs import PageOutputs, Result
 from topout.ladder.request import ClimbRequest, ResumeRequest
-from topout.progress import Notify
+from topout.progress import Progress
 
 
-def _climb(request: ClimbRequest | ResumeRequest, outputs: PageOutputs, notify: Notify) -> Result:
+def _climb(
+    request: ClimbRequest | ResumeRequest, outputs: PageOutputs, progress: Progress
+) -> Result:
     from topout.verbs.climb import UnsavedError, climb, resume
 
     try:
         if isinstance(request, ResumeRequest):
-            return Result(*resume(request.folder, notify=notify))
-        return Result(*climb(request, notify=notify))
+            return Result(*resume(request.folder, notify=progress, announce=progress.announce))
+        return Result(*climb(request, notify=progress, announce=progress.announce))
     except UnsavedError as error:
         return Result(error.climb, error=error)
 
 
-def _new(request: ClimbRequest, outputs: PageOutputs, notify: Notify) -> Result:
-    return _climb(request, outputs, notify)
+def _new(request: ClimbRequest, outputs: PageOutputs, progress: Progress) -> Result:
+    return _climb(request, outputs, progress)
 
 
-def _resume(request: ResumeRequest, outputs: PageOutputs, notify: Notify) -> Result:
-    return _climb(request, outputs, notify)
+def _resume(request: ResumeRequest, outputs: PageOutputs, progress: Progress) -> Result:
+    return _climb(request, outputs, progress)
 
 
 ANSWERS = {"": _new, "resume": _resume}

@@ -10,10 +10,10 @@ from msgspec import NODEFAULT
 from topout.cli.outputs import Outputs, Result
 from topout.errors import InputError, UnknownNameError
 from topout.options import Field, Request, fields_of
-from topout.progress import Notify
+from topout.progress import Progress
 
-Answer = Callable[[Any, Any, Notify], Result]
-"""Answers a verb: (request, outputs, notify) → result. Its annotations say which options it has."""
+Answer = Callable[[Any, Any, Progress], Result]
+"""Answers a verb: (request, outputs, progress) → result. Its annotations say its options."""
 
 Rows = list[tuple[str, str]]
 _ARGUMENTS = "arguments of the command"

@@ -1,5 +1,6 @@
 """Which commands there are, how one is found in the arguments, and how it runs."""
 
+import errno
 import importlib
 import os
 import sys
@@ -7,12 +8,15 @@ from collections.abc import Container, Iterator, Mapping
 
 from topout.cli.command import Answer, Command, overview
 from topout.cli.outputs import Outputs, Result, say
+from topout.cli.signals import Ending, as_interrupts
 from topout.errors import InputError, TopoutError, UnknownNameError
 from topout.extras import Extra, missing_of, require
 from topout.options import Request
 from topout.progress import progress_bar
 from topout.run_folder import Interrupted
 
+# `topout … | head`, and a terminal that was closed.
+_NOBODY_READS = (errno.EPIPE, errno.EIO)
 _ABOUT = (
     "How far a transformer runs below what its hardware allows, why, and the way up, "
     "one proven step at a time."
@@ -71,25 +75,32 @@ FORMER_FLAGS: Mapping[str, Mapping[str, str]] = {
 
 
 def main() -> None:
-    """Run the command line: exit 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
-    try:
-        status = _main(sys.argv[1:])
-        sys.stdout.flush()  # here a closed pipe is told
-        sys.exit(status)
-    except TopoutError as error:
-        say(f"topout: {error}")
-        if error.details:
-            say(error.details.rstrip())
-        sys.exit(2)
-    except KeyboardInterrupt:
-        say("topout: interrupted")
-        sys.exit(130)
-    except BrokenPipeError:  # `topout … | head`; what Python would still flush goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    """Run the command line.
+
+    Exit 0 done, 1 a check failed, 2 bad input, 130, 143 or 129 ended by Ctrl-C, SIGTERM or SIGHUP.
+    """
+    with as_interrupts() as ending:
+        try:
+            status = _main(sys.argv[1:], ending)
+            sys.stdout.flush()  # here a closed pipe is told
+            sys.exit(status)
+        except TopoutError as error:
+            say(f"topout: {error}")
+            if error.details:
+                say(error.details.rstrip())
+            sys.exit(2)
+        except KeyboardInterrupt:
+            say(f"topout: {ending.words}")
+            sys.exit(ending.status)
+        except OSError as error:
+            if error.errno not in _NOBODY_READS:
+                raise
+            # What Python would still flush goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], ending: Ending) -> int:
     """The exit status of what the arguments ask for."""
     verbs = [name for name in COMMANDS if " " not in name]
     if arguments[:1] in ([], ["--help"]):
@@ -101,7 +112,7 @@ def _main(arguments: list[str]) -> int:
         raise UnknownNameError("verb", verb, verbs, "See `topout --help`.")
     command, rest = find_command(commands_of(verb), rest)
     asked = command.parse(rest)
-    return 0 if asked is None else _run(command, *asked)
+    return 0 if asked is None else _run(command, *asked, ending)
 
 
 def commands_of(verb: str) -> dict[str, Command]:
@@ -165,7 +176,7 @@ def _without(flags: Container[int], arguments: list[str], kept: list[str]) -> li
     return rest
 
 
-def _run(command: Command, request: Request, outputs: Outputs) -> int:
+def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -> int:
     """Ask the verb, show and write its answer; the exit status."""
     outputs.check()
     if command.name in NEEDS:
@@ -176,10 +187,10 @@ def _run(command: Command, request: Request, outputs: Outputs) -> int:
     except ModuleNotFoundError as error:  # what only some inputs of a verb need
         raise missing_of(error, command.name) or error from None
     except Interrupted as interrupted:
-        say(f"topout: interrupted. {interrupted.remedy}".rstrip())
+        say(f"topout: {ending.words}. {interrupted.remedy}".rstrip())
         if interrupted.record is None:
-            return 130
-        result = Result(interrupted.record, interrupted.folder, status=130)
+            return ending.status
+        result = Result(interrupted.record, interrupted.folder, status=ending.status)
     try:
         outputs.show(result)
     finally:  # whatever becomes of standard output, files that were asked for are written

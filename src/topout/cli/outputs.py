@@ -1,5 +1,6 @@
 """Where results go: checked before the work starts, shown and written at its end."""
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from topout.errors import InputError, OutputError, TopoutError, writing
 from topout.options import Option, Request
 from topout.run_folder import RUN_FILE, RunFolder
+from topout.visible_text import visible
 
 STANDARD_OUTPUT = "-"
 
@@ -149,8 +151,9 @@ def print_table(table: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line beside the results, on standard error."""
-    print(text, file=sys.stderr)  # noqa: T201
+    """A line beside the results, on standard error; nothing where nobody reads it any more."""
+    with contextlib.suppress(OSError):
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def check_file(option: str, path: Path) -> None:

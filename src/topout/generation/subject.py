@@ -27,11 +27,10 @@ class Subject(msgspec.Struct, frozen=True):
     workload: WorkloadSummary
 
 
-class Setting(Subject, frozen=True):
-    """A subject with its texts cut and its machine's ceilings known: measuring can begin."""
+class Prepared(Subject, frozen=True):
+    """A subject with its texts cut: it can run."""
 
     texts: Texts
-    ceilings: Ceilings
     doubts: list[Doubt]
 
     def preparation(self, backend: Backend, *, draft: ModelSource | None = None) -> Preparation:
@@ -46,6 +45,12 @@ class Setting(Subject, frozen=True):
         )
 
 
+class Setting(Prepared, frozen=True):
+    """What can run, on a machine whose ceilings are known."""
+
+    ceilings: Ceilings
+
+
 def resolve_subject(request: GenerationRequest) -> Subject:
     """Everything that can be wrong with a checked request shows here; raises a TopoutError."""
     source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
@@ -53,33 +58,52 @@ def resolve_subject(request: GenerationRequest) -> Subject:
     return Subject(source, machine, request.workload(source, machine))
 
 
-def set_up(
-    subject: Subject, text: list[str] | None, scored_tokens: int, folder: RunFolder, notify: Notify
-) -> Setting:
-    """Cut the text into the folder's scratch files, and load or measure the ceilings.
-
-    Raises InputError when the text is too short.
-    """
+def prepare(
+    subject: Subject, text: list[str] | None, scored_tokens: int, folder: RunFolder
+) -> Prepared:
+    """Cut the text into the folder's scratch files; raises InputError when it is too short."""
     path = folder.scratch / "texts.safetensors"
     texts = cut_texts(subject.source, subject.workload, text, scored_tokens, path)
     doubts = load_doubts()
     if subject.source.tokenizer_path is not None:
         doubts += texts.doubts()
-    notify("measure the machine's ceilings", 0.0)
-    workload = subject.workload
-    ceilings = load_or_measure_ceilings(subject.machine, quick=True, device=workload.device)
-    return Setting(
+    return Prepared(
         source=subject.source,
         machine=subject.machine,
-        workload=msgspec.structs.replace(workload, prompt_source=texts.description),
+        workload=msgspec.structs.replace(subject.workload, prompt_source=texts.description),
         texts=texts,
+        doubts=doubts,
+    )
+
+
+def with_ceilings(prepared: Prepared, notify: Notify) -> Setting:
+    """Load or measure the ceilings, with what there is to doubt of them."""
+    workload = prepared.workload
+    ceilings = load_or_measure_ceilings(
+        prepared.machine,
+        quick=True,
+        device=workload.device,
+        progress=lambda what, _: notify(f"measure the ceilings: {what}", 0.0),
+    )
+    return Setting(
+        source=prepared.source,
+        machine=prepared.machine,
+        workload=workload,
+        texts=prepared.texts,
         ceilings=ceilings,
         doubts=[
-            *doubts,
+            *prepared.doubts,
             *stand_in_doubts(ceilings, workload.threads),
             *disturbance_doubts(ceilings),
         ],
     )
+
+
+def set_up(
+    subject: Subject, text: list[str] | None, scored_tokens: int, folder: RunFolder, notify: Notify
+) -> Setting:
+    """Cut the text, and load or measure the ceilings; raises InputError when it is too short."""
+    return with_ceilings(prepare(subject, text, scored_tokens, folder), notify)
 
 
 def model_summary(source: ModelSource, draft: ModelSource | None = None) -> ModelSummary:

@@ -17,7 +17,7 @@ from topout.generation.session import Session
 from topout.ladder.kernel_rates import Bench, attention_rate, elementwise_rate, linear_rates
 from topout.ladder.rates import RatesRequest
 from topout.ladder.stack import Stack
-from topout.measure.worker import serve
+from topout.measure.worker import serve, tell_work
 from topout.models.config import ModelConfig
 from topout.models.source import ModelSource
 from topout.records import Ceilings, ModeOverhead, Rates, WorkloadSummary
@@ -47,6 +47,7 @@ def measure_rates(
         linear = linear_rates(
             bench, with_compile=request.with_compile, with_native=request.with_native
         )
+        tell_work("attention, elementwise operations")
         attention = [attention_rate(dtype, bench) for dtype in ("fp32", "bf16")]
         elementwise = elementwise_rate(bench)
     modes, reasons = [], {}
@@ -56,7 +57,9 @@ def measure_rates(
         elif mode.startswith("native") and not request.with_native:
             reasons[mode] = "the native kernels were not asked for, or are not available here"
         else:
+            tell_work(f"the overhead of {mode}")
             modes.append(mode_overhead(mode, Stack.of(rungs), request))
+    tell_work("the overhead of speculation")
     return Rates(
         host_key=host_key,
         versions=versions,

@@ -20,6 +20,7 @@ from topout.cost.ops import ELEMENT_BYTES
 from topout.generation.build import TORCH_DTYPES
 from topout.generation.session import wait_for
 from topout.kernels.linear_ops import Int4Weight, Int8Weight, pack_float, pack_quantized
+from topout.measure.worker import tell_work
 from topout.models.config import DTYPE_BYTES
 from topout.quantization.native_layers import NATIVE_FORMATS, NativeFormat, NativeLinear
 from topout.quantization.rounding import quantize_per_channel
@@ -113,11 +114,14 @@ def linear_rates(bench: Bench, *, with_compile: bool, with_native: bool) -> list
     rates: list[LinearRate] = []
     for matrices in LIBRARY_SETS:
         for kernel in KERNELS:
+            tell_work(f"linear layers of PyTorch in {kernel}")
             rates += library_rates(kernel, matrices, bench)
     for matrices in GENERATED_SETS if with_compile else ():
         for kernel in KERNELS:
+            tell_work(f"compiled linear layers in {kernel}")
             rates += generated_rates(kernel, matrices, bench)
     for form in NATIVE_FORMATS.values() if with_native else ():
+        tell_work(f"native linear layers in {form.name}")
         rates += native_rates(form, bench)
     return rates
 

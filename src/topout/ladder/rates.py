@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,23 +65,29 @@ def load_or_measure_rates(
     *,
     timeout_s: float = _TIMEOUT_S,
     refresh: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Rates:
     """The rates of this machine that stand, by the rule of `topout.machine.kept`.
 
     They are measured by a worker if they never were, with `refresh`, or when only disturbed ones
-    are kept and the machine is quiet now; and kept with their doubts. Raises UnsupportedError when
-    the worker fails or takes longer than `timeout_s`.
+    are kept and the machine is quiet now; and kept with their doubts. `tell` is told what is
+    measured. Raises UnsupportedError when the worker fails or takes longer than `timeout_s`.
     """
     request = _possible(machine, request)
     kept = _kept(machine, ceilings, request)
     if not refresh and is_settled(kept):
         return kept[0]
-    fresh = _measure(machine, ceilings, request, log, timeout_s)
+    fresh = _measure(machine, ceilings, request, log, timeout_s, tell)
     return keep_rates(fresh, machine, ceilings, request)
 
 
 def _measure(
-    machine: Machine, ceilings: Ceilings, request: RatesRequest, log: Path, timeout_s: float
+    machine: Machine,
+    ceilings: Ceilings,
+    request: RatesRequest,
+    log: Path,
+    timeout_s: float,
+    tell: Callable[[str], None] | None,
 ) -> Rates:
     """Rates from a worker, with the doubts of what went on before, meanwhile and after."""
     cpus = list(range(machine.logical_cpus))
@@ -91,6 +98,7 @@ def _measure(
             reply = worker.call(
                 "calibrate",
                 timeout_s,
+                on_work=tell,
                 host_key=machine.host_key,
                 versions=_versions(),
                 request=msgspec.to_builtins(request),

@@ -1,164 +1,86 @@
 """The climb, rung by rung: predicted, built, verified, timed against the best so far, judged.
 
-Read `Walk` from the top: `climb` walks over the ladder, `_climb_rung` is the way of one rung.
+Read `Walk` from the top: `begin` runs the baseline for the first time, `climb` walks over the
+ladder, `_climb_rung` is the way of one rung.
 """
 
 import contextlib
-import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
 from topout.cost.predict import Context
-from topout.errors import InputError, TopoutError
+from topout.errors import TopoutError
 from topout.generation.build import Build, Preparation
-from topout.generation.quality import QualityTest, judged_by_distance, judged_by_loss
-from topout.generation.reference import Reference
-from topout.generation.texts import Texts
+from topout.generation.quality import judged_by_distance, judged_by_loss
+from topout.ladder.announcements import rung_line
+from topout.ladder.baseline import Baseline
 from topout.ladder.duel import Candidate, Timing
 from topout.ladder.findings import chain_doubt
+from topout.ladder.plan import Plan
 from topout.ladder.predictions import Predictions
 from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbState
 from topout.ladder.verdict import Trial, duel_result, judge, tried, untried, with_more_runs
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.disturbance import disturbance_doubts
-from topout.measure.runner import Duel, StoppingRule
+from topout.measure.process import Closing
+from topout.measure.runner import Duel
 from topout.measure.worker import WorkerFailure
 from topout.models.architecture import total_parameters
 from topout.models.config import DTYPE_BYTES, architecture_of
-from topout.progress import Notify
-from topout.records import Doubt, RungResult, RunSample, Verification
+from topout.records import RungResult, RunSample, Verification
 from topout.rungs.registry import BASELINE
 from topout.rungs.rung import Rung
 
-VERIFYING_BUDGET_S = 60.0  # of the baseline's own decode path, which sets the number of windows
-_LEAST_BATCHES = 2  # of windows: prompts of two lengths
-BASELINE_RUNS = 3
 _MOST_PROBED_BYTES = 256 << 20
 
 
-class Plan(msgspec.Struct, kw_only=True, frozen=True):
-    """What is climbed, and under which terms; made by `topout.verbs.climb`."""
+class Walk(Closing):
+    """One climb under way; rungs whose results are in its state are not measured again.
 
-    preparation: Preparation  # of the baseline; `transforms` are filled in per rung
-    build: Build  # the same
-    texts: Texts
-    context: Context
-    rungs: list[Rung]  # the baseline first
-    max_loss: float
-    quality: QualityTest
-    accept_unproven: bool
-    rule: StoppingRule
-    rung_timeout_s: float
-    notify: Notify
+    Use it in a `with` block: no worker outlives it.
+    """
 
-
-class Walk:
-    """One climb under way; rungs whose results are in its state are not measured again."""
-
-    baseline: Candidate
     exact: Candidate  # the best exact stack, kept for the final duel
+    _predictions: Predictions
 
     def __init__(self, plan: Plan, state: ClimbState) -> None:
         self.plan = plan
         self.state = state
-        self._predictions = Predictions(plan.build, plan.context)
-        self._timing = Timing(plan.context.workload.new_tokens, state.elapsed_s)
-        self._windows = len(plan.texts.prompt_lens)
-        self._untrained: str | None = None  # why held-out text says nothing of quality
+        self._timing = Timing(plan.workload.new_tokens, state.elapsed_s)
         self._held = contextlib.ExitStack()
+        self.baseline = self._start(Stack())
+        self._baseline = Baseline(self.baseline, plan, state, self._timing, self._notify)
 
-    def climb(self) -> None:
+    def close(self) -> None:
+        """End all workers."""
+        self._held.close()
+
+    def begin(self) -> None:
+        """Run the baseline once, before anything that predictions need is measured."""
+        self._baseline.begin(self._preparation(self.baseline.stack))
+
+    def climb(self, context: Context) -> None:
         """Climb all rungs; an interruption leaves what was finished in the state and on disk."""
-        with self._held:
-            self._timing.probe = self._open_probe()
-            self.baseline = self.exact = champion = self._start(Stack())
-            self._climb_baseline()
-            for rung in self.plan.rungs[1:]:
-                champion = self._climb_rung(rung, champion)
-            self._final_duels(champion)
+        self._predictions = Predictions(self.plan.build, context)
+        self._timing.probe = self._open_probe()
+        self.exact = champion = self.baseline
+        self._climb_baseline()
+        for rung in self.plan.rungs[1:]:
+            champion = self._climb_rung(rung, champion)
+        self._final_duels(champion)
         self.state.finish()
         self._save()
 
-    # --- the baseline -----------------------------------------------------------------------
-
     def _climb_baseline(self) -> None:
-        """Prepare it, make the reference that all are verified against, and time it."""
-        baseline, earlier = self.baseline, self.state.result_of(BASELINE)
-        samples: list[RunSample] = []
-        try:
-            self._notify(f"{BASELINE}: load and warm up")
-            baseline.prepare(self._preparation(baseline.stack))
-            self._notify(f"{BASELINE}: write the reference")
-            baseline.reference = self._make_first_reference()
-            self._untrained = self._reason_untrained()
-            if earlier is not None:
-                self._timing.resume(earlier.samples[-1])
-            else:
-                self._notify(f"{BASELINE}: time")
-                samples = self._time_baseline()
-            # What speculation would accept of the baseline's own text, for the predictions.
-            self._predictions.acceptance = baseline.call(
-                "acceptance",
-                path=str(baseline.reference),
-                timed_tokens=self._timing.timed_tokens,
-            )
-        except WorkerFailure as failure:
-            if failure.kind == "input":
-                raise InputError(failure.message) from None
-            raise InputError(
-                f"the baseline {failure.message}.",
-                f"See {self.state.folder.logs}; try fewer tokens or a smaller model.",
-            ) from None
-        if earlier is None:
-            prediction = self._predictions.predict(baseline.stack, baseline.stack)
-            self._add(Trial(self.plan.rungs[0], baseline, prediction, samples=samples))
-
-    def _make_first_reference(self) -> Path:
-        """Of all windows, cut to as many as there is time for in each rung."""
-        path = self.state.folder.scratch / "baseline.safetensors"
-        batch = self.plan.context.workload.batch_size
-        once_s = self._make_reference(self.baseline, path, self._windows)
-        # About half of it was for scoring a batch step by step, as every rung does with each.
-        affordable = max(_LEAST_BATCHES, int(VERIFYING_BUDGET_S / (once_s / 2))) * batch
-        if affordable < self._windows:
-            self._windows = affordable
-            Reference.load(path).first(affordable).save(path)
-        return path
-
-    def _make_reference(self, of: Candidate, path: Path, windows: int) -> float:
-        texts = self.plan.texts
-        return of.make_reference(path, texts.prompt_lens[:windows], texts.scored_tokens)
-
-    def _reason_untrained(self) -> str | None:
-        """Weights that know nothing of the text lose at least what guessing evenly would."""
-        source = self.plan.build.source
-        if source.origin == "random":
-            return "the weights are random"
-        loss = self.plan.quality.baseline_loss(self.baseline)
-        if loss < math.log(source.config.vocab_size):
-            return None
-        reason = (
-            f"the baseline's perplexity of held-out text is {math.exp(loss):.4g}, and guessing "
-            f"evenly among its {source.config.vocab_size} tokens gives no more"
-        )
-        self.state.add_doubt(
-            Doubt(
-                about="quality",
-                sentence=f"{reason[0].upper()}{reason[1:]}: the model is not made for this text.",
-                remedy="Check the checkpoint and its tokenizer, or give a --text of its kind.",
-            )
-        )
-        return reason
-
-    def _time_baseline(self) -> list[RunSample]:
-        first = self._timing.run(self.baseline, 0)
-        doubt = self._timing.fit_to(first)
-        if doubt is not None:
-            self.state.add_doubt(doubt)
-        return [first, *(self._timing.run(self.baseline, n) for n in range(1, BASELINE_RUNS))]
+        """Time it, and make what all rungs are verified against."""
+        samples = self._baseline.measure()
+        # What speculation would accept of the baseline's own text, for the predictions.
+        self._predictions.acceptance = self._baseline.acceptance()
+        if samples:
+            prediction = self._predictions.predict(self.baseline.stack, self.baseline.stack)
+            self._add(Trial(self.plan.rungs[0], self.baseline, prediction, samples=samples))
 
     # --- one rung ---------------------------------------------------------------------------
 
@@ -223,7 +145,7 @@ class Walk:
         loses what that does.
         """
         candidate, stack, max_loss = trial.candidate, trial.candidate.stack, self.plan.max_loss
-        text_bytes = sum(self.plan.texts.scored_bytes[: self._windows])
+        text_bytes = sum(self.plan.texts.scored_bytes[: self._baseline.windows])
         is_near = trial.rung.output_class == "near"
         if not is_near and stack.below == champion.stack and champion.reference is not None:
             found = candidate.verify(champion.reference, "exact", max_loss, text_bytes)
@@ -233,8 +155,8 @@ class Walk:
         found = candidate.verify(self.baseline.reference, stack.output_class, max_loss, text_bytes)
         if not found.passed or stack.output_class == "exact":
             return found
-        if self._untrained is not None:
-            return judged_by_distance(found, max_loss, self._untrained)
+        if self._baseline.untrained is not None:
+            return judged_by_distance(found, max_loss, self._baseline.untrained)
         self._notify(f"{trial.rung.name}: score held-out text")
         quality = self.plan.quality.judge(candidate, self.baseline, max_loss)
         return judged_by_loss(found, quality)
@@ -246,7 +168,7 @@ class Walk:
         """An inexact champion is what later exact rungs are compared with."""
         if candidate.stack.output_class == "near":
             path = self.state.folder.scratch / f"{len(self.state.record.rungs)}.safetensors"
-            self._make_reference(candidate, path, self._windows)
+            self._baseline.make_reference(candidate, path)
             candidate.reference = path
 
     def _duel(self, candidate: Candidate, rival: Candidate, name: str) -> Duel[RunSample]:
@@ -320,7 +242,7 @@ class Walk:
 
     def _start(self, stack: Stack) -> Candidate:
         """A worker process for a stack, which ends with the climb at the latest."""
-        threads = self.plan.context.workload.threads
+        threads = self.plan.workload.threads
         candidate = Candidate(stack, self.state.folder.logs, threads, self.plan.rung_timeout_s)
         self._held.callback(candidate.close)
         return candidate
@@ -330,7 +252,7 @@ class Walk:
 
     def _open_probe(self) -> BandwidthProbe | None:
         """A probe of the bandwidth at the model's size; none on a GPU or without a compiler."""
-        workload = self.plan.context.workload
+        workload = self.plan.workload
         if workload.device != "cpu":
             return None
         parameters = total_parameters(architecture_of(self.plan.build.source.config))
@@ -355,7 +277,7 @@ class Walk:
             baseline = with_more_runs(first, result.rival_samples, self._predictions)
         self.state.add(result, baseline)
         self._save()
-        self._notify(f"{result.name}: {result.status}. {result.reason}")
+        self.plan.announce(rung_line(result))
 
     def _save(self) -> None:
         self.state.save(self._timing.bandwidths)

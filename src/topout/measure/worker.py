@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 
@@ -24,6 +24,7 @@ from topout.measure.process import Closing, end_with_parent, how_ended
 FailureKind = Literal["crash", "hang", "memory", "error", "input"]
 Handler = Callable[[dict[str, Any]], Any]
 _LIVENESS_CHECK_S = 0.5
+_replies: BinaryIO | None = None  # of this process, where it is a worker
 _OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -45,6 +46,7 @@ class _Reply(msgspec.Struct):
     result: Any = None
     error: str | None = None
     error_kind: FailureKind = "error"
+    at_work_on: str | None = None  # not the reply yet: what the worker does now
 
 
 class Worker(Closing):
@@ -85,11 +87,18 @@ class Worker(Closing):
         """Whether the child still runs."""
         return self._process.poll() is None
 
-    def call(self, method: str, timeout_s: float, **params: Any) -> Any:
+    def call(
+        self,
+        method: str,
+        timeout_s: float,
+        on_work: Callable[[str], None] | None = None,
+        **params: Any,
+    ) -> Any:
         """Send one request and wait for its reply; records, named tuples and paths go as JSON.
 
-        Raises WorkerFailure when the child dies, stays silent for `timeout_s`, or answers with an
-        error; after a hang or a crash the child is gone.
+        `on_work` is told what the worker says by `tell_work` meanwhile. Raises WorkerFailure when
+        the child dies, does not answer within `timeout_s`, or answers with an error; after a hang
+        or a crash the child is gone.
         """
         if self._closed:
             raise WorkerFailure("crash", "has already ended")
@@ -97,7 +106,12 @@ class Worker(Closing):
         line = msgspec.json.encode(request, enc_hook=os.fspath) + b"\n"
         try:
             _write_all(self._request_write, line)
-            reply = msgspec.json.decode(self._read_line(timeout_s), type=_Reply)
+            deadline = time.monotonic() + timeout_s
+            reply = msgspec.json.decode(self._read_line(deadline), type=_Reply)
+            while reply.at_work_on is not None:
+                if on_work is not None:
+                    on_work(reply.at_work_on)
+                reply = msgspec.json.decode(self._read_line(deadline), type=_Reply)
         except (BrokenPipeError, EOFError):
             raise self._death() from None
         except TimeoutError:
@@ -120,8 +134,7 @@ class Worker(Closing):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def _read_line(self, timeout_s: float) -> bytes:
-        deadline = time.monotonic() + timeout_s
+    def _read_line(self, deadline: float) -> bytes:
         while b"\n" not in self._buffer:
             remaining = deadline - time.monotonic()
             alive = self.alive  # before the wait, so that a last reply is not missed
@@ -171,15 +184,27 @@ def _last_line(log: Path) -> str:
 
 def serve(handlers: Mapping[str, Handler], argv: Sequence[str]) -> None:
     """Answer requests until the parent closes its pipe; `argv` holds the two descriptors."""
+    global _replies
     end_with_parent()
     request_read, reply_write = (int(argument) for argument in argv)
     with os.fdopen(request_read, "rb") as requests, os.fdopen(reply_write, "wb") as replies:
+        _replies = replies
         for line in requests:
             request = msgspec.json.decode(line, type=_Request)
-            reply = _answer(handlers[request.method], request.params)
-            with contextlib.suppress(BrokenPipeError):
-                replies.write(msgspec.json.encode(reply) + b"\n")
-                replies.flush()
+            _send(_answer(handlers[request.method], request.params))
+
+
+def tell_work(what: str) -> None:
+    """Tell the parent what is being done; nothing outside a worker."""
+    if _replies is not None:
+        _send(_Reply(at_work_on=what))
+
+
+def _send(reply: _Reply) -> None:
+    assert _replies is not None
+    with contextlib.suppress(BrokenPipeError):
+        _replies.write(msgspec.json.encode(reply) + b"\n")
+        _replies.flush()
 
 
 def _answer(handler: Handler, params: dict[str, Any]) -> _Reply:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from topout.records import Record
-from topout.report.document import visible
 from topout.report.main_table import Scalar, main_table
+from topout.visible_text import visible
 
 # What begins a formula, also in its full width; OWASP, "CSV Injection". `visible` takes out the
 # tabulator and the carriage return.

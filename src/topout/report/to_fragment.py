@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from markupsafe import escape
 
 from topout.report.blocks import Marks, blocks
-from topout.report.document import Document, visible
+from topout.report.document import Document
+from topout.visible_text import visible
 
 _MOST_ROWS = 20
 # The notebook's own colours, light or dark, are inherited.

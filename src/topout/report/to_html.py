@@ -19,9 +19,9 @@ from topout.report.document import (
     Picture,
     Section,
     shown_parts,
-    visible,
 )
 from topout.report.vega_bundle import vega_bundle
+from topout.visible_text import visible
 
 
 def to_html(document: Document) -> str:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from topout.report.blocks import Marks, blocks
-from topout.report.document import Document, visible
+from topout.report.document import Document
+from topout.visible_text import visible
 
 # What Markdown or the HTML that it may hold would obey.
 _OBEYED = re.compile(r"([\\`*_\[\]<>|~#&$])")

@@ -28,8 +28,8 @@ from topout.report.document import (
     Table,
     Terms,
     shown_parts,
-    visible,
 )
+from topout.visible_text import visible
 
 _WIDE = 130  # from this width on the reason has room beside its row
 _NAME_WIDTH = 14  # of the head of a column; longer ones are broken over lines

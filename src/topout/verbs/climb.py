@@ -9,19 +9,26 @@ from topout.cache_folder import writable_cache_folder
 from topout.cost.predict import Context
 from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
 from topout.generation.quality import QualityTest
-from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
+from topout.generation.subject import (
+    Prepared,
+    model_summary,
+    prepare,
+    resolve_subject,
+    with_ceilings,
+)
+from topout.ladder.plan import Plan
 from topout.ladder.rates import RatesRequest, load_or_measure_rates
 from topout.ladder.request import ClimbRequest
 from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbFolder, ClimbState
-from topout.ladder.walk import Plan, Walk
+from topout.ladder.walk import Walk
 from topout.machine.kept import disturbance_doubts
 from topout.measure.runner import StoppingRule
 from topout.measure.speed_test import LOOKS, SpeedTest
 from topout.models.known import DRAFTS, bundled_folder
 from topout.models.source import ModelSource, resolve_model
-from topout.progress import Notify, silent
-from topout.records import Climb, Rates
+from topout.progress import Announce, Notify, silent, unheard
+from topout.records import Climb, Doubt
 from topout.records.record import stamp
 from topout.run_folder import Interrupted
 from topout.rungs.compile import Compile
@@ -43,12 +50,17 @@ class UnsavedError(OutputError):
 
 
 def climb(
-    request: ClimbRequest, *, folder: ClimbFolder | None = None, notify: Notify = silent
+    request: ClimbRequest,
+    *,
+    folder: ClimbFolder | None = None,
+    notify: Notify = silent,
+    announce: Announce = unheard,
 ) -> tuple[Climb, ClimbFolder]:
     """Climb the ladder with a model; returns the record and the folder that it lies in.
 
-    `folder` of an earlier climb resumes it. Raises a TopoutError for bad input before anything is
-    measured, UnsavedError when the result could not be written, and Interrupted on Ctrl-C.
+    `folder` of an earlier climb resumes it; `announce` is told each rung as it ends. Raises a
+    TopoutError for bad input before anything is measured, UnsavedError when the result could not
+    be written, and Interrupted on Ctrl-C.
     """
     request.check()
     rungs = select_rungs(request.rungs)
@@ -66,11 +78,16 @@ def climb(
     state: ClimbState | None = None
     try:
         scored_tokens = min(SCORED_TOKENS, request.new_tokens)
-        setting = set_up(subject, request.text, scored_tokens, folder, notify)
-        plan = _plan(request, setting, draft, rungs, folder, notify)
-        fresh = _begun(request, setting, draft, plan.context.rates)
+        prepared = prepare(subject, request.text, scored_tokens, folder)
+        plan = _plan(request, prepared, draft, rungs, folder, notify, announce)
+        fresh = _begun(request, prepared, draft)
         state = ClimbState(_continued(earlier, fresh) if earlier is not None else fresh, folder)
-        Walk(plan, state).climb()
+        with Walk(plan, state) as walk:
+            walk.begin()
+            context, doubts = _calibrate(request, prepared, rungs, folder, notify)
+            if earlier is None:
+                state.update(ceilings=context.ceilings, doubts=[*doubts, *state.record.doubts])
+            walk.climb(context)
     except TopoutError:
         if not is_resumed:  # a folder that the user named is never removed
             folder.discard_if_empty()
@@ -88,10 +105,12 @@ def climb(
     return state.record, folder
 
 
-def resume(path: Path, *, notify: Notify = silent) -> tuple[Climb, ClimbFolder]:
+def resume(
+    path: Path, *, notify: Notify = silent, announce: Announce = unheard
+) -> tuple[Climb, ClimbFolder]:
     """Go on with an interrupted climb in its folder; finished rungs are not measured again."""
     folder = ClimbFolder(path)
-    return climb(folder.load_request(), folder=folder, notify=notify)
+    return climb(folder.load_request(), folder=folder, notify=notify, announce=announce)
 
 
 def _require_cuda() -> None:
@@ -123,18 +142,44 @@ def _resolve_draft(request: ClimbRequest, source: ModelSource) -> ModelSource | 
 
 def _plan(
     request: ClimbRequest,
-    setting: Setting,
+    prepared: Prepared,
     draft: ModelSource | None,
     rungs: list[Rung],
     folder: ClimbFolder,
     notify: Notify,
+    announce: Announce,
 ) -> Plan:
-    """Measure what predictions are made from, and settle how rungs are judged."""
-    source, workload, ceilings = setting.source, setting.workload, setting.ceilings
-    notify("measure what PyTorch reaches here (once per machine)", 0.0)
+    """What is climbed, and how rungs are judged."""
+    preparation = prepared.preparation("transformers", draft=draft)
+    return Plan(
+        preparation=preparation,
+        build=preparation.build(),
+        texts=prepared.texts,
+        workload=prepared.workload,
+        rungs=rungs,
+        max_loss=request.max_loss,
+        quality=_quality_test(request, prepared, folder),
+        accept_unproven=request.accept_unproven,
+        rule=_stopping_rule(request, len(rungs)),
+        rung_timeout_s=request.rung_timeout_s,
+        notify=notify,
+        announce=announce,
+    )
+
+
+def _calibrate(
+    request: ClimbRequest,
+    prepared: Prepared,
+    rungs: list[Rung],
+    folder: ClimbFolder,
+    notify: Notify,
+) -> tuple[Context, list[Doubt]]:
+    """What predictions are made from, measured once per machine, and what is doubted of it."""
+    source, workload = prepared.source, prepared.workload
+    setting = with_ceilings(prepared, notify)
     rates = load_or_measure_rates(
         setting.machine,
-        ceilings,
+        setting.ceilings,
         RatesRequest(
             architecture=source.config.architecture,
             config_json=source.config_json,
@@ -145,24 +190,13 @@ def _plan(
         ),
         folder.logs / "rates.log",
         timeout_s=request.rung_timeout_s,
+        tell=lambda what: notify(f"measure what this machine reaches: {what}", 0.0),
     )
-    preparation = setting.preparation("transformers", draft=draft)
-    return Plan(
-        preparation=preparation,
-        build=preparation.build(),
-        texts=setting.texts,
-        context=Context(workload=workload, ceilings=ceilings, rates=rates),
-        rungs=rungs,
-        max_loss=request.max_loss,
-        quality=_quality_test(request, setting, folder),
-        accept_unproven=request.accept_unproven,
-        rule=_stopping_rule(request, len(rungs)),
-        rung_timeout_s=request.rung_timeout_s,
-        notify=notify,
-    )
+    context = Context(workload=workload, ceilings=setting.ceilings, rates=rates)
+    return context, [*setting.doubts, *disturbance_doubts(rates)]
 
 
-def _quality_test(request: ClimbRequest, setting: Setting, folder: ClimbFolder) -> QualityTest:
+def _quality_test(request: ClimbRequest, setting: Prepared, folder: ClimbFolder) -> QualityTest:
     """What the baseline loses depends on its weights, its precision and what computes it."""
     versions = [f"{name} {version(name)}" for name in ("torch", "transformers")]
     workload = setting.workload
@@ -175,19 +209,15 @@ def _quality_test(request: ClimbRequest, setting: Setting, folder: ClimbFolder) 
     )
 
 
-def _begun(
-    request: ClimbRequest, setting: Setting, draft: ModelSource | None, rates: Rates
-) -> Climb:
+def _begun(request: ClimbRequest, prepared: Prepared, draft: ModelSource | None) -> Climb:
     return Climb(
         **stamp(),
         finished=False,
         elapsed_s=0.0,
-        machine=setting.machine,
-        ceilings=setting.ceilings,
-        model=model_summary(setting.source, draft),
-        workload=setting.workload,
+        machine=prepared.machine,
+        model=model_summary(prepared.source, draft),
+        workload=prepared.workload,
         max_loss=request.max_loss,
-        doubts=[*setting.doubts, *disturbance_doubts(rates)],
     )
 
 
