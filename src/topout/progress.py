@@ -51,18 +51,19 @@ class TimeLeft:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._first: tuple[float, float] | None = None  # when, and how much was done
+        self._most_done = 0.0
         self._ends_at: float | None = None
 
     def update(self, done: float) -> None:
         """Note how much of the whole is done, 0 to 1."""
-        now = self._clock()
-        if done <= 0:
+        if done <= self._most_done:
             return
+        now, self._most_done = self._clock(), done
         if self._first is None:
             self._first = (now, done)
+            return
         began_at, done_then = self._first
-        if done > done_then:
-            self._ends_at = now + (now - began_at) / (done - done_then) * max(0.0, 1 - done)
+        self._ends_at = now + (now - began_at) / (done - done_then) * max(0.0, 1 - done)
 
     def left_s(self) -> float | None:
         """Seconds; None while nothing is known."""

@@ -36,15 +36,27 @@ def small_request(folder: Path) -> ClimbRequest:
 
 
 def test_a_disk_that_is_full_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The climb goes on; at its end the error carries the record."""
+    """The climb goes on; at its end the error carries the record.
+
+    What the baseline reaches is said before anything that predictions need is measured.
+    """
     monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
 
     def full(self: RunFolder, record: object) -> None:
         raise OutputError("cannot write run.json: No space left on device.", "Make room.")
 
     monkeypatch.setattr(RunFolder, "save", full)
+    said: list[str] = []
     with pytest.raises(UnsavedError) as unsaved:
-        climb(small_request(tmp_path / "model"))
+        climb(
+            small_request(tmp_path / "model"),
+            notify=lambda what, _: said.append(f"now {what}"),
+            announce=said.append,
+        )
+    lines = [place for place, each in enumerate(said) if not each.startswith("now ")]
+    assert "tokens/s in decode, the first token after" in said[lines[0]]
+    assert said[lines[1]].startswith("transformers_eager: kept, ")
+    assert not any("measure" in each for each in said[: lines[0]])
     record = unsaved.value.climb
     assert record.finished and record.rungs[0].status == "kept"
     assert record.rungs[0].decode is not None

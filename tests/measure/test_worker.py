@@ -61,6 +61,14 @@ def test_a_reply_larger_than_a_pipe(worker: Worker) -> None:
     assert worker.call("echo", TIMEOUT_S, text=text) == {"text": text}
 
 
+def test_what_it_does_is_told_before_the_answer(worker: Worker) -> None:
+    told: list[str] = []
+    assert worker.call("in_steps", TIMEOUT_S, on_work=told.append, steps=3) == "done"
+    assert told == ["step 0", "step 1", "step 2"]
+    assert worker.call("in_steps", TIMEOUT_S, steps=2) == "done"  # and nobody need listen
+    assert worker.call("echo", TIMEOUT_S, x=1) == {"x": 1}
+
+
 def test_what_is_printed_goes_to_the_log_and_not_into_the_reply(worker: Worker, log: Path) -> None:
     assert worker.call("shout", TIMEOUT_S) == "the truth"
     written = log.read_bytes()

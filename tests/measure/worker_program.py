@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from topout.errors import InputError
-from topout.measure.worker import serve
+from topout.measure.worker import serve, tell_work
 
 
 class OutOfMemoryError(RuntimeError):
@@ -28,6 +28,13 @@ def shout(params: dict[str, Any]) -> str:
     os.write(1, b'{"result": "another lie"}\n')
     os.write(2, b"\xff\xfe not even text\n")
     return "the truth"
+
+
+def in_steps(params: dict[str, Any]) -> str:
+    """Tell each step, then answer."""
+    for number in range(params["steps"]):
+        tell_work(f"step {number}")
+    return "done"
 
 
 def fail(params: dict[str, Any]) -> None:
@@ -75,5 +82,5 @@ def nap(params: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    handlers = (echo, shout, fail, die, start, hang, nap)
+    handlers = (echo, in_steps, shout, fail, die, start, hang, nap)
     serve({handler.__name__: handler for handler in handlers}, sys.argv[1:])

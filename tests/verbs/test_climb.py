@@ -1,6 +1,7 @@
 """A climb from the command line, on models that the test makes, in real worker processes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_every_way_to_fail_ends_one_rung_and_no_other(
 def test_interrupted_climb_keeps_its_rungs_and_resumes(
     small_model: Path, climb_environment: dict[str, str]
 ) -> None:
-    """Ctrl-C while a rung hangs: exit 130, finished rungs on disk; the resumed climb goes on.
+    """SIGTERM while a rung hangs: exit 143, finished rungs on disk; the resumed climb goes on.
 
     There the rung hangs again, until its time is up, and one that does not apply to a batch of two
     is a row with its reason.
@@ -116,10 +117,15 @@ def test_interrupted_climb_keeps_its_rungs_and_resumes(
         text=True,
     )  # fmt: skip
     wait_for_rungs(climber, climb_environment, 2)
-    climber.send_signal(signal.SIGINT)
-    _, errors = climber.communicate(timeout=WAIT_S)
-    assert climber.returncode == 130, errors
-    assert "--resume" in errors
+    climber.send_signal(signal.SIGTERM)
+    shown, errors = climber.communicate(timeout=WAIT_S)
+    assert climber.returncode == 143, errors
+    assert "ended by SIGTERM" in errors and "--resume" in errors
+    assert "Fast" in shown
+    first, *more = errors.splitlines()
+    assert re.match(r"transformers_eager: \d\S* tokens/s in decode", first), errors
+    assert [line.split(":")[0] for line in more[:1]] == ["transformers_eager"]
+    assert any(line.startswith(f"{FAULTY}:Fast: kept, ") for line in more), errors
     folder = only_run(climb_environment)
     before = read(folder / "run.json", Climb)
     assert not before.finished and [rung.status for rung in before.rungs] == ["kept", "kept"]
