@@ -50,6 +50,7 @@ class Option(NamedTuple):
     above: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    short: str = ""  # a letter that stands for the flag: "-v"
     commas: bool = True  # in a list: commas part values, beside giving the option again
 
 

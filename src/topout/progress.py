@@ -1,10 +1,12 @@
 """Progress on standard error while long work runs: what happens now, and lines that stay."""
 
 import contextlib
+import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from topout import units
@@ -68,6 +70,24 @@ class TimeLeft:
     def left_s(self) -> float | None:
         """Seconds; None while nothing is known."""
         return None if self._ends_at is None else max(0.0, self._ends_at - self._clock())
+
+
+def log_new_lines(logger: logging.Logger, file: Path, begin: int) -> int:
+    """Log what another process wrote into `file` since byte `begin`; returns where it ends now.
+
+    Nothing is read where nobody listens.
+    """
+    if not logger.isEnabledFor(logging.INFO):
+        return begin
+    try:
+        with file.open("rb") as written:
+            written.seek(begin)
+            text = written.read()
+    except OSError:
+        return begin
+    for line in text.decode(errors="replace").splitlines():
+        logger.info("%s: %s", file.stem, line)
+    return begin + len(text)
 
 
 @contextlib.contextmanager

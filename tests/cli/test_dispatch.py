@@ -1,6 +1,8 @@
 """Commands: what their options are derived from, sub-commands, earlier spellings, help, errors."""
 
 import itertools
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +10,11 @@ from typing import Annotated, Any
 
 import pytest
 
+import topout
 from tests.cli.command_line import refused, run
 from topout.cli.command import Command
 from topout.cli.dispatch import COMMANDS, commands_of, find_command
+from topout.cli.examples import EXAMPLES
 from topout.cli.outputs import JsonOutputs, Result
 from topout.gemm.request import GemmRequest
 from topout.options import Option
@@ -23,6 +27,7 @@ NEEDED = {
     "climb resume": ["folder"],
     "machine show": ["h200"],
     "machine save": ["mine"],
+    "completion": ["bash"],
     "cost example": ["axpy"],
     "gemm init": ["my.cpp"],
     "trace diff": ["a", "b"],
@@ -158,10 +163,40 @@ def test_help_tells_every_option_within_80_columns(
     assert max(map(len, out.splitlines())) <= 80
     command = commands_of(name.split()[0])[name.partition(" ")[2]]
     for field in command.fields:
-        spelled = field.metavar if field.option.positional else f"  {field.flag} "
+        letter = f"{field.option.short}, " if field.option.short else ""
+        spelled = field.metavar if field.option.positional else f"  {letter}{field.flag} "
         assert spelled in out and field.option.help, field
     for word, _ in command.subcommands:
         assert f"\n  {word}  " in out
+    assert run([*name.split(), "-h"], monkeypatch, capsys) == (0, out, "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_two_examples_that_are_commands(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each is of this command, and parses as it is shown."""
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run([*name.split(), "--help"], monkeypatch, capsys)
+    shown = out.split("\nExamples:\n")[1].splitlines()
+    assert [line.removeprefix("  ") for line in shown] == list(EXAMPLES[name])
+    assert len(shown) >= 2
+    for example in EXAMPLES[name]:
+        typed = re.sub(r'"\$\((.*)\)"', r"\1", example).removeprefix("eval ")
+        line = re.split(r"\s(?:#|>)", typed)[0].removeprefix("topout ")
+        verb, *arguments = shlex.split(line)
+        command, rest = find_command(commands_of(verb), arguments)
+        assert command.name == name and command.parse(rest) is not None, example
+
+
+def test_examples_are_of_commands_that_exist() -> None:
+    assert list(EXAMPLES) == list(COMMANDS)
+
+
+def test_the_version_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--version"], monkeypatch, capsys) == (0, f"topout {topout.__version__}\n", "")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -189,8 +224,13 @@ def test_the_overview_names_every_verb(
     assert status == 0 and err == "" and max(map(len, out.splitlines())) <= 80
     assert all(f"\n  {verb} " in out for verb in VERBS)
     assert run([], monkeypatch, capsys) == (2, "", out)
+    assert run(["-h"], monkeypatch, capsys) == (0, out, "")
+    assert "-h, --help" in out and "--version" in out
 
 
+VERBS_WITH_JSON = [
+    verb for verb in VERBS if "json" in commands_of(verb)[""].outputs_type.__struct_fields__
+]
 WRONG = [
     ("--no-such-option", "unknown option '--no-such-option'"),
     ("--json", "--json"),
@@ -201,7 +241,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("verb", "wrong"), itertools.product(VERBS, WRONG))
+@pytest.mark.parametrize(("verb", "wrong"), itertools.product(VERBS_WITH_JSON, WRONG))
 def test_wrong_arguments_are_refused_in_one_line(
     verb: str,
     wrong: tuple[str, str],
@@ -233,7 +273,7 @@ def test_a_value_that_cannot_be_is_refused_whatever_the_option(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("cots", "unknown verb 'cots'. Did you mean cost?"),
+        ("cots", "unknown verb 'cots'. Did you mean cost, completion?"),
         ("machine shwo", "unknown part of `topout machine` 'shwo'. Did you mean show?"),
         ("machine show", "takes NAME, and 0 are named"),
         ("machine show a b", "takes NAME, and 2 are named: a b"),

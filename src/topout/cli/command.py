@@ -17,6 +17,7 @@ Answer = Callable[[Any, Any, Progress], Result]
 
 Rows = list[tuple[str, str]]
 _ARGUMENTS = "arguments of the command"
+_HELP = ("-h, --help", "Show this and exit.")
 Q = TypeVar("Q", bound=Request)
 
 
@@ -27,6 +28,7 @@ class Command(NamedTuple):
     about: str  # its question in a sentence, and perhaps more
     answer: Answer
     subcommands: Rows
+    examples: Sequence[str] = ()  # lines of a shell
 
     @property
     def request_type(self) -> type[Request]:
@@ -42,8 +44,10 @@ class Command(NamedTuple):
 
     @property
     def fields(self) -> list[Field]:
-        """All options and arguments."""
-        return [*fields_of(self.request_type), *fields_of(self.outputs_type)]
+        """All options and arguments, those that every command has at the end."""
+        own, common = fields_of(self.outputs_type), fields_of(Outputs)
+        special = [field for field in own if field.name not in {each.name for each in common}]
+        return [*fields_of(self.request_type), *special, *common]
 
     def parse(self, arguments: list[str]) -> tuple[Request, Outputs] | None:
         """What the arguments ask for; None where they asked for help, which is then printed.
@@ -63,6 +67,7 @@ def overview(about: str, verbs: Rows) -> str:
     formatter.write_usage("topout", "VERB [OPTIONS]")
     _write_about(formatter, about)
     _write_rows(formatter, "Verbs", verbs)
+    _write_rows(formatter, "Options", [_HELP, ("--version", "Show the version and exit.")])
     formatter.write("\n")
     formatter.write_text("See `topout VERB --help`.")
     return formatter.getvalue()
@@ -77,7 +82,8 @@ class _Parser(click.Command):
             click.Argument([_ARGUMENTS], nargs=-1, type=click.UNPROCESSED)
         ]
         params += [_option(field) for field in command.fields if not field.option.positional]
-        super().__init__(command.name, params=params)
+        settings = {"help_option_names": ["-h", "--help"]}
+        super().__init__(command.name, params=params, context_settings=settings)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         command = self._command
@@ -87,8 +93,9 @@ class _Parser(click.Command):
         _write_about(formatter, command.about)
         _write_rows(formatter, "Arguments", [(each.metavar, _help(each)) for each in arguments])
         rows = [(_spelling(each), _help(each)) for each in options]
-        _write_rows(formatter, "Options", [*rows, ("--help", "Show this and exit.")])
+        _write_rows(formatter, "Options", [*rows, _HELP])
         _write_rows(formatter, "Commands", command.subcommands)
+        _write_lines(formatter, "Examples", command.examples)
 
 
 def _given(command: Command, arguments: list[str]) -> dict[str, Any]:
@@ -148,7 +155,8 @@ def _value(field: Field, given: Any) -> Any:
 
 def _option(field: Field) -> click.Option:
     if field.type is bool:
-        return click.Option([field.name, f"{field.flag}/{_negated(field)}"], default=None)
+        flags = [f"{field.flag}/{_negated(field)}", *filter(None, [field.option.short])]
+        return click.Option([field.name, *flags], default=None)
     return click.Option([field.name, field.flag], type=click.UNPROCESSED, multiple=field.many)
 
 
@@ -164,7 +172,8 @@ def _usage(arguments: list[Field]) -> str:
 def _spelling(field: Field) -> str:
     if field.type is not bool:
         return f"{field.flag} {field.metavar}"
-    return f"{field.flag} / {_negated(field)}" if field.default else field.flag
+    flag = f"{field.flag} / {_negated(field)}" if field.default else field.flag
+    return f"{field.option.short}, {flag}" if field.option.short else flag
 
 
 def _negated(field: Field) -> str:
@@ -191,3 +200,10 @@ def _write_rows(formatter: click.HelpFormatter, title: str, rows: Rows) -> None:
     if rows:
         with formatter.section(title):
             formatter.write_dl(rows, col_max=24)
+
+
+def _write_lines(formatter: click.HelpFormatter, title: str, lines: Sequence[str]) -> None:
+    """Lines as they are: one that is folded is no example to copy."""
+    if lines:
+        with formatter.section(title):
+            formatter.write("".join(f"{'':{formatter.current_indent}}{line}\n" for line in lines))

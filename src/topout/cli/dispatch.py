@@ -7,13 +7,15 @@ import sys
 from collections.abc import Container, Iterator, Mapping
 
 from topout.cli.command import Answer, Command, overview
+from topout.cli.examples import EXAMPLES
 from topout.cli.outputs import Outputs, Result, say
 from topout.cli.signals import Ending, as_interrupts
+from topout.cli.verbosity import telling
 from topout.errors import InputError, TopoutError, UnknownNameError
 from topout.extras import Extra, missing_of, require
 from topout.options import Request
-from topout.progress import progress_bar
 from topout.run_folder import Interrupted
+from topout.version import __version__
 
 # `topout … | head`, and a terminal that was closed.
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
@@ -44,6 +46,7 @@ COMMANDS = {
     "trace diff": "What got slower from one trace to another?",
     "trace runs": "Does it scale over runs on more and more devices, and what eats the gain?",
     "train": "How does a training step spend its time, alone and over devices?",
+    "completion": "The script with which a shell completes verbs, options and choices.",
 }
 """The commands, a verb before its sub-commands, each with the question that it answers."""
 
@@ -58,6 +61,9 @@ NEEDS: Mapping[str, Extra] = {
     "train": "train",
 }
 """The commands that need packages beyond the core, each with the extra that brings them."""
+
+VARIABLE = "_TOPOUT_COMPLETE"
+"""What a shell sets to ask for completions: `bash_complete` for what to offer."""
 
 FORMER_FLAGS: Mapping[str, Mapping[str, str]] = {
     "machine": {"--list": "list", "--show": "show", "--save": "save"},
@@ -103,7 +109,15 @@ def main() -> None:
 def _main(arguments: list[str], ending: Ending) -> int:
     """The exit status of what the arguments ask for."""
     verbs = [name for name in COMMANDS if " " not in name]
-    if arguments[:1] in ([], ["--help"]):
+    if VARIABLE in os.environ:
+        from topout.cli.completion import answer_shell
+
+        print(answer_shell(os.environ[VARIABLE]))  # noqa: T201
+        return 0
+    if arguments[:1] == ["--version"]:
+        print(f"topout {__version__}")  # noqa: T201
+        return 0
+    if arguments[:1] in ([], ["-h"], ["--help"]):
         text = overview(_ABOUT, [(verb, COMMANDS[verb].partition("\n")[0]) for verb in verbs])
         print(text, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
@@ -121,7 +135,9 @@ def commands_of(verb: str) -> dict[str, Command]:
     names = [f"{verb} {word}".strip() for word in answers]
     subcommands = [(name.partition(" ")[2], COMMANDS[name]) for name in names if name != verb]
     return {
-        word: Command(name, COMMANDS[name], answers[word], [] if word else subcommands)
+        word: Command(
+            name, COMMANDS[name], answers[word], [] if word else subcommands, EXAMPLES.get(name, ())
+        )
         for word, name in zip(answers, names, strict=True)
     }
 
@@ -182,7 +198,7 @@ def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -
     if command.name in NEEDS:
         require(NEEDS[command.name], command.name)
     try:
-        with progress_bar() as notify:
+        with telling(outputs.quiet, outputs.verbose) as notify:
             result = command.answer(request, outputs, notify)
     except ModuleNotFoundError as error:  # what only some inputs of a verb need
         raise missing_of(error, command.name) or error from None
@@ -195,8 +211,7 @@ def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -
         outputs.show(result)
     finally:  # whatever becomes of standard output, files that were asked for are written
         outputs.write(result)
-    if result.note:
-        say(result.note)
+    outputs.note(result.note)
     if result.error is not None:
         raise result.error
     return result.status

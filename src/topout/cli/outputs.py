@@ -25,17 +25,30 @@ class Result(NamedTuple):
     note: str = ""  # what else is said on standard error
     places: Mapping[str, object] = MappingProxyType({})  # what else was written, and where
     error: TopoutError | None = None  # raised when all is shown and written
+    text: str = ""  # on standard output, where there is no record
     view: Mapping[str, Any] = MappingProxyType({})  # how it is shown, beside what the record says
 
 
 class Outputs(Request, frozen=True, kw_only=True):
     """Where the results of a verb go."""
 
+    verbose: Annotated[bool, Option("Tell what is measured, kept and run.", short="-v")] = False
+    quiet: Annotated[bool, Option("Results and errors alone.", short="-q")] = False
+
     def check(self) -> None:
         """Raise OutputError or InputError for a place where nothing can be written."""
+        if self.quiet and self.verbose:
+            raise InputError("--quiet and --verbose contradict each other.", "Give one of them.")
+
+    def note(self, text: str) -> None:
+        """Say something beside the results, where that is wanted."""
+        if text and not self.quiet:
+            say(text)
 
     def show(self, result: Result) -> None:
         """Print the result."""
+        if result.text:
+            print(result.text)  # noqa: T201
 
     def write(self, result: Result) -> None:
         """Write what was asked for; raises OutputError."""
@@ -72,6 +85,7 @@ class JsonOutputs(ShownOutputs, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Raise OutputError where the folder is missing, InputError for two formats at once."""
+        super().check()
         if self.json == STANDARD_OUTPUT and self.format is not None:
             raise InputError(
                 f"--format {self.format} and --json - both want standard output.",
@@ -111,7 +125,7 @@ class PageOutputs(JsonOutputs, frozen=True, kw_only=True):
             kept = result.folder.save_report(page)
             places = {"Page": self.report or kept, "Record": result.folder.path / RUN_FILE}
             said = {**places, **result.places}
-            say("   ".join(f"{what}: {place}" for what, place in said.items()))
+            self.note("   ".join(f"{what}: {place}" for what, place in said.items()))
 
 
 def _print(result: Result, form: str | None) -> None:

@@ -7,6 +7,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import logging
 import os
 import platform
 import re
@@ -20,6 +21,8 @@ from typing import NamedTuple
 
 from topout.cache_folder import cache_folder, is_trusted, writable_cache_folder
 from topout.errors import CompilerError
+
+_LOGGER = logging.getLogger(__name__)
 
 # By the name of a C function: its result and its arguments.
 Abi = Mapping[str, tuple[type | None, Sequence[type]]]
@@ -159,8 +162,10 @@ def build_library(
     stem = f"{name}-{build_key(sources, flags, toolchain, include_folders)}"
     cached = _intact_library(cache_folder() / "kernels", stem)
     if cached is not None:
+        _LOGGER.info("%s was compiled before: %s", name, cached)
         return cached
     folder = writable_cache_folder("kernels")
+    _LOGGER.info("%s is compiled by %s into %s", name, toolchain.path, folder)
     return _intact_library(folder, stem) or _compile(folder, stem, sources, flags, toolchain)
 
 

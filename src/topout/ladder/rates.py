@@ -14,7 +14,7 @@ from topout.generation.session_process import worker_environment
 from topout.kernels.build import SOURCE_FOLDER, included_files
 from topout.machine.disturbance import doubts_between, take_snapshot
 from topout.machine.figures import check_rates
-from topout.machine.kept import Shelf, is_settled
+from topout.machine.kept import Shelf, is_settled, tell_standing
 from topout.measure.stats import load_doubts
 from topout.measure.worker import Worker, WorkerFailure
 from topout.models.known import known_config_json
@@ -76,6 +76,7 @@ def load_or_measure_rates(
     request = _possible(machine, request)
     kept = _kept(machine, ceilings, request)
     if not refresh and is_settled(kept):
+        tell_standing(kept[0])
         return kept[0]
     fresh = _measure(machine, ceilings, request, log, timeout_s, tell)
     return keep_rates(fresh, machine, ceilings, request)

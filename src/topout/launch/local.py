@@ -7,6 +7,7 @@ failures of others may only follow from it.
 """
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -20,7 +21,9 @@ import msgspec
 import psutil
 
 from topout.measure.process import end_with_parent, how_ended
+from topout.progress import log_new_lines
 
+_LOGGER = logging.getLogger(__name__)
 _POLL_S = 0.05
 _GRACE_S = 5.0  # for torchrun to end its ranks before they are ended from here
 _LOOPBACK = "127.0.0.1"
@@ -78,6 +81,8 @@ def run_ranks(
     finally:
         end_process_tree(process)
     log_of_rank = gather_logs(logs)
+    for log in (logs / "torchrun.log", *log_of_rank.values()):
+        log_new_lines(_LOGGER, log, 0)
     ends, noted = _ends(failure_file), take_notes(logs, ranks)
     if process.returncode != 0:
         raise failure_of(first_failure(ends, noted), log_of_rank, logs / "torchrun.log")

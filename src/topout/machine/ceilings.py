@@ -21,7 +21,7 @@ from topout.machine.ceiling_checks import (
 from topout.machine.describe import pinning_order
 from topout.machine.disturbance import doubts_between, standing_doubts, take_snapshot
 from topout.machine.effort import FULL, PARTS, QUICK, CeilingParts, Effort, Meter, Part, join_parts
-from topout.machine.kept import Shelf, is_settled
+from topout.machine.kept import Shelf, is_settled, tell_standing
 from topout.machine.native_ceilings import measure_native, steps_of
 from topout.machine.torch_ceilings import measure_matmuls, measure_torch_op, measure_with_torch
 from topout.progress import Notify
@@ -115,6 +115,7 @@ def load_or_measure_ceilings(
     shelf = _shelf(machine, device)
     kept = shelf.kept()
     if not refresh and is_settled(kept, quick):
+        tell_standing(kept[0])
         return kept[0]
     if device == "cpu":
         return shelf.keep(measure_ceilings(machine, None, quick, progress))

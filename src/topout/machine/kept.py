@@ -7,6 +7,7 @@ figures. So a busy machine never replaces a better figure.
 
 import contextlib
 import itertools
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from topout.roofline import ABOVE_A_CEILING
 M = TypeVar("M", bound=Ceilings | Rates)
 P = TypeVar("P")
 
+_LOGGER = logging.getLogger(__name__)
 _MOST_KEPT = 8
 _MOST_DISTURBED = 3  # from there on a machine that is never quiet is taken as it is
 # What a doubt is about when the same measurement may come out better at another time.
@@ -56,8 +58,9 @@ class Shelf(NamedTuple, Generic[M]):
         """
         before = self._found()
         with contextlib.suppress(OutputError, OSError):
-            folder = writable_cache_folder(self.part)
-            write(measurement, self._free_path(folder, measurement))
+            path = self._free_path(writable_cache_folder(self.part), measurement)
+            write(measurement, path)
+            _LOGGER.info("%s were measured and are kept in %s", self.part, path)
             good = {path for path, _ in self._found()[:_MOST_KEPT]}
             for path in self._paths():
                 if path not in good:
@@ -96,6 +99,12 @@ def is_disturbed(measurement: Ceilings | Rates) -> bool:
 def disturbances_of(measurement: Ceilings | Rates) -> list[Doubt]:
     """The doubts that another measurement may not raise."""
     return [each for each in measurement.doubts if each.about in _DISTURBANCES]
+
+
+def tell_standing(measurement: Ceilings | Rates) -> None:
+    """Log that a measurement of before is taken."""
+    kind = "ceilings" if isinstance(measurement, Ceilings) else "rates"
+    _LOGGER.info("%s of %s stand", kind, measurement.measured_at)
 
 
 def is_settled(kept: Sequence[M], quick: bool = True) -> bool:

@@ -6,6 +6,7 @@ print goes to a log file.
 """
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -20,6 +21,9 @@ import msgspec
 
 from topout.errors import TopoutError
 from topout.measure.process import Closing, end_with_parent, how_ended
+from topout.progress import log_new_lines
+
+_LOGGER = logging.getLogger(__name__)
 
 FailureKind = Literal["crash", "hang", "memory", "error", "input"]
 Handler = Callable[[dict[str, Any]], Any]
@@ -61,6 +65,7 @@ class Worker(Closing):
         self._log = log
         self._buffer = b""
         self._closed = False
+        self._told = log.stat().st_size if log.exists() else 0
         command = [sys.executable, "-m", module, str(request_read), str(reply_write)]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -76,6 +81,7 @@ class Worker(Closing):
             )
         os.close(request_read)
         os.close(reply_write)
+        _LOGGER.info("process %d runs %s, its log is %s", self.pid, module, log)
 
     @property
     def pid(self) -> int:
@@ -119,6 +125,8 @@ class Worker(Closing):
             raise WorkerFailure(
                 "hang", f"gave no answer to {method!r} for {timeout_s:.0f} s and was ended"
             ) from None
+        finally:
+            self._told = log_new_lines(_LOGGER, self._log, self._told)
         if reply.error is not None:
             raise WorkerFailure(reply.error_kind, reply.error)
         return reply.result
@@ -133,6 +141,7 @@ class Worker(Closing):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._told = log_new_lines(_LOGGER, self._log, self._told)
 
     def _read_line(self, deadline: float) -> bytes:
         while b"\n" not in self._buffer:
