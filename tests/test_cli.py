@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 import topout
 from tests.cli.command_line import refused, run
+from tests.documented_commands import commands_in, parses
 from tests.models.small_models import SMALL_GPT2, write_model
-from topout.cli.dispatch import commands_of, find_command
 from topout.machine.describe import describe
 from topout.records import MachineReport, decode
 
@@ -240,19 +240,11 @@ def test_an_unknown_option_shows_usage_and_exits_2(
 
 def test_the_readme_commands_parse() -> None:
     """Every `topout …` line of the README and the docs is a command with options that exist."""
-    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-    lines = {
-        line.split("#")[0].strip()
-        for page in pages
-        for block in re.findall(r"```\n(.*?)```", page.read_text(), flags=re.DOTALL)
-        for line in block.splitlines()
-        if line.startswith("topout ")
-    }
-    assert len(lines) >= 5
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+    lines = {line for page in pages for line in commands_in(page)}
+    assert len(lines) >= 50
     for line in lines:
-        _, verb, *arguments = line.split()
-        command, rest = find_command(commands_of(verb), arguments)
-        assert command.parse(rest) is not None, line
+        assert parses(line), line
 
 
 def test_the_readme_begins_with_two_commands_that_make_knows() -> None:

@@ -31,6 +31,7 @@ from .records import (
     TraceRuns as TraceRuns,
     TrainReport as TrainReport,
     read as read,
+    schema as schema,
     write as write,
 )
 from .rungs.rung import Rung as Rung

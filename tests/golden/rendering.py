@@ -7,25 +7,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from msgspec import json
 from rich.console import Console
 
 from topout import records
 from topout.machine.catalog.measured import roofs_for
 from topout.records import (
-    Climb,
-    CostReport,
     CountCheck,
-    ExampleReport,
-    GemmReport,
     Hardware,
-    LayersReport,
     MachineReport,
     ProfileReport,
     RunReport,
-    TraceDiff,
-    TraceReport,
-    TraceRuns,
     TrainReport,
 )
 from topout.records.record import Record
@@ -35,30 +26,12 @@ from topout.report.to_html import to_html
 from topout.report.to_markdown import to_markdown
 from topout.report.to_terminal import to_terminal
 
-_KINDS: tuple[type[Record], ...] = (
-    Climb,
-    CostReport,
-    CountCheck,
-    ExampleReport,
-    GemmReport,
-    Hardware,
-    LayersReport,
-    MachineReport,
-    ProfileReport,
-    RunReport,
-    TraceDiff,
-    TraceReport,
-    TraceRuns,
-    TrainReport,
-)
-_BY_TAG = {kind.__struct_config__.tag: kind for kind in _KINDS}
 _WITHOUT_PAGE = (CountCheck, Hardware, MachineReport)
 
 
 def read_record(path: Path) -> Record:
     """The record of whichever kind the file says."""
-    data = path.read_bytes()
-    return records.decode(data, _BY_TAG[json.decode(data)["kind"]], path.name)
+    return records.read(path)
 
 
 def terminal_text(record: Record, width: int) -> str:

@@ -46,6 +46,7 @@ COMMANDS = {
     "trace diff": "What got slower from one trace to another?",
     "trace runs": "Does it scale over runs on more and more devices, and what eats the gain?",
     "train": "How does a training step spend its time, alone and over devices?",
+    "schema": "The JSON schema of the records that verbs write.",
     "completion": "The script with which a shell completes verbs, options and choices.",
 }
 """The commands, a verb before its sub-commands, each with the question that it answers."""

@@ -67,6 +67,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "topout train --generated --ranks 1,2 --quick",
         "topout train distilbert-base-uncased --random-weights --data reviews.csv",
     ),
+    "schema": ("topout schema climb", "topout schema > topout.schema.json"),
     "completion": (
         'eval "$(topout completion bash)"      # in ~/.bashrc; zsh likewise',
         "topout completion fish > ~/.config/fish/completions/topout.fish",

@@ -67,6 +67,10 @@ from .gemm import (
     InstructionMix as InstructionMix,
     LevelTraffic as LevelTraffic,
 )
+from .kinds import (
+    read as read,
+    schema as schema,
+)
 from .layers import (
     GraphNode as GraphNode,
     GraphPort as GraphPort,
@@ -130,7 +134,6 @@ from .record import (
     WeightsOrigin as WeightsOrigin,
     decode as decode,
     encode as encode,
-    read as read,
     write as write,
 )
 from .trace import (

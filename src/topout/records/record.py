@@ -121,12 +121,7 @@ def decode(data: bytes | str, record_type: type[R], source: str = "input") -> R:
     Raises RecordError that names `source` and the field when `data` is not JSON, is of another
     schema version or kind, or has a missing, unknown or wrongly typed field.
     """
-    try:
-        raw: Any = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
-        raise RecordError(
-            f"{source} is not valid JSON ({error}).", "Give a file topout wrote."
-        ) from None
+    raw = parse(data, source)
     _check_envelope(raw, record_type, source)
     try:
         return msgspec.convert(raw, record_type)
@@ -136,10 +131,18 @@ def decode(data: bytes | str, record_type: type[R], source: str = "input") -> R:
         ) from None
 
 
-def _check_envelope(raw: Any, record_type: type[Record], source: str) -> None:
-    """Raise RecordError when `raw` is of another schema version or kind than `record_type`."""
-    if "schema_version" not in record_type.__struct_fields__:
-        return
+def parse(data: bytes | str, source: str) -> Any:
+    """What JSON holds; raises RecordError that names `source`."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise RecordError(
+            f"{source} is not valid JSON ({error}).", "Give a file topout wrote."
+        ) from None
+
+
+def check_version(raw: Any, source: str) -> None:
+    """Raise RecordError where what JSON holds states no schema version, or another than ours."""
     if not isinstance(raw, dict) or "schema_version" not in raw:
         raise RecordError(
             f"{source} has no field `schema_version`.", "Give a JSON file that topout wrote."
@@ -150,6 +153,13 @@ def _check_envelope(raw: Any, record_type: type[Record], source: str) -> None:
             f"{source} has schema_version {version!r}, and this topout reads {SCHEMA_VERSION}.",
             "Read it with the topout that wrote it, or run again.",
         )
+
+
+def _check_envelope(raw: Any, record_type: type[Record], source: str) -> None:
+    """Raise RecordError when `raw` is of another schema version or kind than `record_type`."""
+    if "schema_version" not in record_type.__struct_fields__:
+        return
+    check_version(raw, source)
     kind = record_type.__struct_config__.tag
     if raw.get("kind") != kind:
         raise RecordError(
@@ -177,13 +187,12 @@ def write(record: Record, path: Path) -> None:
             raise
 
 
-def read(path: Path, record_type: type[R]) -> R:
-    """Read a record from a file; raises RecordError that names the file and the field."""
+def read_bytes(path: Path) -> bytes:
+    """What a file holds; raises RecordError that names it."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}.", "Check the path.") from None
-    return decode(data, record_type, str(path))
 
 
 class Estimate(Record, frozen=True, kw_only=True):
