@@ -21,6 +21,7 @@ from .records import (
     Climb as Climb,
     CostReport as CostReport,
     GemmReport as GemmReport,
+    GenerateReport as GenerateReport,
     Hardware as Hardware,
     Machine as Machine,
     MachineReport as MachineReport,
@@ -43,7 +44,9 @@ from .verbs.climb import (
 )
 from .verbs.compare_gemms import compare_gemms as compare_gemms
 from .verbs.cost_request import CostRequest as CostRequest
+from .verbs.generate import generate as generate
 from .verbs.list_layers import list_layers as list_layers
+from .verbs.load import load as load
 from .verbs.profile_callable import profile as profile
 from .verbs.profile_model import profile_model as profile_model
 from .verbs.report_cost import report_cost as report_cost
@@ -59,3 +62,12 @@ from .verbs.trace import (
 )
 from .verbs.train_model import train_model as train_model
 from .verbs.work_example import work_example as work_example
+from .winner.loaded import LoadedModel as LoadedModel
+from .winner.request import (
+    GenerateRequest as GenerateRequest,
+    LoadRequest as LoadRequest,
+)
+from .winner.stream import (
+    Generation as Generation,
+    Stream as Stream,
+)

@@ -91,7 +91,7 @@ class Interrupted(KeyboardInterrupt):
     `remedy` says how to go on.
     """
 
-    def __init__(self, record: Record | None, folder: RunFolder, remedy: str = "") -> None:
+    def __init__(self, record: Record | None, folder: RunFolder | None, remedy: str = "") -> None:
         self.record = record
         self.folder = folder
         self.remedy = remedy

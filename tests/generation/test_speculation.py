@@ -319,7 +319,7 @@ class PartlyRight:
         self.right = right
         self.prompts: list[list[int]] = []
 
-    def begin(self, prompt: Tensor) -> None:
+    def begin(self, prompt: Tensor, sampling: Sampling) -> None:
         self.prompts.append(prompt[0].tolist())
 
     def propose(self, tokens: list[int], count: int) -> tuple[Tensor, Tensor | None]:

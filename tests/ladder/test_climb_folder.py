@@ -115,7 +115,7 @@ def test_a_climb_and_its_request_are_read_back(home: Path) -> None:
 
 def test_a_folder_without_a_request_cannot_be_resumed(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(InputError, match=r"cannot resume .*request\.json"):
+        with pytest.raises(InputError, match=r"no folder of a climb: .*request\.json"):
             ClimbFolder(path).load_request()
 
 

@@ -25,6 +25,12 @@ pytestmark = pytest.mark.seconds(50)
 N, K = 24, 40
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_compiled_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products are generated in compiled graphs alone; their arithmetic is tested op by op."""
+    monkeypatch.setattr("topout.rungs.generate_gemv.is_compiling", lambda: True)
+
+
 def linear_of(dtype: torch.dtype, *, bias: bool = True) -> nn.Linear:
     torch.manual_seed(2)
     return nn.Linear(K, N, bias=bias).requires_grad_(False).to(dtype)

@@ -24,6 +24,13 @@ from topout.rungs.quantize_weights_int8 import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_compiled_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products are generated in compiled graphs alone; their arithmetic is tested op by op."""
+    for module in ("generate_gemv", "quantize_weights_int8"):
+        monkeypatch.setattr(f"topout.rungs.{module}.is_compiling", lambda: True)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
     return source_of(tmp_path_factory.mktemp("model"), "gpt2")

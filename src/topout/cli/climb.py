@@ -12,8 +12,11 @@ def _climb(
 
     try:
         if isinstance(request, ResumeRequest):
-            return Result(*resume(request.folder, notify=progress, announce=progress.announce))
-        return Result(*climb(request, notify=progress, announce=progress.announce))
+            found = resume(request.folder, notify=progress, announce=progress.announce)
+        else:
+            found = climb(request, notify=progress, announce=progress.announce)
+        record, folder = found
+        return Result(record, folder, view={"folder": str(folder.path)})
     except UnsavedError as error:
         return Result(error.climb, error=error)
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "profile": "Where does the time go, and how far is each part from the roof?",
     "climb": "What makes it faster, by how much, and is the output still right?",
     "climb resume": "Go on with an interrupted climb; `climb --resume FOLDER` is the same.",
+    "generate": "The stack that won, at work: continue a text with it.",
     "gemm": "Why is one matrix product 100 × as fast as another? The laboratory, with your own.",
     "gemm init": "Write a starting point for a version of your own.",
     "trace": "Where does the time go in a trace recorded elsewhere?\n\n"
@@ -58,6 +59,7 @@ NEEDS: Mapping[str, Extra] = {
     "profile": "climb",
     "climb": "climb",
     "climb resume": "climb",
+    "generate": "climb",
     "gemm": "climb",
     "train": "train",
 }
@@ -199,7 +201,7 @@ def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -
     if command.name in NEEDS:
         require(NEEDS[command.name], command.name)
     try:
-        with telling(outputs.quiet, outputs.verbose) as notify:
+        with telling(not outputs.shows_progress, outputs.verbose) as notify:
             result = command.answer(request, outputs, notify)
     except ModuleNotFoundError as error:  # what only some inputs of a verb need
         raise missing_of(error, command.name) or error from None

@@ -35,6 +35,11 @@ class Outputs(Request, frozen=True, kw_only=True):
     verbose: Annotated[bool, Option("Tell what is measured, kept and run.", short="-v")] = False
     quiet: Annotated[bool, Option("Results and errors alone.", short="-q")] = False
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether it may be shown what happens meanwhile."""
+        return not self.quiet
+
     def check(self) -> None:
         """Raise OutputError or InputError for a place where nothing can be written."""
         if self.quiet and self.verbose:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import torch
 
+from topout.errors import UnsupportedError
 from topout.generation.request import Backend
 from topout.generation.sampling import Sampling
 from topout.generation.session import DecoderSession, Session, TransformersSession
@@ -26,6 +27,15 @@ from topout.models.source import ModelSource, resolve_model
 from topout.records import OutputClass, WorkloadSummary
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def require_cuda() -> None:
+    """Raise UnsupportedError where PyTorch sees no GPU."""
+    if not torch.cuda.is_available():
+        raise UnsupportedError(
+            "--device cuda: PyTorch sees no GPU here.",
+            "Use --device cpu, or a CUDA build of torch.",
+        )
 
 
 class ModelChoice(msgspec.Struct, frozen=True):
@@ -85,6 +95,10 @@ class Build:
     dtype: torch.dtype
     backend: Backend = "transformers"
     transforms: tuple[Transform, ...] = ()
+    # Where prompts may have any length: the longest text, and how much of it the caches hold now.
+    context_len: int | None = None
+    capacity: int | None = None
+    draft_model: Decoder | None = None  # once a transform has loaded it
 
     @property
     def device(self) -> torch.device:
@@ -102,7 +116,14 @@ class Build:
 
         The same for every session, so that graphs which differ in nothing else are compiled once.
         """
+        if self.context_len is not None:
+            return self.capacity or self.context_len
         return self.workload.prompt_len + self.workload.new_tokens + PROPOSED_TOKENS + 1
+
+    @property
+    def max_len(self) -> int:
+        """Positions that a model must know: those of the longest cache."""
+        return self.context_len or self.cache_len
 
 
 class Transform:
@@ -128,24 +149,31 @@ class Transform:
 
 def build_session(build: Build, transforms: Sequence[Transform] = ()) -> Session:
     """Build the model under transforms, bottom first; none gives the plain backend."""
+    return session_over(load_model(build, transforms), build)
+
+
+def load_model(build: Build, transforms: Sequence[Transform] = ()) -> Any:
+    """The decoder under transforms, or the model of transformers: what sessions are made over."""
     build.transforms = tuple(transforms)
     for transform in transforms:
         transform.configure(build)
-    session = _plain_session(build)
-    for transform in transforms:
-        session = transform.transform_session(session, build)
-    return session
-
-
-def _plain_session(build: Build) -> Session:
     device = str(build.device)
     if build.backend == "transformers":
-        model = load_transformers(build.source, dtype=build.dtype, device=device)
-        return TransformersSession(model, build.sampling, build.device)
-    decoder = load_decoder(build.source, dtype=build.dtype, device=device, max_len=build.cache_len)
-    for transform in build.transforms:
+        return load_transformers(build.source, dtype=build.dtype, device=device)
+    decoder = load_decoder(build.source, dtype=build.dtype, device=device, max_len=build.max_len)
+    for transform in transforms:
         decoder = transform.transform_model(decoder, build)
-    steps: Steps = DecoderSteps(decoder, build.workload.batch_size, build.cache_len)
+    return decoder
+
+
+def session_over(model: Any, build: Build) -> Session:
+    """A session over what `load_model` gave for this build, with caches of its own."""
+    if build.backend == "transformers":
+        return TransformersSession(model, build.sampling, build.device)
+    steps: Steps = DecoderSteps(model, build.workload.batch_size, build.cache_len)
     for transform in build.transforms:
         steps = transform.transform_steps(steps, build)
-    return DecoderSession(steps, build.sampling, build.device)
+    session: Session = DecoderSession(steps, build.sampling, build.device)
+    for transform in build.transforms:
+        session = transform.transform_session(session, build)
+    return session

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from topout.generation.sampling import draw
+from topout.generation.sampling import Sampling, draw
 from topout.generation.session import DecoderSession, GeneratedRun, wait_for
 
 PROPOSED_TOKENS = 4  # per verification pass
@@ -21,8 +21,8 @@ PROPOSED_TOKENS = 4  # per verification pass
 class Proposer(Protocol):
     """Where proposals come from."""
 
-    def begin(self, prompt: Tensor) -> None:
-        """A new prompt [1, S]."""
+    def begin(self, prompt: Tensor, sampling: Sampling) -> None:
+        """A new prompt [1, S], and how tokens that follow it are chosen."""
         ...
 
     def propose(self, tokens: list[int], count: int) -> tuple[Tensor, Tensor | None]:
@@ -55,7 +55,7 @@ class SpeculativeSession(DecoderSession):
         tokens.append(int(self.sampling.choose(self.steps.prefill(prompt))))
         wait_for(self.device)
         first = time.perf_counter()
-        self.proposer.begin(prompt)
+        self.proposer.begin(prompt, self.sampling)
         end = prompt.shape[1] + new_tokens
         passes = 0
         while len(tokens) < end:
@@ -78,7 +78,8 @@ class SpeculativeSession(DecoderSession):
         logits = self.steps.extend(chunk, len(tokens) - 1)[0]  # [count + 1, V]
         if self.sampling.greedy:
             return accept_greedily(proposed[0].tolist(), logits.argmax(dim=-1).tolist())
-        return accept(proposed[0], q, self.sampling.probabilities(logits))
+        probabilities = self.sampling.probabilities(logits)
+        return accept(proposed[0], q, probabilities, self.sampling.generator)
 
     @torch.inference_mode()
     def score(self, text: Tensor, prompt_len: int) -> Tensor:
@@ -103,7 +104,7 @@ class SpeculativeSession(DecoderSession):
         context = context.to(self.device)
         tokens: list[int] = context[0].tolist()
         self.steps.prefill(context[:, :-1])
-        self.proposer.begin(context[:, :-1])
+        self.proposer.begin(context[:, :-1], self.sampling)
         chunk = context[:, -1:].expand(1, PROPOSED_TOKENS + 1)
         own = self.sampling.probabilities(self.steps.extend(chunk, len(tokens) - 1)[0, 0])
         counts = torch.zeros_like(own)
@@ -123,7 +124,9 @@ def accept_greedily(proposed: list[int], best: list[int]) -> list[int]:
     return best[: accepted + 1]
 
 
-def accept(proposed: Tensor, q: Tensor | None, p: Tensor) -> list[int]:
+def accept(
+    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None = None
+) -> list[int]:
     """Accept-reject so that the tokens follow p.
 
     proposed [count]; q [count, V], or None for certain proposals; p [count + 1, V].
@@ -133,9 +136,9 @@ def accept(proposed: Tensor, q: Tensor | None, p: Tensor) -> list[int]:
         q = torch.zeros_like(p[:count]).scatter_(1, proposed[:, None], 1.0)
     rows = torch.arange(count, device=p.device)
     ratio = p[rows, proposed] / q[rows, proposed]
-    rejected = (torch.rand(count, device=p.device) >= ratio).nonzero()
+    rejected = (torch.rand(count, device=p.device, generator=generator) >= ratio).nonzero()
     if rejected.numel() == 0:
-        return [*proposed.tolist(), int(draw(p[count]))]
+        return [*proposed.tolist(), int(draw(p[count], generator))]
     first = int(rejected[0])
     residual = (p[first] - q[first]).clamp(min=0)
-    return [*proposed[:first].tolist(), int(draw(residual / residual.sum()))]
+    return [*proposed[:first].tolist(), int(draw(residual / residual.sum(), generator))]

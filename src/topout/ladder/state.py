@@ -35,7 +35,7 @@ class ClimbFolder(RunFolder):
             return msgspec.json.decode(path.read_bytes(), type=ClimbRequest)
         except OSError as error:
             raise InputError(
-                f"cannot resume {self.path}: {error.strerror} ({REQUEST_FILE}).",
+                f"{self.path} is no folder of a climb: {error.strerror} ({REQUEST_FILE}).",
                 "Give the folder of an earlier climb.",
             ) from None
         except msgspec.DecodeError as error:

@@ -57,6 +57,7 @@ from .example import (
     MeasuredExample as MeasuredExample,
     Traffic as Traffic,
 )
+from .generate import GenerateReport as GenerateReport
 from .gemm import (
     GemmDtype as GemmDtype,
     GemmExplanation as GemmExplanation,

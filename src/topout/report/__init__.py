@@ -19,6 +19,7 @@ _DOCUMENTS = {
     "CountCheck": "cost.models:count_check_document",
     "ExampleReport": "example.document:example_document",
     "GemmReport": "gemm.document:gemm_document",
+    "GenerateReport": "generate.document:generate_document",
     "Hardware": "machine.hardware:hardware_document",
     "LayersReport": "layers.document:layers_document",
     "MachineReport": "machine.document:machine_document",

@@ -1,12 +1,16 @@
 """torch.compile for prefill and decode apart, with shapes that never change."""
 
+import itertools
+from collections.abc import Callable
+from types import FunctionType
+
 import torch
 from torch import Tensor
 
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
 from topout.generation.build import Build
-from topout.generation.steps import DecoderSteps, Steps
+from topout.generation.steps import DecoderSteps, PlainPrefill, Steps
 from topout.models.decoder import Decoder, StaticCache
 from topout.rungs.rung import Rung
 
@@ -34,9 +38,10 @@ class Compile(Rung):
         return expectation.replace(mode="decoder_compiled", reads_whole_cache=True)
 
     def transform_steps(self, steps: Steps, build: Build) -> Steps:
-        """Compile the plain steps."""
+        """Compile the plain steps; but for prefill, where a graph per length would have no end."""
         assert isinstance(steps, DecoderSteps)
-        return CompiledSteps(steps)
+        compiled = CompiledSteps(steps)
+        return compiled if build.context_len is None else PlainPrefill(compiled, steps)
 
 
 class CompiledSteps:
@@ -48,8 +53,10 @@ class CompiledSteps:
         self.device = steps.device
         self.positions = steps.positions
         mode = compile_mode(self.device)
-        self._prefill = torch.compile(_prefill, fullgraph=True, dynamic=False, mode=mode)
-        self._extend = torch.compile(_extend, fullgraph=True, dynamic=False, mode=mode)
+        self._prefill, self._extend = (
+            torch.compile(_apart(function), fullgraph=True, dynamic=False, mode=mode)
+            for function in (_prefill, _extend)
+        )
 
     def prefill(self, prompt: Tensor) -> Tensor:
         """Prompt [B, S] → [B, V]; one graph per length S."""
@@ -82,6 +89,20 @@ def plain_copy(tokens: Tensor) -> Tensor:
 def compile_mode(device: torch.device) -> str | None:
     """How inductor is asked: CUDA graphs on a GPU, plain kernels on a CPU."""
     return "reduce-overhead" if device.type == "cuda" else None
+
+
+_numbers = itertools.count()
+
+
+def _apart(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same function with code of its own.
+
+    PyTorch gives up a code that was compiled for eight different inputs: without this, the graphs
+    of all models and cache lengths in a process would be counted together.
+    """
+    assert isinstance(function, FunctionType)
+    code = function.__code__.replace(co_name=f"{function.__name__}_{next(_numbers)}")
+    return FunctionType(code, function.__globals__, code.co_name)
 
 
 def _prefill(model: Decoder, prompt: Tensor, positions: Tensor, cache: StaticCache) -> Tensor:

@@ -11,6 +11,7 @@ PyTorch's fused attention in bf16 reads the cache at a tenth of its speed in fp3
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from topout.cost.predict import Expectation
 from topout.generation.build import Build
@@ -47,7 +48,7 @@ class GenerateGemv(Rung):
 
 
 class GeneratedGemvLinear(nn.Linear):
-    """nn.Linear in two forms: generated for few rows, the library's for more."""
+    """nn.Linear in two forms: generated for few rows, the library's for more, and uncompiled."""
 
     def __init__(self, linear: nn.Linear) -> None:
         nn.Module.__init__(self)
@@ -57,7 +58,7 @@ class GeneratedGemvLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., K] → [..., N]."""
         rows = x.numel() // x.shape[-1]
-        if rows > most_rows(self.weight):
+        if rows > most_rows(self.weight) or not is_compiling():
             return super().forward(x)
         y = few_rows_product(x.reshape(rows, -1), self.weight).to(x.dtype)
         y = y.reshape(*x.shape[:-1], self.out_features)
@@ -65,7 +66,7 @@ class GeneratedGemvLinear(nn.Linear):
 
 
 class GeneratedAttention(Attention):
-    """Attention that is generated for a single token and fused by the library for more."""
+    """Attention that is generated for a single token and fused by the library for the rest."""
 
     def __init__(self, attention: Attention) -> None:
         nn.Module.__init__(self)
@@ -73,7 +74,7 @@ class GeneratedAttention(Attention):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, span: Span) -> Tensor:
         """q [B, H, S, D], k and v [B, K, T, D] → [B, H, S, D]."""
-        if q.shape[2] > 1:
+        if q.shape[2] > 1 or not is_compiling():
             return super()._attend(q, k, v, span)
         B, H, S, D = q.shape
         packed = q.reshape(B, self.kv_heads, -1, 1, D).float()  # [B, K, G, 1, D]

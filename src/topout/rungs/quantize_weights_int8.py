@@ -5,6 +5,7 @@ The quantized checkpoint is made once, saved as safetensors, and loaded by every
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from topout.cost.predict import Expectation
 from topout.generation.build import Build
@@ -68,7 +69,7 @@ class WeightOnlyInt8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., K] → [..., N] in x's dtype."""
         flat = x.reshape(-1, x.shape[-1])
-        if self.generated and flat.shape[0] <= most_rows(self.weight):
+        if self.generated and flat.shape[0] <= most_rows(self.weight) and is_compiling():
             y = few_rows_product(flat, self.weight) * self.scales
         else:
             y = self._library_product(flat.to(torch.bfloat16))

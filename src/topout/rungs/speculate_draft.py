@@ -9,7 +9,9 @@ from topout.generation.sampling import Sampling, draw
 from topout.generation.session import DecoderSession, Session, memory_bytes_of
 from topout.generation.speculation import PROPOSED_TOKENS, SpeculativeSession
 from topout.generation.steps import DecoderSteps, PlainPrefill, Steps
+from topout.models.decoder import Decoder
 from topout.models.load import load_decoder
+from topout.models.source import ModelSource
 from topout.rungs.rung import Rung
 from topout.rungs.speculate_lookup import no_room, not_one_sequence
 
@@ -49,32 +51,40 @@ class SpeculateDraft(Rung):
         """Put the verifying loop in the place of the plain one."""
         assert isinstance(session, DecoderSession)
         assert build.draft is not None
-        device = str(build.device)
-        model = load_decoder(build.draft, dtype=build.dtype, device=device, max_len=build.cache_len)
-        for transform in build.transforms:
-            # A quantized checkpoint is of the model; the draft keeps its weights.
-            if transform.output_class == "exact":
-                model = transform.transform_model(model, build)
+        if build.draft_model is None:
+            build.draft_model = _load_draft(build.draft, build)
+        model = build.draft_model
         plain = DecoderSteps(model, 1, build.cache_len)
         steps: Steps = plain
         for transform in build.transforms:
             steps = transform.transform_steps(steps, build)
         steps = PlainPrefill(steps, plain)
-        proposer = DraftProposer(steps, session.sampling, session.device)
+        proposer = DraftProposer(steps, session.device)
         return SpeculativeSession(session, proposer, draft_bytes=memory_bytes_of(model))
+
+
+def _load_draft(draft: ModelSource, build: Build) -> Decoder:
+    """The draft under the exact transforms: a quantized checkpoint is of the model alone."""
+    device = str(build.device)
+    model = load_decoder(draft, dtype=build.dtype, device=device, max_len=build.max_len)
+    for transform in build.transforms:
+        if transform.output_class == "exact":
+            model = transform.transform_model(model, build)
+    return model
 
 
 class DraftProposer:
     """Runs the draft model token by token; its cache follows the accepted text."""
 
-    def __init__(self, steps: Steps, sampling: Sampling, device: torch.device) -> None:
+    def __init__(self, steps: Steps, device: torch.device) -> None:
         self._steps = steps
-        self._sampling = sampling
+        self._sampling = Sampling()
         self._device = device
         self._filled = 0  # positions of the draft's cache that hold accepted tokens
 
-    def begin(self, prompt: Tensor) -> None:
+    def begin(self, prompt: Tensor, sampling: Sampling) -> None:
         """Prompt [1, S]."""
+        self._sampling = sampling
         self._steps.prefill(prompt)
         self._filled = prompt.shape[1]
 
@@ -92,7 +102,7 @@ class DraftProposer:
                 token = logits.argmax(dim=-1, keepdim=True)
             else:
                 distributions.append(self._sampling.probabilities(logits))
-                token = draw(distributions[-1])
+                token = draw(distributions[-1], self._sampling.generator)
             proposed.append(token)
         # The cache now holds the last token and all proposals but the final one. Those that get
         # accepted are right where they are, and the others are overwritten.

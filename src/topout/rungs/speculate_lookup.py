@@ -5,6 +5,7 @@ from torch import Tensor
 
 from topout.cost.predict import Expectation
 from topout.generation.build import Build
+from topout.generation.sampling import Sampling
 from topout.generation.session import DecoderSession, Session
 from topout.generation.speculation import PROPOSED_TOKENS, SpeculativeSession
 from topout.models.source import ModelSource
@@ -62,7 +63,7 @@ class LookupProposer:
         self._device = device
         self._index = NgramIndex(longest)
 
-    def begin(self, prompt: Tensor) -> None:
+    def begin(self, prompt: Tensor, sampling: Sampling) -> None:
         """Forget the text before."""
         self._index = NgramIndex(self._index.longest)
 

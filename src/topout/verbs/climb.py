@@ -7,7 +7,8 @@ import msgspec
 
 from topout.cache_folder import writable_cache_folder
 from topout.cost.predict import Context
-from topout.errors import InputError, OutputError, TopoutError, UnsupportedError
+from topout.errors import InputError, OutputError, TopoutError
+from topout.generation.build import require_cuda
 from topout.generation.quality import QualityTest
 from topout.generation.subject import (
     Prepared,
@@ -25,8 +26,8 @@ from topout.ladder.walk import Walk
 from topout.machine.kept import disturbance_doubts
 from topout.measure.runner import StoppingRule
 from topout.measure.speed_test import LOOKS, SpeedTest
-from topout.models.known import DRAFTS, bundled_folder
-from topout.models.source import ModelSource, resolve_model
+from topout.models.draft import resolve_draft
+from topout.models.source import ModelSource
 from topout.progress import Announce, Notify, silent, unheard
 from topout.records import Climb, Doubt
 from topout.records.record import stamp
@@ -67,9 +68,11 @@ def climb(
     for rung in rungs[1:]:
         Stack().plus(rung)  # what cannot stand is refused before anything is measured
     if request.device == "cuda":
-        _require_cuda()
+        require_cuda()
     subject = resolve_subject(request)
-    draft = _resolve_draft(request, subject.source)
+    draft = resolve_draft(
+        request.draft, subject.source, random_weights=request.random_weights, seed=request.seed
+    )
     earlier = folder.load() if folder is not None else None
     is_resumed = folder is not None
     folder = folder or ClimbFolder.create("climb", subject.source.name)
@@ -111,33 +114,6 @@ def resume(
     """Go on with an interrupted climb in its folder; finished rungs are not measured again."""
     folder = ClimbFolder(path)
     return climb(folder.load_request(), folder=folder, notify=notify, announce=announce)
-
-
-def _require_cuda() -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UnsupportedError(
-            "--device cuda: PyTorch sees no GPU here.",
-            "Use --device cpu, or a CUDA build of torch.",
-        )
-
-
-def _resolve_draft(request: ClimbRequest, source: ModelSource) -> ModelSource | None:
-    """The named draft, or the one that comes with a bundled model."""
-    name = request.draft
-    if name is None and source.folder is not None and source.folder == bundled_folder(source.name):
-        name = DRAFTS.get(source.name)
-    if name is None:
-        return None
-    draft = resolve_model(name, random_weights=request.random_weights, seed=request.seed)
-    if draft.config.vocab_size != source.config.vocab_size:
-        raise InputError(
-            f"the draft {draft.name} has {draft.config.vocab_size} tokens, and {source.name} has "
-            f"{source.config.vocab_size}.",
-            "Give a draft with the same tokenizer.",
-        )
-    return draft
 
 
 def _plan(

@@ -9,6 +9,7 @@ from msgspec import structs
 from topout import units
 from topout.records import Climb, Doubt, Duel
 from topout.report.climb.rung import RungRow, rung_card, rung_rows
+from topout.report.climb.winner import winner_sections
 from topout.report.document import (
     Absent,
     Cell,
@@ -62,8 +63,8 @@ _OWN_TERMS = {
 }
 
 
-def climb_document(climb: Climb) -> Document:
-    """The report of a climb."""
+def climb_document(climb: Climb, folder: str | None = None) -> Document:
+    """The report of a climb; `folder` is where it lies, from which its winner is loaded."""
     rows = rung_rows(climb)
 
     def charts() -> Sequence[Chart]:
@@ -81,7 +82,7 @@ def climb_document(climb: Climb) -> Document:
         about=f"{workload_sentence(climb.model, work, on)}; {climb.machine.cpu_model}",
         headlines=headlines(climb),
         tiles=_tiles(climb),
-        lead=[main_chart, _ladder(rows)],
+        lead=[main_chart, _ladder(rows), *winner_sections(climb, folder)],
         parts=[
             other_charts,
             Section("Rung by rung", cards, key="rungs", only="page", printed=False),

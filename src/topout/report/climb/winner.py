@@ -1,0 +1,38 @@
+"""The lines to paste that put the best stack of a climb to use."""
+
+import shlex
+
+from topout.records import Climb
+from topout.report.document import Facts, Paragraph, Section
+
+
+def winner_sections(climb: Climb, folder: str | None) -> list[Section]:
+    """What loads the best stack, and the best exact one where that is another, from the folder."""
+    if folder is None or climb.best is None:
+        return []
+    parts: list[Facts | Paragraph] = []
+    if climb.best == climb.baseline:
+        sentence = f"The best stack here is the baseline itself, {climb.baseline}: go on with that."
+        parts.append(Paragraph(sentence))
+    else:
+        parts.append(Facts(_lines(climb.best, folder, exact=False)))
+        if climb.best_exact not in (None, climb.best, climb.baseline):
+            assert climb.best_exact is not None
+            lines = _lines(climb.best_exact, folder, exact=True)
+            parts.append(Facts(lines, "With the output unchanged"))
+    return [Section("Use the winner", parts, key="winner")]
+
+
+def _lines(label: str, folder: str, *, exact: bool) -> list[tuple[str, str]]:
+    """Python and shell; a stack with a rung of the user's own is named, since only then it runs."""
+    own = ":" in label
+    python, shell = repr(folder), shlex.quote(folder)
+    if own:
+        python += f", stack={label!r}"
+    elif exact:
+        python += ", exact=True"
+    option = f" --stack {shlex.quote(label)}" if own else " --exact" if exact else ""
+    return [
+        ("Python", f"topout.load({python}).generate('…')"),
+        ("Shell", f"topout generate {shell} '…'{option}"),
+    ]

@@ -1,0 +1,6 @@
+"""The stack that won, in the user's own code: chosen, loaded, generating.
+
+Read `request` (what can be asked), `choice` (from a climb's folder or a model to a stack that
+applies), `loaded` (the model that generates), `stream` (a text as it comes); `pieces` makes text of
+tokens.
+"""

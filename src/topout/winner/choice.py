@@ -1,0 +1,260 @@
+"""From what a user names to a model, a stack that applies to it, and the doubts about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from topout.cache_folder import writable_cache_folder
+from topout.errors import InputError, TopoutError, UnsupportedError
+from topout.generation.build import TORCH_DTYPES, Build, require_cuda
+from topout.ladder.stack import Stack, label_of
+from topout.ladder.state import ClimbFolder
+from topout.ladder.walk import reason_to_skip
+from topout.machine.describe import describe
+from topout.models.draft import resolve_draft
+from topout.models.precision import precision_of, stand_ins
+from topout.models.source import ModelSource, as_path, resolve_model
+from topout.records import Climb, Doubt, Dtype, Machine, WorkloadSummary
+from topout.run_folder import RUN_FILE
+from topout.version import __version__
+from topout.rungs.registry import BASELINE
+from topout.winner.request import LoadRequest
+
+DEFAULT_STACK = "static_cache"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A stack and all that its session is built from."""
+
+    stack: Stack
+    build: Build
+    threads: int | None  # None: as many as PyTorch takes by itself
+    doubts: list[Doubt] = field(default_factory=list)
+
+
+def choose(request: LoadRequest) -> Choice:
+    """The stack that a request names, of a climb or over a model.
+
+    Raises as `resolve_model` and `Stack.of` do, RecordError for a damaged record, InputError where
+    the model is not the one that was climbed, UnsupportedError where the stack does not apply.
+    """
+    folder = as_path(request.model)
+    if (folder / RUN_FILE).is_file():
+        return _of_climb(request, ClimbFolder(folder))
+    for name, value in (("exact", request.exact), ("moved-to", request.moved_to)):
+        if value:
+            raise InputError(
+                f"--{name} is of a climb, and {request.model!r} is no folder of one.",
+                f"It would hold a {RUN_FILE}.",
+            )
+    return _of_model(request)
+
+
+def parse_stack(text: str) -> list[str]:
+    """The rungs of a label, bottom first: "static_cache + compile"; the baseline has none."""
+    names = [name.strip() for name in text.split("+")]
+    if not all(names):
+        raise InputError(f"{text!r} is no stack.", "Name rungs with + between: static_cache.")
+    return [name for name in names if name != BASELINE]
+
+
+# --- of a model ---------------------------------------------------------------------------------
+
+
+def _of_model(request: LoadRequest) -> Choice:
+    stack = Stack.of(parse_stack(request.stack or DEFAULT_STACK))
+    source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
+    draft = _draft_of(stack, request.draft, source, request.random_weights, request.seed)
+    device, machine = request.device or "cpu", describe()
+    dtype = precision_of(
+        source.name, source.published_dtype, request.dtype, stand_ins(machine, device)
+    ).dtype
+    build = _build(request, source, draft, device, cast(Dtype, dtype))
+    return _applying(stack, build, _threads(request, machine, None), [])
+
+
+# --- of a climb ---------------------------------------------------------------------------------
+
+
+def _of_climb(request: LoadRequest, folder: ClimbFolder) -> Choice:
+    climb, asked = folder.load(), folder.load_request()
+    assert climb is not None
+    named = request.moved_to or asked.model
+    try:
+        source = resolve_model(named, random_weights=asked.random_weights, seed=asked.seed)
+    except TopoutError as error:
+        raise InputError(
+            f"the model of the climb in {folder.path} is not found: {error.message}",
+            "Name the place where it lies by now with --moved-to.",
+        ) from None
+    if climb.model.fingerprint not in ("", source.fingerprint):
+        raise InputError(
+            f"{named} is not the model of the climb in {folder.path}: its weights or its config "
+            "have changed.",
+            "Climb it anew; or load it by a stack's name, which nothing was proven of.",
+        )
+    stack = _climbed_stack(request, climb, folder.path)
+    draft_name = request.draft or asked.draft
+    draft = _draft_of(stack, draft_name, source, asked.random_weights, asked.seed)
+    workload = climb.workload
+    device = request.device or workload.device
+    build = _build(request, source, draft, device, request.dtype or workload.dtype)
+    machine = describe()
+    return _applying(
+        stack,
+        build,
+        _threads(request, machine, workload.threads),
+        _climb_doubts(climb, machine, source, device),
+    )
+
+
+def _climbed_stack(request: LoadRequest, climb: Climb, path: Path) -> Stack:
+    """The named stack, or the best of the record; code that only a record names is not run."""
+    if request.stack is not None:
+        return Stack.of(parse_stack(request.stack))
+    label = climb.best_exact if request.exact else climb.best
+    if label is None:
+        label = label_of(_kept_so_far(climb, exact=request.exact))
+    names = parse_stack(label)
+    own = [name for name in names if ":" in name]
+    if own:
+        raise InputError(
+            f"the stack of {path} holds {own[0]}, which is code of your own: a record alone does "
+            "not make it run.",
+            f"Name the stack to have it imported: --stack {label!r}.",
+        )
+    return Stack.of(names)
+
+
+def _kept_so_far(climb: Climb, *, exact: bool) -> list[str]:
+    """The last stack that an interrupted climb kept."""
+    kept = [rung.stack for rung in climb.rungs if rung.status == "kept"]
+    if exact:
+        classes = {rung.name: rung.output_class for rung in climb.rungs}
+        kept = [names for names in kept if all(classes.get(name) == "exact" for name in names)]
+    return [name for name in kept[-1] if name != BASELINE] if kept else []
+
+
+def _climb_doubts(climb: Climb, machine: Machine, source: ModelSource, device: str) -> list[Doubt]:
+    """Why the figures of a climb may not be those of the model that is loaded from it."""
+    doubts = []
+    if not climb.finished:
+        doubts.append(
+            Doubt(
+                about="climb",
+                sentence="The climb was interrupted: this is the best of what it had finished.",
+                remedy="Go on with: topout climb resume FOLDER.",
+            )
+        )
+    if climb.machine.host_key != machine.host_key:
+        doubts.append(
+            Doubt(
+                about="machine",
+                sentence=f"It was climbed on another machine ({climb.machine.cpu_model}): what "
+                "paid there may not pay here.",
+                remedy="Climb here.",
+            )
+        )
+    if climb.topout_version != __version__:
+        doubts.append(
+            Doubt(
+                about="version",
+                sentence=f"It was climbed with topout {climb.topout_version}, and this is "
+                f"{version('topout')}: rungs may have changed since.",
+                remedy="Climb with this one.",
+            )
+        )
+    if device != climb.workload.device:
+        doubts.append(
+            Doubt(
+                about="device",
+                sentence=f"It was climbed on {climb.workload.device}, and runs on {device}.",
+                remedy=f"Climb with --device {device}.",
+            )
+        )
+    if not climb.model.fingerprint:
+        doubts.append(
+            Doubt(
+                about="model",
+                sentence=f"The record does not say which weights were climbed, so {source.name} "
+                "may be another model.",
+                remedy="Climb it anew.",
+            )
+        )
+    return doubts
+
+
+# --- of both ------------------------------------------------------------------------------------
+
+
+def _draft_of(
+    stack: Stack, name: str | None, source: ModelSource, random_weights: bool, seed: int
+) -> ModelSource | None:
+    """The draft, where the stack speculates with one."""
+    if not any(rung.name == "speculate_draft" for rung in stack.rungs):
+        return None
+    return resolve_draft(name, source, random_weights=random_weights, seed=seed)
+
+
+def _build(
+    request: LoadRequest, source: ModelSource, draft: ModelSource | None, device: str, dtype: Dtype
+) -> Build:
+    """A build for texts of any length up to the context of the model, and of its draft."""
+    known = min(each.config.context_len for each in (source, draft) if each is not None)
+    context_len = request.context_len or known
+    if context_len > known:
+        raise InputError(
+            f"--context-len {context_len} is more than the {known} tokens of {source.name}.",
+            f"Give at most {known}.",
+        )
+    workload = WorkloadSummary(
+        task="generate",
+        prompt_len=1,
+        new_tokens=1,
+        batch_size=1,
+        threads=request.threads or 1,
+        device=device,
+        dtype=dtype,
+        temperature=0.0,
+        seed=request.seed,
+    )
+    return Build(
+        source=source,
+        workload=workload,
+        draft=draft,
+        quantized_folder=writable_cache_folder("quantized"),
+        dtype=TORCH_DTYPES[dtype],
+        context_len=context_len,
+    )
+
+
+def _threads(request: LoadRequest, machine: Machine, climbed: int | None) -> int | None:
+    """As asked, else as climbed, as far as there are CPUs."""
+    usable = machine.usable_cpus
+    if request.threads is not None and request.threads > usable:
+        raise InputError(
+            f"--threads {request.threads} is more than the {usable} CPUs that may be used here.",
+            f"Give at most {usable}.",
+        )
+    return request.threads or (min(climbed, usable) if climbed is not None else None)
+
+
+def _applying(stack: Stack, build: Build, threads: int | None, doubts: list[Doubt]) -> Choice:
+    """The choice, where each rung applies here; raises UnsupportedError where one does not."""
+    if build.device.type == "cuda":
+        require_cuda()
+    reason = reason_to_skip(stack, build, [])
+    if reason is not None:
+        raise UnsupportedError(f"{stack.label} does not apply here: {reason}", "Choose another.")
+    if build.source.origin == "random":
+        random = Doubt(
+            about="weights",
+            sentence=f"{build.source.name} has random weights: the speed is real, the text is "
+            "meaningless.",
+            remedy="Give a model with its weights.",
+        )
+        doubts = [*doubts, random]
+    return Choice(stack, build, threads, doubts)
