@@ -101,12 +101,16 @@ def one_hot(proposed: Tensor, q: Tensor | None, p: Tensor) -> Tensor:
     )
 
 
-def accept_always(proposed: Tensor, q: Tensor | None, p: Tensor) -> list[int]:
+def accept_always(
+    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None
+) -> list[int]:
     """Wrong: the draft's distribution."""
     return [*proposed.tolist(), int(draw(p[-1]))]
 
 
-def accept_and_redraw(proposed: Tensor, q: Tensor | None, p: Tensor) -> list[int]:
+def accept_and_redraw(
+    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None
+) -> list[int]:
     """Wrong: after a rejection it draws from p, not from what p has above q."""
     q = one_hot(proposed, q, p)
     for i, token in enumerate(proposed.tolist()):
@@ -115,7 +119,9 @@ def accept_and_redraw(proposed: Tensor, q: Tensor | None, p: Tensor) -> list[int
     return [*proposed.tolist(), int(draw(p[-1]))]
 
 
-def accept_by_p(proposed: Tensor, q: Tensor | None, p: Tensor) -> list[int]:
+def accept_by_p(
+    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None
+) -> list[int]:
     """Wrong: accepts with p instead of p/q, which turns down too much."""
     q = one_hot(proposed, q, p)
     for i, token in enumerate(proposed.tolist()):

@@ -170,7 +170,7 @@ def _environment(folder: Path, width: int) -> Mapping[str, str]:
 _VERBS = (
     *("machine", "machine list", "machine show", "machine save"),
     *("cost", "cost list", "cost layers", "cost check", "cost example"),
-    *("run", "profile", "climb", "gemm", "trace", "trace diff", "trace runs", "train"),
+    *("run", "profile", "climb", "generate", "gemm", "trace", "trace diff", "trace runs", "train"),
 )
 
 CASES: tuple[Case, ...] = (

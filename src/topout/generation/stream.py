@@ -22,15 +22,16 @@ def stream_tokens(
     UnsupportedError for a session whose loop is a rung's own.
     """
     if type(session) is SpeculativeSession:
-        return _speculated(session, prompt, capacity, sampling)
-    if type(session) is DecoderSession:
-        return _decoded(session, prompt, sampling)
-    if type(session) is TransformersSession:
-        return _by_transformers(session, prompt, sampling)
-    raise UnsupportedError(
-        f"{type(session).__name__} generates in a loop of its own, which gives whole runs alone.",
-        "Choose a stack without that rung.",
-    )
+        yield from _speculated(session, prompt, capacity, sampling)
+    elif type(session) is DecoderSession:
+        yield from _decoded(session, prompt, sampling)
+    elif type(session) is TransformersSession:
+        yield from _by_transformers(session, prompt, sampling)
+    else:
+        raise UnsupportedError(
+            f"{type(session).__name__} generates in a loop of its own, which gives whole runs.",
+            "Choose a stack without that rung.",
+        )
 
 
 def _decoded(session: DecoderSession, prompt: list[int], sampling: Sampling) -> Iterator[list[int]]:

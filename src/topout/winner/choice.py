@@ -18,8 +18,8 @@ from topout.models.precision import precision_of, stand_ins
 from topout.models.source import ModelSource, as_path, resolve_model
 from topout.records import Climb, Doubt, Dtype, Machine, WorkloadSummary
 from topout.run_folder import RUN_FILE
-from topout.version import __version__
 from topout.rungs.registry import BASELINE
+from topout.version import __version__
 from topout.winner.request import LoadRequest
 
 DEFAULT_STACK = "static_cache"
@@ -163,7 +163,7 @@ def _climb_doubts(climb: Climb, machine: Machine, source: ModelSource, device: s
             Doubt(
                 about="version",
                 sentence=f"It was climbed with topout {climb.topout_version}, and this is "
-                f"{version('topout')}: rungs may have changed since.",
+                f"{__version__}: rungs may have changed since.",
                 remedy="Climb with this one.",
             )
         )

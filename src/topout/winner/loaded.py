@@ -145,7 +145,6 @@ class LoadedModel:
             for _ in itertools.islice(passes, min(_WARM_UP_PASSES, most)):
                 pass
 
-    @torch.inference_mode()
     def logits(self, prompt: Prompt) -> Tensor:
         """Prompt of S tokens → fp32 logits [S, V] on the CPU: row i is of what follows token i.
 
