@@ -102,14 +102,14 @@ def one_hot(proposed: Tensor, q: Tensor | None, p: Tensor) -> Tensor:
 
 
 def accept_always(
-    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None
+    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None = None
 ) -> list[int]:
     """Wrong: the draft's distribution."""
     return [*proposed.tolist(), int(draw(p[-1]))]
 
 
 def accept_and_redraw(
-    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None
+    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None = None
 ) -> list[int]:
     """Wrong: after a rejection it draws from p, not from what p has above q."""
     q = one_hot(proposed, q, p)
@@ -120,7 +120,7 @@ def accept_and_redraw(
 
 
 def accept_by_p(
-    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None
+    proposed: Tensor, q: Tensor | None, p: Tensor, generator: torch.Generator | None = None
 ) -> list[int]:
     """Wrong: accepts with p instead of p/q, which turns down too much."""
     q = one_hot(proposed, q, p)

@@ -12,7 +12,9 @@ from rich.console import Console
 from topout import records
 from topout.machine.catalog.measured import roofs_for
 from topout.records import (
+    Climb,
     CountCheck,
+    GenerateReport,
     Hardware,
     MachineReport,
     ProfileReport,
@@ -26,7 +28,7 @@ from topout.report.to_html import to_html
 from topout.report.to_markdown import to_markdown
 from topout.report.to_terminal import to_terminal
 
-_WITHOUT_PAGE = (CountCheck, Hardware, MachineReport)
+_WITHOUT_PAGE = (CountCheck, GenerateReport, Hardware, MachineReport)
 
 
 def read_record(path: Path) -> Record:
@@ -63,7 +65,7 @@ def _options(record: Record) -> dict[str, Any]:
     """What a report is told beyond its record: the roofs of a roofline, the folder of a run."""
     if isinstance(record, RunReport):
         return {"hardware": roofs_for(record.machine, record.ceilings, record.workload.threads)}
-    if isinstance(record, TrainReport):
+    if isinstance(record, Climb | TrainReport):
         return {"folder": "topout-runs/a-run"}
     if isinstance(record, ProfileReport):
         return {"hardware": roofs_for(record.machine, record.ceilings, record.threads)}

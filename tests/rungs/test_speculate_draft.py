@@ -32,8 +32,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
     return source_of(tmp_path_factory.mktemp("model"), "gpt2")
 
 
-def proposer_of(model: Decoder, sampling: Sampling = Sampling()) -> DraftProposer:
-    return DraftProposer(DecoderSteps(model, 1, 256), sampling, CPU)
+def proposer_of(model: Decoder) -> DraftProposer:
+    return DraftProposer(DecoderSteps(model, 1, 256), CPU)
 
 
 @torch.inference_mode()
@@ -47,7 +47,7 @@ def propose(proposer: DraftProposer, tokens: list[int]) -> tuple[list[int], Tens
 def fresh_proposals(model: Decoder, tokens: list[int]) -> list[int]:
     """What a proposer that saw nothing else says of `tokens`."""
     proposer = proposer_of(model)
-    proposer.begin(torch.tensor([tokens[:-1]]))
+    proposer.begin(torch.tensor([tokens[:-1]]), Sampling())
     return propose(proposer, tokens)[0]
 
 
@@ -74,7 +74,7 @@ def test_proposals_equal_those_of_a_fresh_proposer(
     tokens = [3, 1, 4, 1, 5, 9]
     proposer = proposer_of(model)
     with torch.inference_mode():
-        proposer.begin(torch.tensor([tokens[:-1]]))
+        proposer.begin(torch.tensor([tokens[:-1]]), Sampling())
     for accepted, own in turns:
         proposed, q = propose(proposer, tokens)
         assert q is None
@@ -86,7 +86,7 @@ def test_a_new_prompt_forgets_the_text_before(model: Decoder) -> None:
     proposer = proposer_of(model)
     for tokens in ([3, 1, 4, 1, 5, 9, 2, 6, 5], [2, 7, 1], [8, 2, 8, 1, 8]):
         with torch.inference_mode():
-            proposer.begin(torch.tensor([tokens[:-1]]))
+            proposer.begin(torch.tensor([tokens[:-1]]), Sampling())
         assert propose(proposer, tokens)[0] == fresh_proposals(model, tokens)
 
 
@@ -101,9 +101,9 @@ class StaleProposer(DraftProposer):
 
 def test_a_missing_position_is_noticed(model: Decoder) -> None:
     tokens = [3, 1, 4, 1, 5, 9]
-    proposer = StaleProposer(DecoderSteps(model, 1, 256), Sampling(), CPU)
+    proposer = StaleProposer(DecoderSteps(model, 1, 256), CPU)
     with torch.inference_mode():
-        proposer.begin(torch.tensor([tokens[:-1]]))
+        proposer.begin(torch.tensor([tokens[:-1]]), Sampling())
     differs = False
     for _ in range(8):
         proposed, _ = propose(proposer, tokens)
@@ -115,10 +115,10 @@ def test_a_missing_position_is_noticed(model: Decoder) -> None:
 def test_a_sampled_proposal_comes_with_its_distributions(model: Decoder) -> None:
     torch.manual_seed(0)
     sampling = Sampling(temperature=1.0, top_k=5)
-    proposer = proposer_of(model, sampling)
+    proposer = proposer_of(model)
     tokens = [3, 1, 4, 1, 5, 9]
     with torch.inference_mode():
-        proposer.begin(torch.tensor([tokens[:-1]]))
+        proposer.begin(torch.tensor([tokens[:-1]]), sampling)
         proposed, q = propose(proposer, tokens)
         assert q is not None and q.shape == (COUNT, model.config.vocab_size)
         whole = torch.tensor([[*tokens, *proposed]])

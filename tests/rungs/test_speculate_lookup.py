@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.generation.tiny_builds import build_of, source_of
 from topout.cost.predict import Expectation
+from topout.generation.sampling import Sampling
 from topout.rungs.speculate_lookup import (
     LONGEST_NGRAM,
     LookupProposer,
@@ -94,10 +95,10 @@ def test_it_is_what_a_search_from_the_end_finds(tokens: list[int], count: int) -
 
 def test_a_proposer_is_certain_and_forgets_the_text_before() -> None:
     proposer = LookupProposer(torch.device("cpu"))
-    proposer.begin(torch.tensor([[1, 2, 3]]))
+    proposer.begin(torch.tensor([[1, 2, 3]]), Sampling())
     proposed, q = proposer.propose([1, 2, 3, 1], 2)
     assert proposed.tolist() == [[2, 3]] and q is None
-    proposer.begin(torch.tensor([[5, 1]]))
+    proposer.begin(torch.tensor([[5, 1]]), Sampling())
     assert proposer.propose([5, 1], 2)[0].tolist() == [[1, 1]]
 
 

@@ -43,6 +43,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "topout climb resume topout-runs/20260101-120000-climb-gpt2",
         "topout climb resume topout-runs/20260101-120000-climb-gpt2 --format markdown",
     ),
+    "generate": (
+        "topout generate bundled 'def fibonacci(n):'",
+        "topout generate topout-runs/20260101-120000-climb-gpt2 --exact < prompt.txt",
+    ),
     "gemm": (
         "topout gemm --shape 835x768x768 --threads 1,2",
         "topout gemm --source my_gemm.cpp --quick",

@@ -168,12 +168,16 @@ def load_model(build: Build, transforms: Sequence[Transform] = ()) -> Any:
 
 def session_over(model: Any, build: Build) -> Session:
     """A session over what `load_model` gave for this build, with caches of its own."""
+    session = _plain_session(model, build)
+    for transform in build.transforms:
+        session = transform.transform_session(session, build)
+    return session
+
+
+def _plain_session(model: Any, build: Build) -> Session:
     if build.backend == "transformers":
         return TransformersSession(model, build.sampling, build.device)
     steps: Steps = DecoderSteps(model, build.workload.batch_size, build.cache_len)
     for transform in build.transforms:
         steps = transform.transform_steps(steps, build)
-    session: Session = DecoderSession(steps, build.sampling, build.device)
-    for transform in build.transforms:
-        session = transform.transform_session(session, build)
-    return session
+    return DecoderSession(steps, build.sampling, build.device)

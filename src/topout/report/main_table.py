@@ -79,6 +79,7 @@ _LAYOUTS = {
         [records.GemmResult],
         {**_SHAPE, **_PART},
     ),
+    "GenerateReport": _Layout(lambda report: [(report,)], [records.GenerateReport]),
     "Hardware": _Layout(
         lambda hardware: _lists(hardware, "compute", "levels", "links"),
         [records.ComputePeak, records.MemoryLevel, records.Link],
