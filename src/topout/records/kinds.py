@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "count_check": "count:CountCheck",
     "example": "example:ExampleReport",
     "gemm": "gemm:GemmReport",
+    "generate": "generate:GenerateReport",
     "hardware": "machine:Hardware",
     "layers": "layers:LayersReport",
     "machine": "machine:MachineReport",
