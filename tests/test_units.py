@@ -187,3 +187,27 @@ def test_significant_is_within_half_a_digit(value: float) -> None:
 def test_things_are_counted_in_words() -> None:
     counted = [units.counted(number, "thread") for number in (0, 1, 2)]
     assert counted == ["0 threads", "1 thread", "2 threads"]
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (7_241_732_096, "7.24 B"),
+        (999_600_000, "1.00 B"),
+        (124_439_808, "124 M"),
+        (987_264, "987 k"),
+        (1_760_000_000_000, "1.76 T"),
+        (512, "512"),
+        (None, "–"),
+    ],
+)
+def test_parameters_are_counted_in_billions_as_models_are_named(
+    number: int | None, shown: str
+) -> None:
+    assert units.parameters(number) == shown
+
+
+def test_a_small_count_is_exact() -> None:
+    assert [units.count(number) for number in (0, 1, 66, 999, 1000, 0.5)] == [
+        *("0", "1", "66", "999", "1.00 k", "0.500"),
+    ]

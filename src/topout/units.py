@@ -43,8 +43,16 @@ def bytes_per_s(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A count such as parameters: 124439808 → "124 M"."""
+    """A count such as events: 1234567 → "1.23 M"; below a thousand exact: 66 → "66"."""
+    if value is not None and abs(value) < 1000 and value == int(value):
+        return str(int(value))
     return si(value, "")
+
+
+def parameters(number: float | None) -> str:
+    """A count of parameters as models are named, billions with a "B": 7241732096 → "7.24 B"."""
+    text = count(number)
+    return f"{text[:-1]}B" if text.endswith("G") else text
 
 
 def counted(number: int, noun: str) -> str:

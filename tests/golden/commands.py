@@ -186,6 +186,7 @@ CASES: tuple[Case, ...] = (
     Command("machine-show-cpu", "machine --show xeon-platinum-8480plus", page=False),
     Command("cost-list", "cost --list", json=False, page=False),
     Command("cost-gpt2", "cost gpt2 --on t4 --dtype fp16", formats=True),
+    Command("cost-gpt2-full", "cost gpt2 --on t4 --dtype fp16 --full", json=False, page=False),
     Command("cost-no-machine", "cost distilgpt2"),
     Command("cost-llama-published", "cost llama-2-7b --on a100-80gb", page=False),
     Command(
@@ -216,7 +217,12 @@ CASES: tuple[Case, ...] = (
     Command(
         "cost-vit", "cost vit-base-patch16-224 --on t4 --image-size 384", json=False, page=False
     ),
-    Command("cost-resnet", "cost resnet-50 --on h100-pcie --batch-size 32", json=False, page=False),
+    Command(
+        "cost-resnet",
+        "cost resnet-50 --on h100-pcie --batch-size 32 --full",
+        json=False,
+        page=False,
+    ),
     Command(
         "cost-gemma",
         "cost gemma-2-9b --on l4 --dtype bf16 --context-len 8192",

@@ -70,7 +70,7 @@ class GraphOutputs(PageOutputs, frozen=True, kw_only=True):
 def _report(request: CostRequest, outputs: RooflineOutputs, notify: Notify) -> Result:
     from topout.verbs.report_cost import report_cost
 
-    return Result(report_cost(request, notify))
+    return Result(report_cost(request, notify), view={"full": request.full})
 
 
 def _list(request: Request, outputs: ShownOutputs, notify: Notify) -> Result:

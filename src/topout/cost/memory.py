@@ -274,6 +274,7 @@ def machine_fit(
         largest_context=_largest(fits_context, architecture.context_len or _SEARCH_LIMIT)
         if architecture.kind != "image"
         else None,
+        training_bytes=training_bytes,
         training_fits=None if training_bytes is None else training_bytes <= usable,
         devices_needed=next(
             (devices for devices in _splits(architecture) if fits(load, devices)), None

@@ -22,6 +22,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from topout import units
 from topout.cost.ops import Op, OpKind
 from topout.errors import InputError
 from topout.models.config import DTYPE_BYTES
@@ -234,7 +235,7 @@ def _optimizer(parameters: int) -> Op:
         part="optimizer",
         kind="elementwise",
         count=1,
-        shape=f"{parameters} parameters, AdamW",
+        shape=f"{units.parameters(parameters)} parameters, AdamW",
         flops=12.0 * parameters,
         fixed_bytes=_ADAM_BYTES * parameters,
     )

@@ -83,6 +83,7 @@ class MachineFit(Record, frozen=True, kw_only=True):
     fits: bool  # the workload asked for
     largest_batch: int | None = None  # at the context asked for
     largest_context: int | None = None  # at the batch asked for; not above the model's own limit
+    training_bytes: int | None = None  # of one device, as asked, with the best ZeRO stage
     training_fits: bool | None = None
     devices_needed: int | None = None  # the least tensor-parallel size that fits; None: none found
 

@@ -77,6 +77,7 @@ class CostRequest(Request, frozen=True, kw_only=True):
     threads: Threads = None
     image_size: ImageSize = None
     split_head: bool = True
+    full: Annotated[bool, Option("Op by op, memory tables and rules on the terminal.")] = False
 
     def workload(self, architecture: Architecture, precision: Precision) -> CostWorkload:
         """The request with the model's own defaults filled in."""

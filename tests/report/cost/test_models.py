@@ -28,7 +28,7 @@ def test_a_line_says_what_a_model_is() -> None:
     line = next(line for line in _printed(_models()) if "llama-3.1-8b" in line)
     # name, family, precision, layers, width, heads (of keys and values), vocabulary, context,
     # parameters
-    expected = "llama-3.1-8b llama bf16 32 4096 32 (8) 128256 131072 8.03 G"
+    expected = "llama-3.1-8b llama bf16 32 4096 32 (8) 128256 131072 8.03 B"
     assert line.split() == expected.split()
 
 
@@ -46,7 +46,7 @@ def test_what_a_model_does_not_have_is_a_dash() -> None:
 def test_equal_heads_are_said_once_and_brackets_are_explained() -> None:
     lines = _printed(_models())
     assert " 12  30522" in next(line for line in lines if "bert-base" in line)
-    assert any("(39.2 G)" in line for line in lines)
+    assert any("(39.2 B)" in line for line in lines)
     assert any(line.startswith("params: in brackets") for line in lines)
     assert not any("brackets" in line for line in _printed([image_report().model]))
 

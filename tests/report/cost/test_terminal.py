@@ -37,7 +37,7 @@ REPORTS = [
 ]
 
 
-def printed(report: CostReport, width: int, colour: bool = False) -> str:
+def printed(report: CostReport, width: int, colour: bool = False, full: bool = True) -> str:
     output = io.StringIO()
     console = Console(
         width=width,
@@ -45,7 +45,7 @@ def printed(report: CostReport, width: int, colour: bool = False) -> str:
         force_terminal=colour,
         color_system="truecolor" if colour else None,
     )
-    console.print(to_terminal(describe(report)))
+    console.print(to_terminal(describe(report, full=full)))
     return output.getvalue()
 
 
@@ -68,16 +68,15 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
 def test_the_headline_says_what_the_model_is_and_what_was_asked() -> None:
     text = squeezed(printed(decoder_report(), 80))
     assert "decoder (llama), 32 layers, 4096 wide, 32 heads (8 of keys and values)" in text
-    assert "8.03 G parameters: embedding 525 M, attention 1.34 G, mlp 5.64 G" in text
+    assert "8.03 B parameters: embedding 525 M, attention 1.34 B, mlp 5.64 B" in text
     assert "prompt of 512 tokens, decode at context 1024, batch 1, bf16, compiled" in text
-    assert "Counted: 1 multiply-add = 2 FLOPs." in text
+    assert "How it is counted • 1 multiply-add = 2 FLOPs" in text
 
 
 def test_a_mixture_names_what_a_token_passes_through_and_how_it_is_split() -> None:
     text = squeezed(printed(mixture_report(), 80))
-    assert "141 G parameters, of which a token passes through 39.2 G" in text
+    assert "141 B parameters, of which a token passes through 39.2 B" in text
     assert "bf16 (weights int4), tensor parallel 8, data parallel 2" in text
-    assert "weights on each" in text
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -97,7 +96,7 @@ def test_every_machine_has_a_column_with_its_figures(width: int) -> None:
         "412",
     ):
         assert figure in text
-    for name in ("Prefill", "Decode", "Training step", "Memory", "devices needed"):
+    for name in ("Prefill", "Decode", "Training step", "Memory", "devices for inference"):
         assert name in text
 
 
@@ -105,8 +104,8 @@ def test_six_machines_are_cut_into_tables_that_fit() -> None:
     text = printed(many_machines_report(), 80)
     headings = [line for line in text.splitlines() if "rtx-4090" in line and "a100" not in line]
     assert headings  # in a table of its own
-    assert text.count("devices needed") == 2
-    assert printed(many_machines_report(), 140).count("devices needed") == 1
+    assert text.count("devices for") == 2
+    assert printed(many_machines_report(), 140).count("devices for inference") == 1
 
 
 def test_a_machine_without_figures_has_dashes_and_the_reason_once() -> None:
@@ -124,7 +123,7 @@ def test_a_report_without_any_machine_has_its_counts_and_the_reason() -> None:
     assert "15.5 GFLOP in products" in text
     assert "prefill, decode, training, time: nothing was measured" in text
     assert "no machine" not in text
-    assert "devices needed" not in text
+    assert "Fine-tuning" not in text
 
 
 def _counts_alone(machine: MachineCost, reason: str) -> MachineCost:
@@ -222,6 +221,50 @@ def test_markup_is_text() -> None:
     text = printed(marked_up_report(), 140)
     assert text.count(MARKUP) > 10
     assert "[red]not a style[/red]" in text
+
+
+@pytest.mark.parametrize("make", [encoder_report, image_report, mixture_report])
+def test_one_machine_fits_on_one_screen(make: Callable[[], CostReport]) -> None:
+    short, full = printed(make(), 80, full=False), printed(make(), 80)
+    assert len(short.splitlines()) <= 40
+    assert all(finding in squeezed(short) for finding in make().findings)
+    assert len(full) > len(short)
+    assert "--full" in short and "--full" not in full
+
+
+def test_fine_tuning_is_not_taken_for_inference() -> None:
+    """One machine that holds the weights and not what training keeps beside them."""
+    report = decoder_report()
+    first = report.machines[0]
+    assert first.fit is not None
+    fit = replace(first.fit, fits=True, training_bytes=102 * 2**30, training_fits=False)
+    one = replace(report, machines=[replace(first, fit=fit)])
+    text = squeezed(printed(one, 80, full=False))
+    assert "Inference fits (" in text
+    assert "Fine-tuning needs 102 GiB; does not fit" in text
+    fits = replace(fit, training_fits=True)
+    text = squeezed(printed(replace(one, machines=[replace(first, fit=fits)]), 80, full=False))
+    assert "Fine-tuning needs 102 GiB; fits" in text
+    # Side by side the figure has its answer below it, and no "yes" that could be another's.
+    two = replace(one, machines=[one.machines[0], report.machines[1]])
+    text = squeezed(printed(two, 80, full=False))
+    assert "fine-tuning needs 102 GiB" in text and "inference as asked fits" in text
+    assert "yes" not in text
+
+
+def test_the_one_machine_has_every_figure_of_its_phases() -> None:
+    report = decoder_report()
+    text = squeezed(printed(replace(report, machines=report.machines[:1]), 120, full=False))
+    for figure in (
+        "28.1 ms",
+        "24.7–33.7 ms",
+        "18200 tokens",
+        "compute",
+        "91 % of time",
+        "MBU 78 %",
+    ):
+        assert figure in text
+    assert "15.5 G" in text  # FLOPs of a token
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -5,17 +5,21 @@ from collections.abc import Callable, Sequence
 from topout import units
 from topout.errors import InputError
 from topout.records import CostReport, MachineCost
-from topout.report.cost.ops import op_sections
-from topout.report.cost.tables import (
-    assumptions,
+from topout.report.cost.memory_tables import (
     kv_sentence,
     kv_table,
-    machines_table,
-    reasons,
     saving_sentence,
     saving_table,
     training_sentence,
     training_table,
+)
+from topout.report.cost.ops import op_sections
+from topout.report.cost.tables import (
+    assumptions,
+    fit_facts,
+    machines_table,
+    phases_table,
+    reasons,
 )
 from topout.report.cost.words import (
     asked_sentence,
@@ -35,6 +39,7 @@ from topout.report.document import (
     Chart,
     Document,
     Figures,
+    Only,
     Paragraph,
     Section,
     Tile,
@@ -43,6 +48,10 @@ from topout.report.document import (
 from topout.report.machine.hardware import sources_table
 
 _MOST_TILES = 6
+_MORE = (
+    "Op by op, the KV cache, memory in training, what was assumed and how it is counted: --full, "
+    "or the page (--report FILE.html)."
+)
 _ROOFLINE = (
     "Lines: what the machine can reach, bandwidth rising and arithmetic flat; solid as measured, "
     "dashed as the datasheet states it. Points: the ops and phases of the model, at the speed "
@@ -68,8 +77,9 @@ _TERMS = {
 }
 
 
-def cost_document(report: CostReport) -> Document:
-    """The report of what a model costs."""
+def cost_document(report: CostReport, full: bool = False) -> Document:
+    """The report of what a model costs; `full` for all of it on a terminal too, not one screen."""
+    more: Only = None if full else "page"
     main_chart, other_charts = first_and_others(lambda: _speed(report))
     return Document(
         record=report,
@@ -79,34 +89,27 @@ def cost_document(report: CostReport) -> Document:
         tiles=_tiles(report),
         lead=[
             Paragraph(f"Asked: {asked_sentence(report)}."),
-            Paragraph(_counted(report), "note", only="terminal"),
             *([main_chart] if placed(report) else []),
             _machines(report),
         ],
         parts=[
             *([other_charts] if placed(report) else []),
-            _ops(report),
+            _ops(report, more),
             Section(
                 "On the roofline",
                 [_figures(report, _rooflines)] if placed(report) else [],
                 key="roofline",
                 only="page",
             ),
-            _cache(report),
-            _training(report),
-            _basis(report),
+            _cache(report, more),
+            _training(report, more),
+            _basis(report, more),
+            Paragraph(_MORE if report.machines and not full else "", "note", only="terminal"),
         ],
         findings=report.findings,
         terms=[*_TERMS.items()],
         data_note="The whole report, as JSON, is inside this page.",
     )
-
-
-def _counted(report: CostReport) -> str:
-    if not report.conventions:
-        return ""
-    more = " More rules stand at the end." if len(report.conventions) > 1 else ""
-    return f"Counted: {report.conventions[0].rstrip('.')}.{more}"
 
 
 def _figures(report: CostReport, draw: Callable[[CostReport], Sequence[Chart]]) -> Figures:
@@ -150,20 +153,21 @@ def _machines(report: CostReport) -> Section:
         "All times are predicted. Below a figure stands the interval in which a measurement is "
         "expected."
     )
-    if not placed(report):
-        return Section("The machine", [])
+    machines = placed(report)
+    several = len(machines) > 1
+    title = f"On {machines[0].name}" if machines else "What it needs"
     return Section(
-        "Machines side by side" if len(placed(report)) > 1 else "The machine",
+        "Machines side by side" if several else title,
         [
-            Paragraph(note, "note", only="page"),
-            machines_table(report),
-            Bullets(reasons(report), "What is not predicted, and why", only="page"),
+            Paragraph(note if machines else "", "note", only="page"),
+            *([machines_table(report)] if several else [phases_table(report), fit_facts(report)]),
+            Bullets(reasons(report), "What is not predicted, and why"),
         ],
         key="machines",
     )
 
 
-def _ops(report: CostReport) -> Section:
+def _ops(report: CostReport, only: Only) -> Section:
     note = (
         "Each op with all its runs of the phase together, in the order in which they run. A "
         "product of m×k and k×n is written m×k · k×n. The time is the longer one of compute and "
@@ -179,10 +183,11 @@ def _ops(report: CostReport) -> Section:
             Paragraph(others if len(report.machines) > 1 else "", "note", only="terminal"),
         ],
         key="ops",
+        only=only,
     )
 
 
-def _cache(report: CostReport) -> Section:
+def _cache(report: CostReport, only: Only) -> Section:
     saving, cache = saving_table(report), kv_table(report)
     has_any = saving.rows or cache.rows or kv_sentence(report)
     return Section(
@@ -196,10 +201,11 @@ def _cache(report: CostReport) -> Section:
             *([_figures(report, _memory)] if has_any else []),
         ],
         key="cache",
+        only=only,
     )
 
 
-def _training(report: CostReport) -> Section:
+def _training(report: CostReport, only: Only) -> Section:
     table = training_table(report)
     return Section(
         "Memory of one device in training",
@@ -209,10 +215,11 @@ def _training(report: CostReport) -> Section:
             *([_figures(report, _training_memory)] if table.rows else []),
         ],
         key="training",
+        only=only,
     )
 
 
-def _basis(report: CostReport) -> Section:
+def _basis(report: CostReport, only: Only) -> Section:
     """What the figures stand on: assumptions, rules of counting, the machines' own figures."""
     sources = [
         Section(
@@ -233,16 +240,12 @@ def _basis(report: CostReport) -> Section:
         "What this stands on",
         [
             Bullets(assumptions(report), "Assumed"),
-            Bullets(
-                reasons(report),
-                "What is not predicted, and why",
-                only="terminal" if placed(report) else None,
-            ),
             Bullets(report.not_counted, "Not counted"),
             Bullets(report.conventions, "How it is counted"),
             Section(title, sources, only="page"),
         ],
         key="basis",
+        only=only,
     )
 
 

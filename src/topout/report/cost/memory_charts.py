@@ -24,7 +24,7 @@ from topout.report.charts.theme import (
     own_colours,
     tooltips,
 )
-from topout.report.cost.tables import RECOMPUTED
+from topout.report.cost.memory_tables import RECOMPUTED
 from topout.report.cost.words import placed
 from topout.report.document import Chart
 

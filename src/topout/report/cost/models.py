@@ -39,7 +39,7 @@ def known_models_document(models: Sequence[CostedModel]) -> Document:
 
 def _row(model: CostedModel) -> Row:
     partly = model.active_parameters != model.parameters
-    active = f"({units.count(model.active_parameters)})" if partly else ""
+    active = f"({units.parameters(model.active_parameters)})" if partly else ""
     return Row(
         [
             model.name,
@@ -50,7 +50,7 @@ def _row(model: CostedModel) -> Row:
             f"{model.heads} ({model.kv_heads})" if _shares_heads(model) else _number(model.heads),
             _number(model.vocab_size),
             _number(model.context_len),
-            Cell(units.count(model.parameters), active),
+            Cell(units.parameters(model.parameters), active),
         ]
     )
 

@@ -1,13 +1,12 @@
-"""The machines side by side, what their predictions stand on, and what a model keeps in memory."""
+"""What each machine does and holds, side by side or alone, and what predictions stand on."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from topout import units
-from topout.records import CacheSaving, CostReport, MachineCost, MachineFit, PhaseCost, PhaseName
+from topout.records import CostReport, MachineCost, MachineFit, PhaseCost, PhaseName
 from topout.report.cost.words import (
     PHASES,
-    flops,
     intensity,
     phase_of,
     phases_of,
@@ -16,9 +15,8 @@ from topout.report.cost.words import (
     rate_name,
     rate_of,
     span,
-    traffic,
 )
-from topout.report.document import Cell, Column, Row, Table
+from topout.report.document import Cell, Column, Facts, Row, Table
 from topout.roofline import share_of
 
 
@@ -32,6 +30,7 @@ class _Line:
 
 
 _NOTHING = Cell(units.ABSENT)
+_WITH_COUNTS = 110  # characters from which on there is room for FLOPs and bytes
 _TITLES: dict[PhaseName, str] = {
     "prefill": "Prefill",
     "decode": "Decode",
@@ -41,7 +40,7 @@ _TITLES: dict[PhaseName, str] = {
 
 
 def machines_table(report: CostReport) -> Table:
-    """What each machine does with each phase, and what fits into its memory.
+    """What each of several machines does with each phase, and what fits into its memory.
 
     Rows that say nothing are left out. A figure that a machine lacks is a dash;
     `machine_reasons` says why.
@@ -63,6 +62,91 @@ def _group(title: str, lines: Iterator[_Line]) -> list[Row]:
         Row([Cell(f"  {line.label}", f"  {line.below}".rstrip()), *line.figures]) for line in kept
     ]
     return [Row([title], kind="heading"), *rows]
+
+
+def phases_table(report: CostReport) -> Table:
+    """The phases on the one machine that there is, or what they need where there is none."""
+    if not report.machines:
+        return Table([], [])
+    machine = report.machines[0]
+    timed = machine.hardware is not None
+    columns = [Column("", text=True)]
+    if timed:
+        columns += [
+            Column("time"),
+            Column("per second"),
+            Column("bound by", text=True, least=12),
+            Column("of\ndatasheet", least=9),
+            Column("of\nmeasured", least=9),
+        ]
+    wide = _WITH_COUNTS if timed else 0
+    columns += [Column(title, from_width=wide) for title in ("FLOP", "bytes", "FLOP/byte")]
+    rows = [
+        Row([_TITLES[phase], *(_timed(report, machine, cost) if timed else []), *_counts(cost)])
+        for phase in phases_of(report)
+        if (cost := phase_of(machine, phase)) is not None
+    ]
+    return Table(columns, rows)
+
+
+def _timed(report: CostReport, machine: MachineCost, cost: PhaseCost) -> list[Cell]:
+    rate = _rate(report, machine, cost.phase)
+    unit = rate_name(report, cost.phase).removesuffix("/s")
+    named = rate if rate is _NOTHING else replace(rate, value=f"{rate.value} {unit}")
+    return [
+        _time(cost),
+        named,
+        _bound(cost),
+        _both(cost.mfu_of_spec_peak, cost.mbu_of_spec_peak, cost.phase),
+        _both(cost.mfu_of_ceiling, cost.mbu_of_ceiling, cost.phase),
+    ]
+
+
+def _both(mfu: float | None, mbu: float | None, phase: PhaseName) -> Cell:
+    """The shares of arithmetic and, in decode, of bandwidth, which is what it waits for."""
+    shown = [f"MBU {share_of(mbu)}"] if phase == "decode" and mbu is not None else []
+    shown += [f"MFU {_utilization(mfu)}"] if mfu is not None else []
+    return Cell(shown[0], "\n".join(shown[1:])) if shown else _NOTHING
+
+
+def _counts(cost: PhaseCost) -> list[str]:
+    return [
+        units.si(cost.flops, ""),
+        units.si(cost.bytes, ""),
+        intensity(cost.arithmetic_intensity),
+    ]
+
+
+def fit_facts(report: CostReport) -> Facts:
+    """What fits into the one machine's memory: inference and, apart from it, fine-tuning."""
+    fit = report.machines[0].fit if report.machines else None
+    if fit is None:
+        return Facts([])
+    work = report.workload
+    inference = (
+        f"{_fits(fit.fits)} ({units.memory(fit.weight_bytes)} of weights, "
+        f"{units.memory(fit.memory_bytes)} on a device)"
+    )
+    largest = [f"batch {_largest(fit.largest_batch)}{_beside(report)}"]
+    if report.memory.kv_cache_bytes is not None:
+        largest.append(f"context {_largest(fit.largest_context)} at batch {work.batch_size}")
+    facts = [("Inference", inference), ("Largest", ", ".join(largest))]
+    if not fit.fits:
+        facts.append(("Devices for inference", _largest(fit.devices_needed)))
+    if fit.training_fits is not None:
+        needs = f"needs {units.memory(fit.training_bytes)}; " if fit.training_bytes else ""
+        facts.append(("Fine-tuning", f"{needs}{_fits(fit.training_fits)}"))
+    return Facts(facts, "Memory")
+
+
+def _beside(report: CostReport) -> str:
+    """The other size, with which the largest batch was found."""
+    work = report.workload
+    if report.model.kind == "image":
+        return ""
+    if report.memory.kv_cache_bytes is not None:
+        return f" at context {work.context_len}"
+    return f" of {work.prompt_len} tokens"
 
 
 def machine_reasons(machine: MachineCost) -> dict[str, str]:
@@ -143,20 +227,29 @@ def _fit_rows(report: CostReport) -> Iterator[_Line]:
     split = work.tensor_parallel * work.pipeline_parallel > 1
     yield row("of one device", lambda fit: units.memory(fit.memory_bytes))
     yield row("weights on each" if split else "weights", lambda fit: units.memory(fit.weight_bytes))
-    yield row("fits as asked", lambda fit: _yes(fit.fits))
+    yield row("inference as asked", lambda fit: _fits(fit.fits))
     cached = report.memory.kv_cache_bytes is not None
-    length = f"at context {work.context_len}" if cached else f"of {work.prompt_len} tokens"
-    length = "" if report.model.kind == "image" else length
-    yield row("largest batch", lambda fit: _largest(fit.largest_batch), length)
+    yield row("largest batch", lambda fit: _largest(fit.largest_batch), _beside(report).strip())
     if cached:
         batch = f"at batch {work.batch_size}"
         yield row("largest context", lambda fit: _largest(fit.largest_context), batch)
-    yield row("training fits", lambda fit: _yes(fit.training_fits))
-    yield row("devices needed", lambda fit: _largest(fit.devices_needed))
+    yield row("devices for inference", lambda fit: _largest(fit.devices_needed))
+    yield _Line(
+        "fine-tuning needs",
+        [_fine_tuning(machine.fit) for machine in placed(report)],
+    )
 
 
-def _yes(answer: bool | None) -> str:
-    return units.ABSENT if answer is None else ("yes" if answer else "no")
+def _fits(answer: bool | None) -> str:
+    return units.ABSENT if answer is None else ("fits" if answer else "does not fit")
+
+
+def _fine_tuning(fit: MachineFit | None) -> Cell:
+    """Bytes of one device in a training step of all weights, and whether it has them."""
+    if fit is None or fit.training_fits is None:
+        return _NOTHING
+    needed = units.memory(fit.training_bytes) if fit.training_bytes is not None else ""
+    return Cell(needed or _fits(fit.training_fits), _fits(fit.training_fits) if needed else "")
 
 
 def _largest(size: int | None) -> str:
@@ -185,151 +278,3 @@ def reasons(report: CostReport) -> list[str]:
         for machine in report.machines
         for fields, reason in machine_reasons(machine).items()
     ]
-
-
-TRAINING_COLUMNS = [
-    "recompute",
-    "ZeRO",
-    "weights",
-    "gradients",
-    "optimizer",
-    "activations",
-    "all",
-    "fits on",
-]
-RECOMPUTED = {"none": "nothing", "selective": "attention", "full": "all"}
-
-
-def saving_table(report: CostReport) -> Table:
-    """One decoded token with and without a KV cache; times on each machine that has them."""
-    first = _first_saving(report)
-    if first is None:
-        return Table([], [])
-    rows = [
-        _against("FLOPs", flops, first.cached_flops, first.uncached_flops),
-        _against("bytes moved", traffic, first.cached_bytes, first.uncached_bytes),
-        [
-            "FLOP/byte",
-            intensity(_ratio(first.cached_flops, first.cached_bytes)),
-            intensity(_ratio(first.uncached_flops, first.uncached_bytes)),
-            "",
-        ],
-    ]
-    for machine in placed(report):
-        saving = machine.cache_saving
-        if saving is not None and saving.cached_time_s is not None:
-            times = saving.cached_time_s, saving.uncached_time_s
-            rows.append(_against(f"time on {machine.name}", units.seconds, *times))
-    return _table(["a token", "with cache", "without", "without ÷ with"], rows)
-
-
-def saving_sentence(report: CostReport) -> str:
-    """What the keys and values of one new token cost, over all layers."""
-    saving = _first_saving(report)
-    if saving is None:
-        return ""
-    cost, moved = saving.kv_projection_flops, saving.kv_projection_bytes
-    return (
-        f"At context {saving.context_len}, a new token's K and V, all layers together: "
-        f"{flops(cost)}, {traffic(moved)}, intensity {intensity(_ratio(cost, moved))} FLOP/byte. "
-        "Without a cache they are computed again for every earlier token."
-    )
-
-
-def kv_sentence(report: CostReport) -> str:
-    """What the KV cache takes per token, and as asked."""
-    memory, work = report.memory, report.workload
-    if memory.kv_bytes_per_token is None:
-        return ""
-    text = f"{units.memory(memory.kv_bytes_per_token)} per token of a sequence"
-    if memory.kv_cache_bytes is not None:
-        text += (
-            f"; as asked (context {work.context_len}, batch {work.batch_size}) "
-            f"{units.memory(memory.kv_cache_bytes)}"
-        )
-    return f"{text}; the weights take {units.memory(memory.weight_bytes)}."
-
-
-def kv_table(report: CostReport) -> Table:
-    """KV cache by context (rows) and batch (columns)."""
-    table = report.memory.kv_table
-    batches = sorted(table, key=_number)
-    contexts = sorted({context for row in table.values() for context in row}, key=_number)
-    if not contexts:
-        return Table([], [])
-    return _table(
-        ["context", *(f"batch {batch}" for batch in batches)],
-        [
-            [context, *(units.memory(table[batch].get(context)) for batch in batches)]
-            for context in contexts
-        ],
-    )
-
-
-def training_table(report: CostReport) -> Table:
-    """Bytes of one device in a training step, by recomputation and ZeRO stage, and who has them."""
-    choices = report.memory.training
-    if not choices:
-        return Table([], [])
-    memories = _memories(report).values()
-    rows = [
-        [
-            RECOMPUTED[choice.recompute],
-            str(choice.zero_stage),
-            units.memory(choice.weights_bytes),
-            units.memory(choice.gradients_bytes),
-            units.memory(choice.optimizer_bytes),
-            units.memory(choice.activations_bytes),
-            units.memory(choice.total_bytes),
-            _share(sum(choice.total_bytes <= size for size in memories), len(memories)),
-        ]
-        for choice in choices
-    ]
-    return _table(TRAINING_COLUMNS, rows)
-
-
-def training_sentence(report: CostReport) -> str:
-    """The memories that "fits on" compares with."""
-    if not report.memory.training or not _memories(report):
-        return ""
-    sizes = [f"{name} {units.memory(size)}" for name, size in _memories(report).items()]
-    return f"Fits on: the machines whose memory holds the sum ({', '.join(sizes)})."
-
-
-def _table(titles: Sequence[str], rows: list[list[str]]) -> Table:
-    """The first column names the rows; on a narrow terminal the others are cut into tables."""
-    columns = [Column(titles[0], text=True), *map(Column, titles[1:])]
-    return Table(columns, [Row(row) for row in rows], side_by_side=True)
-
-
-def _first_saving(report: CostReport) -> CacheSaving | None:
-    return next((m.cache_saving for m in report.machines if m.cache_saving is not None), None)
-
-
-def _against(
-    label: str,
-    show: Callable[[float | None], str],
-    cached: float | None,
-    uncached: float | None,
-) -> list[str]:
-    return [label, show(cached), show(uncached), units.times(_ratio(uncached, cached))]
-
-
-def _ratio(one: float | None, other: float | None) -> float | None:
-    return one / other if one is not None and other else None
-
-
-def _number(text: str) -> tuple[int, str]:
-    return (int(text) if text.isdecimal() else 0, text)
-
-
-def _memories(report: CostReport) -> dict[str, int]:
-    return {m.name: m.hardware.memory_bytes for m in report.machines if m.hardware is not None}
-
-
-def _share(number: int, of: int) -> str:
-    if of == 0:
-        return units.ABSENT
-    if of == 1:
-        return "yes" if number else "no"
-    return {0: "none", of: "all"}.get(number, f"{number} of {of}")

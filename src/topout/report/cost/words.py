@@ -34,10 +34,10 @@ def model_sentence(report: CostReport) -> str:
 def parameters_sentence(report: CostReport) -> str:
     """All parameters, those that a token passes through, and where they are."""
     model = report.model
-    text = f"{units.count(model.parameters)} parameters"
+    text = f"{units.parameters(model.parameters)} parameters"
     if model.active_parameters != model.parameters:
-        text += f", of which a token passes through {units.count(model.active_parameters)}"
-    parts = [f"{name} {units.count(size)}" for name, size in model.parameters_by_part.items()]
+        text += f", of which a token passes through {units.parameters(model.active_parameters)}"
+    parts = [f"{name} {units.parameters(size)}" for name, size in model.parameters_by_part.items()]
     return f"{text}: {', '.join(parts)}" if parts else text
 
 

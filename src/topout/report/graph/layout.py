@@ -68,7 +68,9 @@ def parameters_of(node: GraphNode) -> str:
     """ "7.09 M", and of a stack "each"; empty without parameters."""
     if not node.parameters:
         return ""
-    text = units.count(node.parameters) if node.parameters >= 10_000 else f"{node.parameters:,}"
+    text = (
+        units.parameters(node.parameters) if node.parameters >= 10_000 else f"{node.parameters:,}"
+    )
     return f"{text} each" if node.repeats > 1 else text
 
 

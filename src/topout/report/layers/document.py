@@ -133,7 +133,12 @@ def _tiles(report: LayersReport) -> list[Tile]:
     calls = "of layers that call no other"
     total = "inputs, outputs twice, weights"
     return [
-        Tile("parameters", units.count(layers.parameters), f"{layers.parameters:,}", report.dtype),
+        Tile(
+            "parameters",
+            units.parameters(layers.parameters),
+            f"{layers.parameters:,}",
+            report.dtype,
+        ),
         Tile("weights", units.si(layers.parameter_bytes, "B"), "", "each shared tensor once"),
         Tile("outputs, forward", units.si(layers.forward_bytes, "B"), "", calls),
         Tile("estimated total", units.si(layers.total_bytes, "B"), "", total),

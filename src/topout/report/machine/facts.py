@@ -30,7 +30,7 @@ def workload_sentence(model: ModelSummary, work: WorkloadSummary, *manner: str) 
     """What was run, and in what `manner`: a backend, threads, a device."""
     how = ", ".join([precision(work.dtype, work.dtype_origin), *manner])
     return (
-        f"{units.count(model.parameters)} parameters ({model.weights} weights), {how}; "
+        f"{units.parameters(model.parameters)} parameters ({model.weights} weights), {how}; "
         f"prompt {work.prompt_len} tokens, {work.new_tokens} new, batch {work.batch_size}"
     )
 
@@ -47,7 +47,7 @@ def workload_facts(
     weights = [("Weights", units.memory(weight_bytes))] if weight_bytes is not None else []
     pairs = [
         ("Model", f"{model.name} ({model.architecture}, {model.weights} weights)"),
-        ("Parameters", units.count(model.parameters)),
+        ("Parameters", units.parameters(model.parameters)),
         *weights,
         ("Shape", f"{model.layers} layers, {model.width} wide, {model.heads} heads"),
         ("Prompt", f"{work.prompt_len} tokens{f' of {source}' if source else ''}"),

@@ -21,7 +21,6 @@ from topout.report.figures import precision
 from topout.report.machine.facts import machine_section, workload_sentence
 from topout.report.profile.phase import gap_share, phase_section
 from topout.units import (
-    count,
     counted,
     percent,
     seconds,
@@ -153,7 +152,7 @@ def _run(report: ProfileReport) -> list[tuple[str, str]]:
     if model is not None and work is not None:
         facts[1:1] = [
             ("Model", f"{model.architecture}, {model.weights} weights"),
-            ("Parameters", count(model.parameters)),
+            ("Parameters", units.parameters(model.parameters)),
             ("Weights", units.memory(report.weight_bytes)),
             ("Prompt", f"{work.prompt_len} tokens of {work.prompt_source or 'text'}"),
             ("New tokens", str(work.new_tokens)),

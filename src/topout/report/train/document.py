@@ -84,7 +84,7 @@ def train_document(report: TrainReport, folder: str = "") -> Document:
 
 def _subject(report: TrainReport) -> str:
     model, work = report.model, report.workload
-    parameters = f"{units.count(model.parameters)} parameters, " if model.parameters else ""
+    parameters = f"{units.parameters(model.parameters)} parameters, " if model.parameters else ""
     accumulated = f" × {work.accumulation} accumulated" if work.accumulation > 1 else ""
     threads = f"{units.counted(work.threads_per_rank, 'thread')} a rank"
     return (
@@ -305,7 +305,7 @@ def _machine(report: TrainReport) -> Section:
     phases = f"{work.warmup_steps} of warm-up, {work.profiled_steps} profiled at the end"
     facts = [
         ("Model", f"{model.name} ({model.architecture}, {model.weights} weights)"),
-        ("Trained parameters", units.count(model.parameters)),
+        ("Trained parameters", units.parameters(model.parameters)),
         ("Task", "classify texts" if work.task == "classify" else "language model"),
         ("Data", data.description),
         ("Labels", labels),
