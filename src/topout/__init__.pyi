@@ -19,6 +19,7 @@ from .quantization.native_layers import swap_linears as swap_linears
 from .records import (
     Ceilings as Ceilings,
     Climb as Climb,
+    ClimbForecast as ClimbForecast,
     CostReport as CostReport,
     GemmReport as GemmReport,
     GenerateReport as GenerateReport,
@@ -45,6 +46,7 @@ from .verbs.climb import (
 from .verbs.compare_gemms import compare_gemms as compare_gemms
 from .verbs.cost_request import CostRequest as CostRequest
 from .verbs.generate import generate as generate
+from .verbs.forecast_climb import forecast_climb as forecast_climb
 from .verbs.list_layers import list_layers as list_layers
 from .verbs.load import load as load
 from .verbs.profile_callable import profile as profile

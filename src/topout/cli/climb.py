@@ -22,6 +22,10 @@ def _climb(
 
 
 def _new(request: ClimbRequest, outputs: PageOutputs, progress: Progress) -> Result:
+    if request.dry_run:
+        from topout.verbs.forecast_climb import forecast_climb
+
+        return Result(*forecast_climb(request, notify=progress))
     return _climb(request, outputs, progress)
 
 

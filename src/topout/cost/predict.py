@@ -38,7 +38,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     proposed_tokens: int = 0
     accepted_per_pass: float | None = None  # tokens that one verification pass yields
     draft: ModelConfig | None = None
-    acceptance: dict[str, float] = {}  # rung → tokens per pass on the baseline's own output
+    acceptance: dict[str, float] = {}  # rung → tokens per pass
+    acceptance_is_of: str = "the baseline's own output"
 
     @property
     def arithmetic(self) -> Dtype:
@@ -71,7 +72,7 @@ def predict(
     assumptions: list[str] = []
     if expectation.proposed_tokens:
         accepted = expectation.accepted_per_pass or 1.0
-        assumptions.append(f"{accepted:.2f} tokens per pass, as on the baseline's own output")
+        assumptions.append(f"{accepted:.2f} tokens per pass, as on {expectation.acceptance_is_of}")
         if expectation.draft is not None:
             prefill = _sum(
                 prefill, predict_prefill(expectation.draft, _of_draft(expectation), context)

@@ -9,12 +9,13 @@ from topout.rungs.registry import BASELINE, find_rung
 
 
 class Predictions:
-    """Predicts the stacks of one climb; `acceptance` is filled in once the baseline has run."""
+    """Predicts the stacks of one climb; `acceptance` is filled in once it is known."""
 
     def __init__(self, build: Build, context: Context) -> None:
         self.build = build
         self.context = context
-        self.acceptance: dict[str, float] = {}  # rung → tokens per pass on the baseline's text
+        self.acceptance: dict[str, float] = {}  # rung → tokens per pass
+        self.acceptance_is_of = "the baseline's own output"
 
     @property
     def config(self) -> ModelConfig:
@@ -28,7 +29,11 @@ class Predictions:
 
     def expectation(self, stack: Stack) -> Expectation:
         """What the rungs of a stack tell the cost model."""
-        expectation = Expectation(dtype=self.context.workload.dtype, acceptance=self.acceptance)
+        expectation = Expectation(
+            dtype=self.context.workload.dtype,
+            acceptance=self.acceptance,
+            acceptance_is_of=self.acceptance_is_of,
+        )
         for rung in (find_rung(BASELINE), *stack.rungs):
             expectation = rung.expect(expectation, self.build)
         return expectation

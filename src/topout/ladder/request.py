@@ -53,7 +53,10 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
     rung_timeout_s: Annotated[
         float, Option("Seconds until a rung counts as hung.", flag="--rung-timeout", above=0)
     ] = 600.0
-    quick: Annotated[bool, Option("Fewer pairs per rung.")] = False
+    quick: Annotated[
+        bool, Option("Fewer pairs per rung; predictions from the ceilings where no rates are kept.")
+    ] = False
+    dry_run: Annotated[bool, Option("Print the predicted ladder; run no rung.")] = False
 
     @property
     def runs_on(self) -> Device:

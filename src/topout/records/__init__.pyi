@@ -58,6 +58,10 @@ from .example import (
     Traffic as Traffic,
 )
 from .generate import GenerateReport as GenerateReport
+from .forecast import (
+    ClimbForecast as ClimbForecast,
+    RungForecast as RungForecast,
+)
 from .gemm import (
     GemmDtype as GemmDtype,
     GemmExplanation as GemmExplanation,

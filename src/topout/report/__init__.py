@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _DOCUMENTS = {
     "Climb": "climb.document:climb_document",
+    "ClimbForecast": "climb.forecast:forecast_document",
     "CostReport": "cost.document:cost_document",
     "CountCheck": "cost.models:count_check_document",
     "ExampleReport": "example.document:example_document",

@@ -53,6 +53,9 @@ _PART = {"part": str}  # the list of the record that a row is from
 _SHAPE = {"m": int, "n": int, "k": int, "dtype": str, "threads": int, "label": str, "calls": int}
 
 _LAYOUTS = {
+    "ClimbForecast": _Layout(
+        lambda forecast: ((each,) for each in forecast.rungs), [records.RungForecast]
+    ),
     "Climb": _Layout(
         lambda climb: ((climb.replaced_by(rung), rung) for rung in climb.rungs),
         [records.RungResult],

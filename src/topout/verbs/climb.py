@@ -12,13 +12,15 @@ from topout.generation.build import require_cuda
 from topout.generation.quality import QualityTest
 from topout.generation.subject import (
     Prepared,
+    Subject,
     model_summary,
     prepare,
     resolve_subject,
     with_ceilings,
 )
+from topout.ladder.ceiling_rates import AT_THE_CEILINGS, rates_at_ceilings
 from topout.ladder.plan import Plan
-from topout.ladder.rates import RatesRequest, load_or_measure_rates
+from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
 from topout.ladder.request import ClimbRequest
 from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbFolder, ClimbState
@@ -31,7 +33,7 @@ from topout.models.source import ModelSource
 from topout.progress import Announce, Notify, silent, unheard
 from topout.records import Climb, Doubt
 from topout.records.record import stamp
-from topout.run_folder import Interrupted
+from topout.run_folder import Interrupted, RunFolder
 from topout.rungs.compile import Compile
 from topout.rungs.native_linear import NativeLinearRung
 from topout.rungs.registry import select_rungs
@@ -63,16 +65,9 @@ def climb(
     TopoutError for bad input before anything is measured, UnsavedError when the result could not
     be written, and Interrupted on Ctrl-C.
     """
-    request.check()
-    rungs = select_rungs(request.rungs)
-    for rung in rungs[1:]:
-        Stack().plus(rung)  # what cannot stand is refused before anything is measured
-    if request.device == "cuda":
-        require_cuda()
-    subject = resolve_subject(request)
-    draft = resolve_draft(
-        request.draft, subject.source, random_weights=request.random_weights, seed=request.seed
-    )
+    if request.dry_run:
+        raise InputError("a dry run climbs nothing.", "Call topout.forecast_climb with it.")
+    rungs, subject, draft = resolve_climb(request)
     earlier = folder.load() if folder is not None else None
     is_resumed = folder is not None
     folder = folder or ClimbFolder.create("climb", subject.source.name)
@@ -87,7 +82,7 @@ def climb(
         state = ClimbState(_continued(earlier, fresh) if earlier is not None else fresh, folder)
         with Walk(plan, state) as walk:
             walk.begin()
-            context, doubts = _calibrate(request, prepared, rungs, folder, notify)
+            context, doubts = calibrate(request, prepared, rungs, folder, notify)
             if earlier is None:
                 state.update(ceilings=context.ceilings, doubts=[*doubts, *state.record.doubts])
             walk.climb(context)
@@ -106,6 +101,23 @@ def climb(
     if state.write_error is not None:
         raise UnsavedError(state.write_error, state.record)
     return state.record, folder
+
+
+def resolve_climb(
+    request: ClimbRequest,
+) -> tuple[list[Rung], Subject, ModelSource | None]:
+    """(rungs, subject, draft) of a request; raises a TopoutError for what cannot be climbed."""
+    request.check()
+    rungs = select_rungs(request.rungs)
+    for rung in rungs[1:]:
+        Stack().plus(rung)  # what cannot stand is refused before anything is measured
+    if request.device == "cuda":
+        require_cuda()
+    subject = resolve_subject(request)
+    draft = resolve_draft(
+        request.draft, subject.source, random_weights=request.random_weights, seed=request.seed
+    )
+    return rungs, subject, draft
 
 
 def resume(
@@ -143,33 +155,49 @@ def _plan(
     )
 
 
-def _calibrate(
+def calibrate(
     request: ClimbRequest,
     prepared: Prepared,
     rungs: list[Rung],
-    folder: ClimbFolder,
+    folder: RunFolder,
     notify: Notify,
 ) -> tuple[Context, list[Doubt]]:
-    """What predictions are made from, measured once per machine, and what is doubted of it."""
+    """What predictions are made from, and what is doubted of it.
+
+    It is measured once per machine. With `quick` rates that are not on file are not measured: those
+    of the ceilings stand for them.
+    """
     source, workload = prepared.source, prepared.workload
     setting = with_ceilings(prepared, notify)
-    rates = load_or_measure_rates(
-        setting.machine,
-        setting.ceilings,
-        RatesRequest(
-            architecture=source.config.architecture,
-            config_json=source.config_json,
+    machine, ceilings = setting.machine, setting.ceilings
+    wanted = RatesRequest(
+        architecture=source.config.architecture,
+        config_json=source.config_json,
+        device=workload.device,
+        threads=workload.threads,
+        with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
+        with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
+    )
+    if request.quick:
+        rates = cached_rates(machine, ceilings, wanted) or rates_at_ceilings(
+            ceilings,
+            host_key=machine.host_key,
             device=workload.device,
             threads=workload.threads,
-            with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
-            with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
-        ),
-        folder.logs / "rates.log",
-        timeout_s=request.rung_timeout_s,
-        tell=lambda what: notify(f"measure what this machine reaches: {what}", 0.0),
-    )
-    context = Context(workload=workload, ceilings=setting.ceilings, rates=rates)
-    return context, [*setting.doubts, *disturbance_doubts(rates)]
+            architecture=source.config.architecture,
+        )
+    else:
+        rates = load_or_measure_rates(
+            machine,
+            ceilings,
+            wanted,
+            folder.logs / "rates.log",
+            timeout_s=request.rung_timeout_s,
+            tell=lambda what: notify(f"measure what this machine reaches: {what}", 0.0),
+        )
+    context = Context(workload=workload, ceilings=ceilings, rates=rates)
+    of_rates = [each for each in rates.doubts if each is AT_THE_CEILINGS]
+    return context, [*setting.doubts, *disturbance_doubts(rates), *of_rates]
 
 
 def _quality_test(request: ClimbRequest, setting: Prepared, folder: ClimbFolder) -> QualityTest:

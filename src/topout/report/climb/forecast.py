@@ -1,0 +1,104 @@
+"""A predicted ladder as a document: no measurement is in it."""
+
+from topout import units
+from topout.records import ClimbForecast, PhasePrediction, RungForecast
+from topout.report.document import (
+    Absent,
+    Cell,
+    Column,
+    Document,
+    Paragraph,
+    Row,
+    Section,
+    Style,
+    Table,
+)
+from topout.report.figures import figure, terms
+from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
+
+_WIDE = 100  # characters that the predicted interval and the bound need
+_NOTE = (
+    "Each rung is predicted on top of those that are expected to help. Nothing was run: a climb "
+    "tells whether the output is right and the speed as expected. ✓: expected to be faster than "
+    "its rival, the best stack before it."
+)
+
+
+def forecast_document(forecast: ClimbForecast) -> Document:
+    """The report of a dry run."""
+    work = forecast.workload
+    on = f"on {work.device} with {units.counted(work.threads, 'thread')}"
+    return Document(
+        record=forecast,
+        title=forecast.model.name,
+        about=f"{workload_sentence(forecast.model, work, on)}; {forecast.machine.cpu_model}",
+        headlines=[_headline(forecast)],
+        lead=[
+            Section("The ladder, predicted", [Paragraph(_NOTE, "note"), _table(forecast)], "ladder")
+        ],
+        parts=[
+            machine_section(
+                "Machine, workload and ceilings",
+                forecast.machine,
+                workload_facts(forecast.model, work),
+                ceilings=forecast.ceilings,
+            )
+        ],
+        doubts=forecast.doubts,
+        absent=Absent(forecast.reasons),
+        terms=terms("Prefill and decode", "Speedup and its interval"),
+        data_note="All predictions, as JSON, are inside this page.",
+    )
+
+
+def _headline(forecast: ClimbForecast) -> str:
+    best = next(each for each in reversed(forecast.rungs) if each.helps)
+    if not best.on and best is forecast.rungs[0]:
+        return f"Predicted, not run: no rung is expected to beat {best.name}."
+    return (
+        f"Predicted, not run: {forecast.best} is expected at "
+        f"{units.times(best.speedup_over_baseline)} the baseline over the whole workload."
+    )
+
+
+def _table(forecast: ClimbForecast) -> Table:
+    columns = [
+        Column("", text=True),
+        Column("Rung", text=True, least=16),
+        Column("Prefill\ntok/s", least=7),
+        Column("Decode\ntok/s", least=7),
+        Column("Over\nits rival"),
+        Column("Within", from_width=_WIDE),
+        Column("Over\nbaseline"),
+        Column("Decode\nbound by", text=True, from_width=_WIDE),
+        Column("Output", text=True),
+    ]
+    return Table(
+        columns,
+        [_row(forecast, each) for each in forecast.rungs],
+        notes_title="Why it does not apply",
+    )
+
+
+def _row(forecast: ClimbForecast, rung: RungForecast) -> Row:
+    predicted, work = rung.prediction, forecast.workload
+    within = predicted.speedup_interval if predicted is not None and rung.rival else None
+    style: Style = "kept" if rung.helps else "soft"
+    return Row(
+        [
+            Cell("✓" if rung.helps else "", style=style),
+            Cell(rung.name, style=style),
+            _rate(predicted.prefill if predicted else None, work.prompt_len * work.batch_size),
+            _rate(predicted.decode if predicted else None, work.batch_size),
+            units.times(predicted.speedup if predicted and rung.rival else None),
+            f"[{within.low:.2f}, {within.high:.2f}]" if within else units.ABSENT,
+            units.times(rung.speedup_over_baseline),
+            predicted.decode.bound if predicted else units.ABSENT,
+            rung.output_class,
+        ],
+        note=rung.reason if predicted is None else "",
+    )
+
+
+def _rate(phase: PhasePrediction | None, tokens: int) -> str:
+    return figure(tokens / phase.time_s if phase is not None and phase.time_s > 0 else None)
