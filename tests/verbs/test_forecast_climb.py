@@ -96,7 +96,7 @@ def test_the_command_shows_the_ladder_and_no_measurement(
     assert status == 0
     assert "Predicted, not run: static_cache is expected at" in " ".join(shown.split())
     assert "No draft model" in shown  # why a rung has no figures
-    assert json.loads((tmp_path / "out.json").read_text())["kind"] == "climb_forecast"
+    assert json.loads((tmp_path / "out.json").read_text())["kind"] == "climb-forecast"
     status, shown, _ = run([*line, "--format", "csv"], monkeypatch, capsys)
     assert shown.splitlines()[0].startswith("name,") and len(shown.splitlines()) == 4
 

@@ -19,7 +19,7 @@ class RungForecast(Record, frozen=True, kw_only=True):
     speedup_over_baseline: float | None = None  # predicted, of the whole workload
 
 
-class ClimbForecast(Record, frozen=True, kw_only=True, tag_field="kind", tag="climb_forecast"):
+class ClimbForecast(Record, frozen=True, kw_only=True, tag_field="kind", tag="climb-forecast"):
     """The predicted ladder: no rung was run, and none was verified."""
 
     schema_version: int = SCHEMA_VERSION

@@ -21,6 +21,7 @@ from topout.records.record import (
 
 KINDS: Mapping[str, str] = {
     "climb": "climb:Climb",
+    "climb-forecast": "forecast:ClimbForecast",
     "cost": "cost:CostReport",
     "count": "count:Count",
     "count_check": "count:CountCheck",
