@@ -20,7 +20,7 @@ def commands_in(page: Path) -> list[str]:
 def words_of(line: str) -> list[str]:
     """The arguments of a line after `topout`, without what the shell alone reads."""
     words = shlex.split(line)[1:]
-    ends = [place for place, word in enumerate(words) if word in (">", ">>", "|", "&&")]
+    ends = [place for place, word in enumerate(words) if word in ("<", ">", ">>", "|", "&&")]
     return words[: ends[0]] if ends else words
 
 

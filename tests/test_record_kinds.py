@@ -57,7 +57,7 @@ def _changed(path: Path, folder: Path, **fields: Any) -> Path:
     [
         ({"kind": "climbs"}, ["is of kind 'climbs'", "Did you mean 'climb'?"]),
         ({"kind": "compare"}, ["is of kind 'compare', which this topout does not know"]),
-        ({"kind": ...}, ["is of kind None", "Known are climb, cost"]),
+        ({"kind": ...}, ["is of kind None", "Known are climb, climb-forecast"]),
         ({"kind": ["climb"]}, ["is of kind ['climb']"]),
         ({"schema_version": 2}, ["has schema_version 2, and this topout reads 1"]),
         ({"schema_version": 2, "kind": "new"}, ["has schema_version 2, and this topout reads 1"]),
@@ -132,7 +132,7 @@ def test_the_command_prints_the_schema(
     for kind in (None, "trace-diff"):
         status, out, err = run(["schema", *filter(None, [kind])], monkeypatch, capsys)
         assert status == 0 and err == "" and json.loads(out) == schema(kind)
-    assert "Choose climb, cost" in refused(["schema", "climbs"], monkeypatch, capsys)
+    assert "Choose climb, climb-forecast" in refused(["schema", "climbs"], monkeypatch, capsys)
     with pytest.raises(RecordError, match="there is no kind 'climbs'"):
         topout.schema("climbs")
 

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 import topout
 from tests.cli.command_line import refused, run
+from tests.documented_commands import words_of
 from topout.cli.command import Command
 from topout.cli.dispatch import COMMANDS, commands_of, find_command
 from topout.cli.examples import EXAMPLES
@@ -183,8 +183,7 @@ def test_help_ends_with_two_examples_that_are_commands(
     assert len(shown) >= 2
     for example in EXAMPLES[name]:
         typed = re.sub(r'"\$\((.*)\)"', r"\1", example).removeprefix("eval ")
-        line = re.split(r"\s(?:#|>)", typed)[0].removeprefix("topout ")
-        verb, *arguments = shlex.split(line)
+        verb, *arguments = words_of(typed.partition(" #")[0])
         command, rest = find_command(commands_of(verb), arguments)
         assert command.name == name and command.parse(rest) is not None, example
 
