@@ -46,6 +46,13 @@ def test_the_image_is_installed_as_the_readme_says() -> None:
     assert version is not None and (int(version[1]), int(version[2])) >= (3, 11)
 
 
+def test_make_installs_all_extras_torch_first() -> None:
+    """The tests need every extra, and whatever asks for torch finds the pinned one there."""
+    text = (REPOSITORY / "Makefile").read_text()
+    installed = re.findall(r"-m pip install --quiet --constraint constraints.txt (.*)$", text, re.M)
+    assert installed[:2] == ["torch", "--editable '.[all,dev]'"]
+
+
 def test_the_citation_is_of_this_version() -> None:
     found = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert found["version"] == topout.__version__ and found["license"] == "Apache-2.0"

@@ -35,7 +35,7 @@ def test_a_table_of_80_columns_with_a_column_for_each_machine(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["cost", "llama-2-7b", "--on", "a100-80gb", "--on", "h200", "--dtype", "bf16"]
-    status, out, _ = run(arguments, monkeypatch, capsys)
+    status, out, _ = run([*arguments, "--full"], monkeypatch, capsys)
     assert status == 0
     assert "a100-80gb" in out and "h200" in out and "mlp_up" in out
     assert max(len(line) for line in out.splitlines()) <= 80
