@@ -45,7 +45,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "generate": (
         "topout generate bundled 'def fibonacci(n):'",
-        "topout generate topout-runs/20260101-120000-climb-gpt2 --exact < prompt.txt",
+        "topout generate topout-runs/20260101-120000-climb-gpt2 'import os' --exact",
     ),
     "gemm": (
         "topout gemm --shape 835x768x768 --threads 1,2",

@@ -18,7 +18,7 @@ from topout.models.precision import precision_of, stand_ins
 from topout.models.source import ModelSource, as_path, resolve_model
 from topout.records import Climb, Doubt, Dtype, Machine, WorkloadSummary
 from topout.run_folder import RUN_FILE
-from topout.rungs.registry import BASELINE
+from topout.rungs.registry import BASELINE, rung_names
 from topout.version import __version__
 from topout.winner.request import LoadRequest
 
@@ -125,6 +125,13 @@ def _climbed_stack(request: LoadRequest, climb: Climb, path: Path) -> Stack:
             f"the stack of {path} holds {own[0]}, which is code of your own: a record alone does "
             "not make it run.",
             f"Name the stack to have it imported: --stack {label!r}.",
+        )
+    unknown = [name for name in names if name not in rung_names()]
+    if unknown:
+        raise InputError(
+            f"the stack of {path} holds {unknown[0]}, which this topout does not know: it was "
+            f"climbed with topout {climb.topout_version}.",
+            "Climb anew, or name another --stack.",
         )
     return Stack.of(names)
 
