@@ -40,7 +40,8 @@ def load_decoder(
     """Our decoder with the weights of `source`, in `dtype` (default fp32), ready for inference.
 
     `max_len` as for `Decoder`. Tensors are converted one by one, so the peak is little more than
-    the weights. Raises WeightsError when a file cannot be read.
+    the weights. What a source does not hold, since it is saved quantized, stays on the meta device.
+    Raises WeightsError when a file cannot be read.
     """
     import torch
 
@@ -49,10 +50,16 @@ def load_decoder(
     with torch.device("meta"):
         decoder = Decoder(source.config, max_len=max_len)
     read = decoder_reader(source, dtype or torch.float32)
-    fill(decoder, decoder_recipes(source.config), read, device)
+    recipes = decoder_recipes(source.config)
+    if source.origin == "trained":
+        held = source.tensors.keys()
+        recipes = {name: each for name, each in recipes.items() if each.sources.keys() <= held}
+    fill(decoder, recipes, read, device)
     if source.config.tied_head:
         decoder.head.weight = decoder.token_embedding.weight
-    return decoder.to(device).eval()
+    if decoder.rotary is not None:
+        decoder.rotary.to(device)
+    return decoder.eval()
 
 
 def load_encoder(

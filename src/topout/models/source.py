@@ -211,13 +211,14 @@ def _source(
         origin=origin,
         tensors=tensors,
         weights_dtype=stored_dtype(tensors) or "fp32",
-        tokenizer_path=None if folder is None else _tokenizer_path(folder),
+        tokenizer_path=None if folder is None else tokenizer_path(folder),
         seed=seed,
         fingerprint=_fingerprint(config, origin.encode(), *told),
     )
 
 
-def _tokenizer_path(folder: Path) -> Path | None:
+def tokenizer_path(folder: Path) -> Path | None:
+    """The tokenizer in a folder: tokenizer.json, vocab.json or vocab.txt; None without."""
     if (folder / "tokenizer.json").is_file():
         return folder / "tokenizer.json"
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():

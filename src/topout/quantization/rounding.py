@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from topout.errors import WeightsError
 from topout.kernels.linear_ops import GROUP_SIZES, Int4Weight, Int8Weight
 
 _LARGEST_INT8 = 127
@@ -146,13 +147,27 @@ def linear_layers(model: nn.Module) -> list[tuple[str, nn.Linear]]:
 def load_or_quantize(
     model: nn.Module, folder: Path, fingerprint: str, scheme: Scheme
 ) -> QuantizedWeights:
-    """The checkpoint of these weights from `folder`, made and saved there if need be."""
-    path = folder / f"{fingerprint}-{scheme.name}.safetensors"
+    """The checkpoint of these weights from `folder`, made and saved there if need be.
+
+    Raises WeightsError where it is missing or damaged and the model was saved without the weights
+    that it is made of.
+    """
+    path = checkpoint_path(folder, fingerprint, scheme)
     weights = _load(path, model, fingerprint, scheme)
     if weights is None:
+        if any(linear.weight.is_meta for _, linear in linear_layers(model)):
+            raise WeightsError(
+                f"{path} is missing or damaged, and the weights it was made of are not there.",
+                "Save the model again from the original.",
+            )
         weights = quantize_model(model, scheme)
         _save(weights, path, fingerprint, scheme)
     return weights
+
+
+def checkpoint_path(folder: Path, fingerprint: str, scheme: Scheme) -> Path:
+    """Where `load_or_quantize` keeps a checkpoint."""
+    return folder / f"{fingerprint}-{scheme.name}.safetensors"
 
 
 def quantize_model(model: nn.Module, scheme: Scheme) -> QuantizedWeights:

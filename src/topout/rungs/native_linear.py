@@ -2,12 +2,14 @@
 
 from typing import ClassVar
 
+import torch
+
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
 from topout.generation.build import Build
 from topout.models.decoder import Decoder
 from topout.quantization.native_layers import NATIVE_FORMATS, NativeName, swap_decoder_layers
-from topout.quantization.rounding import load_or_quantize
+from topout.quantization.rounding import Scheme, load_or_quantize
 from topout.records import OutputClass
 from topout.rungs.rung import Rung
 
@@ -45,6 +47,11 @@ class NativeLinearRung(Rung):
             weight_dtype=form.weight_dtype,
             mode=_MODES.get(expectation.mode, expectation.mode),
         )
+
+    def stored_linear_weights(self) -> Scheme | torch.dtype | None:
+        """As they are packed."""
+        form = NATIVE_FORMATS[self.weights]
+        return torch.bfloat16 if form.name == "bf16" else form.scheme
 
     def transform_model(self, model: Decoder, build: Build) -> Decoder:
         """Swap all linear layers; quantized weights come from the saved checkpoint."""

@@ -10,7 +10,7 @@ from torch.compiler import is_compiling
 from topout.cost.predict import Expectation
 from topout.generation.build import Build
 from topout.models.decoder import Decoder
-from topout.quantization.rounding import INT8, linear_layers, load_or_quantize
+from topout.quantization.rounding import INT8, Scheme, linear_layers, load_or_quantize
 from topout.rungs.generate_gemv import GeneratedGemvLinear, few_rows_product, most_rows
 from topout.rungs.rung import Rung
 
@@ -32,6 +32,10 @@ class QuantizeWeightsInt8(Rung):
     def expect(self, expectation: Expectation, build: Build) -> Expectation:
         """One byte per weight, and the rate of the int8 weight kernel."""
         return expectation.replace(weight_dtype="int8")
+
+    def stored_linear_weights(self) -> Scheme | torch.dtype | None:
+        """As they are multiplied."""
+        return INT8
 
     def transform_model(self, model: Decoder, build: Build) -> Decoder:
         """Swap each nn.Linear for its int8 twin, from the saved checkpoint where there is one."""

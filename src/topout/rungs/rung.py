@@ -7,8 +7,11 @@ model should expect of it (`expect`).
 
 from typing import ClassVar
 
+import torch
+
 from topout.cost.predict import Expectation
 from topout.generation.build import Build, Transform
+from topout.quantization.rounding import Scheme
 
 
 class Rung(Transform):
@@ -21,6 +24,10 @@ class Rung(Transform):
 
     def reason_to_skip(self, build: Build) -> str | None:
         """Why this rung does not apply to a model, workload or machine; None where it does."""
+        return None
+
+    def stored_linear_weights(self) -> Scheme | torch.dtype | None:
+        """In what the linear layers' weights are saved with a stack; None: as they are loaded."""
         return None
 
     def expect(self, expectation: Expectation, build: Build) -> Expectation:

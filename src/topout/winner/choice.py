@@ -21,6 +21,7 @@ from topout.run_folder import RUN_FILE
 from topout.rungs.registry import BASELINE, rung_names
 from topout.version import __version__
 from topout.winner.request import LoadRequest
+from topout.winner.saved import SAVED_FILE, read_saved
 
 DEFAULT_STACK = "static_cache"
 
@@ -44,6 +45,8 @@ def choose(request: LoadRequest) -> Choice:
     folder = as_path(request.model)
     if (folder / RUN_FILE).is_file():
         return _of_climb(request, ClimbFolder(folder))
+    if (folder / SAVED_FILE).is_file():
+        return _of_saved(request, folder)
     for name, value in (("exact", request.exact), ("moved-to", request.moved_to)):
         if value:
             raise InputError(
@@ -112,12 +115,17 @@ def _of_climb(request: LoadRequest, folder: ClimbFolder) -> Choice:
 
 
 def _climbed_stack(request: LoadRequest, climb: Climb, path: Path) -> Stack:
-    """The named stack, or the best of the record; code that only a record names is not run."""
-    if request.stack is not None:
-        return Stack.of(parse_stack(request.stack))
+    """The named stack, or the best of the record."""
     label = climb.best_exact if request.exact else climb.best
     if label is None:
         label = label_of(_kept_so_far(climb, exact=request.exact))
+    return _recorded_stack(label, request.stack, path, climb.topout_version)
+
+
+def _recorded_stack(label: str, named: str | None, path: Path, version: str) -> Stack:
+    """The stack that is named, else that of a record; code that only a record names is not run."""
+    if named is not None:
+        return Stack.of(parse_stack(named))
     names = parse_stack(label)
     own = [name for name in names if ":" in name]
     if own:
@@ -130,7 +138,7 @@ def _climbed_stack(request: LoadRequest, climb: Climb, path: Path) -> Stack:
     if unknown:
         raise InputError(
             f"the stack of {path} holds {unknown[0]}, which this topout does not know: it was "
-            f"climbed with topout {climb.topout_version}.",
+            f"written by topout {version}.",
             "Climb anew, or name another --stack.",
         )
     return Stack.of(names)
@@ -194,7 +202,25 @@ def _climb_doubts(climb: Climb, machine: Machine, source: ModelSource, device: s
     return doubts
 
 
-# --- of both ------------------------------------------------------------------------------------
+# --- of a saved one ------------------------------------------------------------------------------
+
+
+def _of_saved(request: LoadRequest, folder: Path) -> Choice:
+    """The stack that was saved; another one where all weights are there."""
+    saved, source, draft = read_saved(folder)
+    if request.stack not in (None, saved.stack) and saved.quantized is not None:
+        raise InputError(
+            f"{folder} holds the weights as {saved.stack} has them, and no others.",
+            "Load it without a stack, or give the original model.",
+        )
+    stack = _recorded_stack(saved.stack, request.stack, folder, saved.topout_version)
+    dtype = request.dtype or saved.dtype
+    build = _build(request, source, draft, request.device or "cpu", dtype)
+    build.quantized_folder = folder
+    return _applying(stack, build, _threads(request, describe(), None), [])
+
+
+# --- of all -------------------------------------------------------------------------------------
 
 
 def _draft_of(

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack, overload
 
@@ -23,6 +24,7 @@ from topout.models.text import Tokenizer, load_tokenizer
 from topout.records import Doubt
 from topout.winner.choice import Choice
 from topout.winner.request import SamplingRequest
+from topout.winner.saved import save_stack
 from topout.winner.stream import Ending, Generation, Stream
 
 Prompt = str | Sequence[int] | Tensor
@@ -156,6 +158,14 @@ class LoadedModel:
             text = torch.tensor([[*ids, 0]])
             session = self._session(self._capacity(len(ids)))
             return session.score_at_once(text, 1)[0]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the stack with its weights as it holds them; `topout.load(folder)` needs no more.
+
+        Weights in int8, int4 or bf16 are saved so, others as they were published. Raises as
+        `save_stack` does.
+        """
+        return save_stack(self.choice.stack, self._build, Path(folder))
 
     def close(self) -> None:
         """Let go of the weights, the caches and the graphs."""
