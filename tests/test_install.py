@@ -8,6 +8,7 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from packaging.requirements import Requirement
@@ -15,7 +16,8 @@ from packaging.requirements import Requirement
 import topout
 from tests.conftest import REPOSITORY
 from tests.distribution import build, copy_sources, install, link_package, outside, package_files
-from topout.cli.dispatch import COMMANDS, NEEDS
+from topout.cli.dispatch import COMMANDS, NEEDS, _main
+from topout.cli.signals import Ending
 from topout.errors import MissingExtraError
 from topout.extras import EXTRAS, has_extra, is_installed, missing_of, require
 
@@ -193,6 +195,26 @@ def test_other_imports_that_fail_are_faults_of_their_own() -> None:
     assert missing_of(error, "climb") is None
     error = ModuleNotFoundError("…", name="tokenizers.decoders")
     assert str(missing_of(error, "train")).startswith("train needs tokenizers. Install it with:")
+
+
+@pytest.mark.parametrize(
+    ("module", "raised", "words"),
+    [
+        ("tokenizers.decoders", MissingExtraError, "machine needs tokenizers. Install it with"),
+        ("mine", ModuleNotFoundError, "No module named 'mine'"),
+    ],
+)
+def test_what_only_some_inputs_need_is_told_by_the_verb(
+    module: str, raised: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import that fails in the midst of a verb, of an extra and of somebody's own."""
+
+    def report(*_: object, **__: object) -> NoReturn:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr("topout.verbs.report_machine.report_machine", report)
+    with pytest.raises(raised, match=words):
+        _main(["machine"], Ending())
 
 
 def test_a_package_that_is_blocked_counts_as_absent(tmp_path: Path) -> None:

@@ -278,6 +278,19 @@ def test_here_is_what_machine_measured(quick: bool, monkeypatch: pytest.MonkeyPa
     assert by_itself == machine
 
 
+def test_here_without_pytorch_is_what_its_ceilings_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that PyTorch reaches is measured or taken, and that is said."""
+    here = describe()
+    keep_ceilings(known_ceilings(here), here)
+    monkeypatch.setattr(cost_machines, "has_extra", lambda extra: False)
+    (machine,) = cost("gpt2", "here").machines
+    assert machine.decode is not None and machine.decode.time_s > 0
+    assert machine.assumptions[0].startswith(
+        "here: ceilings measured there, PyTorch's rates not; overheads of compiled runs"
+    )
+    assert cost("gpt2").machines == [machine]
+
+
 def test_a_phase_that_is_faster_than_memory_says_where_its_data_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -69,7 +69,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def measured_before(architecture: Architecture, threads: int | None) -> Hardware | None:
-    """This machine, if its ceilings are kept, and PyTorch's rates where those can be measured."""
+    """This machine, if its ceilings are kept, and PyTorch's rates where those could be measured."""
     machine = describe()
     ceilings = cached_ceilings(machine)
     if ceilings is None:

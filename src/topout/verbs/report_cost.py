@@ -221,16 +221,18 @@ def _above_ceilings(hardware: Hardware, costs: Iterable[PhaseCost]) -> list[str]
 
 
 def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
-    workload = plan.workload
+    workload, name = plan.workload, candidate.hardware.name
     sentences = []
+    calibrated = (
+        f"overheads of {workload.mode} runs and the speed of quantized products as calibrated on "
+        "published runs (docs/cost.md)."
+    )
     if candidate.hardware.ceilings is None:
-        sentences.append(
-            f"{candidate.hardware.name}: figures from the catalog; overheads of {workload.mode} "
-            "runs and the speed of quantized products as calibrated on published runs "
-            "(docs/cost.md)."
-        )
+        sentences.append(f"{name}: figures from the catalog; {calibrated}")
+    elif not candidate.hardware.rates:
+        sentences.append(f"{name}: ceilings measured there, PyTorch's rates not; {calibrated}")
     else:
-        sentences.append(f"{candidate.hardware.name}: ceilings and PyTorch's rates measured there.")
+        sentences.append(f"{name}: ceilings and PyTorch's rates measured there.")
         if isinstance(candidate.timer, MeasuredTimes):
             ceilings, rates = candidate.hardware.ceilings, candidate.timer.rates
             doubts = stand_in_doubts(ceilings, candidate.timer.threads)
