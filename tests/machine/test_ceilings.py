@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -279,6 +280,29 @@ def test_matrix_units_are_measured_by_pytorch(
     with_amx = msgspec.structs.replace(machine, vector_isa=[*machine.vector_isa, "amx_tile"])
     found = measure_ceilings(with_amx, threads=[1], quick=True)
     assert ("bf16", "torch matmul") in {(each.dtype, each.instruction) for each in found.compute}
+
+
+def test_without_pytorch_what_it_reaches_is_absent_with_the_reason(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matrix units and operators; where no compiler is either, nothing can be measured."""
+    for module in ("ceilings", "torch_ceilings"):
+        monkeypatch.setattr(f"topout.machine.{module}.is_installed", lambda package: False)
+    measured = CeilingParts([], [], [], [], [], {"compute.int8": "no such instruction"})
+    monkeypatch.setattr(ceilings_module, "measure_native", lambda *_: measured)
+    with_amx = msgspec.structs.replace(machine, vector_isa=[*machine.vector_isa, "amx_tile"])
+    found = measure_ceilings(with_amx, threads=[1], quick=True)
+    assert found.compute == [] and found.overheads == []
+    assert found.reasons["overheads.torch_op"] == "PyTorch is not installed"
+    assert found.reasons["compute.matrix_units"].startswith("PyTorch is not installed")
+    assert found.reasons["compute.int8"] == "no such instruction"
+
+    def refuse(*_: object) -> NoReturn:
+        raise CompilerError("no compiler.", "Install one.")
+
+    monkeypatch.setattr(ceilings_module, "measure_native", refuse)
+    with pytest.raises(CompilerError, match="Install one"):
+        measure_ceilings(machine, threads=[1], quick=True)
 
 
 def test_wide_spread_and_shared_cores_are_doubted(machine: Machine) -> None:
