@@ -37,6 +37,17 @@ def in_steps(params: dict[str, Any]) -> str:
     return "done"
 
 
+def describe(params: dict[str, Any]) -> dict[str, Any]:
+    """What this process is, and what it found."""
+    return {
+        "parent": os.getppid(),
+        "group": os.getpgid(0),
+        "imported": "fractions" in sys.modules,
+        "shared": os.environ.get("SHARED"),
+        "name": __name__,
+    }
+
+
 def fail(params: dict[str, Any]) -> None:
     """Raise what `how` says."""
     errors: dict[str, Exception] = {
@@ -82,5 +93,5 @@ def nap(params: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    handlers = (echo, in_steps, shout, fail, die, start, hang, nap)
+    handlers = (echo, describe, in_steps, shout, fail, die, start, hang, nap)
     serve({handler.__name__: handler for handler in handlers}, sys.argv[1:])

@@ -11,6 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from topout.cache_folder import writable_cache_folder
+from topout.measure.fork_server import ForkServer
 from topout.measure.process import others_share, processor_time, stolen_share
 from topout.measure.worker import Worker
 from topout.records import RunSample, Verification
@@ -34,19 +35,28 @@ def worker_environment(threads: int) -> dict[str, str]:
 class SessionProcess:
     """A session that can be verified and timed; use in a `with` block.
 
-    `module` runs a `SessionWorker`. All methods that ask the worker raise WorkerFailure.
+    `module` runs a `SessionWorker`; with a `server` it is forked from that. All methods that ask
+    the worker raise WorkerFailure.
     """
 
-    def __init__(self, module: str, log: Path, threads: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        module: str,
+        log: Path,
+        threads: int,
+        timeout_s: float,
+        server: ForkServer | None = None,
+    ) -> None:
         self.weight_bytes = 0
         self.prepare_s = 0.0
         self._module, self._log, self._threads = module, log, threads
         self._timeout_s = timeout_s  # of one answer
+        self._server = server
         self._worker = self._new_worker()
 
     def _new_worker(self) -> Worker:
         environment = worker_environment(self._threads)
-        return Worker(self._module, self._log, environment=environment)
+        return Worker(self._module, self._log, environment=environment, server=self._server)
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from topout.generation.session_process import SessionProcess
 from topout.ladder.stack import Stack
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.disturbance import WATCH
+from topout.measure.fork_server import ForkServer
 from topout.measure.runner import Duel, StoppingRule, run_in_turns
 from topout.records import Doubt, PairedRatio, RunSample
 
@@ -20,9 +21,16 @@ FAST_RUN_S = 1.0  # a baseline's run below this is made of two prompts
 class Candidate(SessionProcess):
     """One stack of rungs in a worker process."""
 
-    def __init__(self, stack: Stack, logs: Path, threads: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        logs: Path,
+        threads: int,
+        timeout_s: float,
+        server: ForkServer | None = None,
+    ) -> None:
         name = stack.label.replace(" + ", "+").replace(":", "-").replace("/", "-")[-120:]
-        super().__init__(WORKER_MODULE, logs / f"{name}.log", threads, timeout_s)
+        super().__init__(WORKER_MODULE, logs / f"{name}.log", threads, timeout_s, server)
         self.stack = stack
         self.label = stack.label
         self.reference: Path | None = None  # what it says itself, where others are held to that

@@ -13,6 +13,7 @@ from topout.cost.predict import Context
 from topout.errors import TopoutError
 from topout.generation.build import Build, Preparation
 from topout.generation.quality import judged_by_distance, judged_by_loss
+from topout.generation.session_process import worker_environment
 from topout.ladder.announcements import rung_line
 from topout.ladder.baseline import Baseline
 from topout.ladder.duel import Candidate, Timing
@@ -24,15 +25,25 @@ from topout.ladder.state import ClimbState
 from topout.ladder.verdict import Trial, duel_result, judge, tried, untried, with_more_runs
 from topout.machine.native_ceilings import BandwidthProbe
 from topout.measure.disturbance import disturbance_doubts
+from topout.measure.fork_server import ForkServer
 from topout.measure.process import Closing
 from topout.measure.runner import Duel
 from topout.measure.worker import WorkerFailure
 from topout.models.architecture import total_parameters
 from topout.models.config import DTYPE_BYTES, architecture_of
 from topout.records import RungResult, RunSample, Verification
+from topout.rungs.compile import Compile
 from topout.rungs.registry import BASELINE
 from topout.rungs.rung import Rung
 
+# What takes seconds to import, and computes nothing in it.
+SHARED_MODULES = ("topout.generation.session_worker", "topout.ladder.acceptance")
+COMPILER_MODULES = (
+    "torch._dynamo",
+    "torch._functorch.aot_autograd",
+    "torch._inductor.compile_fx",
+    "torch._inductor.codegen.cpp",
+)
 _MOST_PROBED_BYTES = 256 << 20
 
 
@@ -50,6 +61,7 @@ class Walk(Closing):
         self.state = state
         self._timing = Timing(plan.workload.new_tokens, state.elapsed_s)
         self._held = contextlib.ExitStack()
+        self._server: ForkServer | None = None
         self.baseline = self._start(Stack())
         self._baseline = Baseline(self.baseline, plan, state, self._timing, self._notify)
 
@@ -65,6 +77,7 @@ class Walk(Closing):
         """Climb all rungs; an interruption leaves what was finished in the state and on disk."""
         self._predictions = Predictions(self.plan.build, context)
         self._timing.probe = self._open_probe()
+        self._server = self._open_server()
         self.exact = champion = self.baseline
         self._climb_baseline()
         for rung in self.plan.rungs[1:]:
@@ -243,9 +256,23 @@ class Walk(Closing):
     def _start(self, stack: Stack) -> Candidate:
         """A worker process for a stack, which ends with the climb at the latest."""
         threads = self.plan.workload.threads
-        candidate = Candidate(stack, self.state.folder.logs, threads, self.plan.rung_timeout_s)
+        logs, timeout_s = self.state.folder.logs, self.plan.rung_timeout_s
+        candidate = Candidate(stack, logs, threads, timeout_s, self._server)
         self._held.callback(candidate.close)
         return candidate
+
+    def _open_server(self) -> ForkServer | None:
+        """What rungs are forked from; a GPU's context would not live through it."""
+        workload = self.plan.workload
+        if workload.device != "cpu" or not ForkServer.is_possible():
+            return None
+        compiles = any(Compile.name in (rung.name, *rung.requires) for rung in self.plan.rungs)
+        server = ForkServer(
+            [*SHARED_MODULES, *(COMPILER_MODULES if compiles else ())],
+            self.state.folder.logs / "fork-server.log",
+            environment=worker_environment(workload.threads),
+        )
+        return self._held.enter_context(server)
 
     def _preparation(self, stack: Stack) -> Preparation:
         return msgspec.structs.replace(self.plan.preparation, transforms=stack.names)

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 
 from topout.errors import TopoutError
+from topout.measure.fork_server import ForkedProcess, ForkServer
 from topout.measure.process import Closing, end_with_parent, how_ended
 from topout.progress import log_new_lines
 
@@ -56,31 +57,30 @@ class _Reply(msgspec.Struct):
 class Worker(Closing):
     """A child process `python -m MODULE` that runs `serve`; use as a context manager.
 
-    Its standard output and error go to `log`. Raises WorkerFailure from `call`.
+    Its standard output and error go to `log`. With a `server`, whose environment it then has, it is
+    forked from that. Raises WorkerFailure from `call`.
     """
 
-    def __init__(self, module: str, log: Path, *, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        module: str,
+        log: Path,
+        *,
+        environment: Mapping[str, str],
+        server: ForkServer | None = None,
+    ) -> None:
         request_read, self._request_write = os.pipe()
         self._reply_read, reply_write = os.pipe()
         self._log = log
         self._buffer = b""
         self._closed = False
         self._told = log.stat().st_size if log.exists() else 0
-        command = [sys.executable, "-m", module, str(request_read), str(reply_write)]
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(request_read, reply_write),
-                env={**os.environ, **environment},
-                # A group of its own: Ctrl-C reaches the parent alone, which then ends the group,
-                # compilers that the worker started included.
-                start_new_session=True,
-            )
-        os.close(request_read)
-        os.close(reply_write)
+        ends = (request_read, reply_write)
+        self._process = _forked(server, module, log, ends) or _started(
+            module, log, ends, environment
+        )
+        for each in ends:
+            os.close(each)
         _LOGGER.info("process %d runs %s, its log is %s", self.pid, module, log)
 
     @property
@@ -173,6 +173,34 @@ class Worker(Closing):
             return WorkerFailure("memory", how_ended(status))
         last = _last_line(self._log)
         return WorkerFailure("crash", how_ended(status) + (f": {last}" if last else ""))
+
+
+def _forked(
+    server: ForkServer | None, module: str, log: Path, ends: tuple[int, int]
+) -> ForkedProcess | None:
+    """The child out of a server; None where there is none, or it has died."""
+    if server is None:
+        return None
+    with contextlib.suppress(OSError), log.open("ab") as output:
+        return server.start(module, *ends, output.fileno())
+    return None
+
+
+def _started(
+    module: str, log: Path, ends: tuple[int, int], environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, ends)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=ends,
+            env={**os.environ, **environment},
+            # A group of its own: Ctrl-C reaches the parent alone, which then ends the group,
+            # compilers that the worker started included.
+            start_new_session=True,
+        )
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
