@@ -38,6 +38,7 @@ from .records import (
 )
 from .rungs.rung import Rung as Rung
 from .train.plan import TrainRequest as TrainRequest
+from .verbs.accelerate import accelerate as accelerate
 from .verbs.check_count import check_count as check_count
 from .verbs.climb import (
     climb as climb,

@@ -29,7 +29,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_lines_of_python_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(PYTHON) == 3
+    assert len(PYTHON) == 4
     names: dict[str, object] = {}
     for block in PYTHON:
         exec(compile(block, "docs/use-the-winner.md", "exec"), names)

@@ -163,7 +163,13 @@ def _prepare(recipe: Recipe, read: "Read") -> "Tensor":
 
 
 def decoder_reader(source: ModelSource, dtype: "torch.dtype") -> "Read":
-    """A function from a tensor's canonical name to the tensor, read or made on each call."""
+    """A function from a tensor's canonical name to the tensor, read or made on each call.
+
+    What is in memory already, in that type, is given as it lies there.
+    """
+    memory = source.memory
+    if memory is not None:
+        return lambda name: memory[name].detach().to(dtype)
     if source.origin == "trained":
         return _file_reader(source, dtype)
     shapes = expected_tensors(source.config)

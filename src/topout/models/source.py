@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -33,6 +33,9 @@ from topout.models.known import (
 from topout.models.precision import stated_dtype
 from topout.records import WeightsOrigin
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Config = TypeVar("Config", ModelConfig, EncoderConfig, ModelConfig | EncoderConfig, covariant=True)
 
 
@@ -50,6 +53,7 @@ class Source(Generic[Config]):
     tokenizer_path: Path | None  # tokenizer.json, vocab.json or vocab.txt
     seed: int  # of random weights
     fingerprint: str  # changes with the config, the weights or the seed
+    memory: "Mapping[str, Tensor] | None" = None  # the tensors, where they are in no file
 
     @property
     def published_dtype(self) -> str | None:

@@ -72,11 +72,15 @@ class TrainedTokenizer:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
+    def save(self, path: Path) -> None:
+        """Write it as a tokenizer.json."""
+        self._tokenizer.save(str(path))
+
     def _check(self, ids: list[int]) -> None:
         if ids and max(ids) >= self._vocab_size:
             raise InputError(
-                f"{self._file} gives the token {max(ids)}, and the model's vocabulary ends at "
-                f"{self._vocab_size - 1}.",
+                f"{self._file or self.description} gives the token {max(ids)}, and the model's "
+                f"vocabulary ends at {self._vocab_size - 1}.",
                 "Give the tokenizer that belongs to the model.",
             )
 

@@ -220,6 +220,21 @@ def _of_saved(request: LoadRequest, folder: Path) -> Choice:
     return _applying(stack, build, _threads(request, describe(), None), [])
 
 
+# --- of a model in memory -------------------------------------------------------------------------
+
+
+def choose_in_memory(
+    request: LoadRequest, source: ModelSource, device: str, dtype: Dtype
+) -> Choice:
+    """A named stack over a model that is in memory; raises as `choose` does."""
+    stack = Stack.of(parse_stack(request.stack or DEFAULT_STACK))
+    if not stack.rungs:
+        raise InputError(f"{BASELINE} is the model itself.", "Name a stack with rungs.")
+    draft = _draft_of(stack, request.draft, source, request.random_weights, request.seed)
+    build = _build(request, source, draft, device, dtype)
+    return _applying(stack, build, _threads(request, describe(), None), [])
+
+
 # --- of all -------------------------------------------------------------------------------------
 
 

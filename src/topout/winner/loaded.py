@@ -51,7 +51,7 @@ class LoadedModel:
     becomes does not depend on the texts before it. Close it, or use it in a `with` block.
     """
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: Choice, tokenizer: Tokenizer | None = None) -> None:
         if choice.threads is not None:
             torch.set_num_threads(choice.threads)
         self.choice = choice
@@ -62,7 +62,7 @@ class LoadedModel:
         self._closed = False
         source = choice.build.source
         has_text = source.tokenizer_path is not None or source.origin == "random"
-        self.tokenizer: Tokenizer | None = load_tokenizer(source) if has_text else None
+        self.tokenizer = load_tokenizer(source) if has_text else tokenizer
         self._end_tokens = end_tokens(source)
 
     @property
@@ -85,6 +85,11 @@ class LoadedModel:
         """Tokens of prompt and answer together, at most."""
         assert self._build.context_len is not None
         return self._build.context_len
+
+    @property
+    def module(self) -> Any:
+        """The module that runs: the decoder with what rungs have put into it."""
+        return self._model
 
     def __repr__(self) -> str:
         state = ", closed" if self._closed else ""
@@ -165,7 +170,7 @@ class LoadedModel:
         Weights in int8, int4 or bf16 are saved so, others as they were published. Raises as
         `save_stack` does.
         """
-        return save_stack(self.choice.stack, self._build, Path(folder))
+        return save_stack(self.choice.stack, self._build, Path(folder), self.tokenizer)
 
     def close(self) -> None:
         """Let go of the weights, the caches and the graphs."""

@@ -35,6 +35,7 @@ from topout.models.decoder import Decoder
 from topout.models.end_tokens import end_tokens
 from topout.models.load import decoder_reader, load_decoder
 from topout.models.source import ModelSource, tokenizer_path
+from topout.models.text import Tokenizer, TrainedTokenizer
 from topout.quantization.rounding import (
     Scheme,
     checkpoint_path,
@@ -71,12 +72,15 @@ class SavedModel(Record, frozen=True, kw_only=True, tag_field="kind", tag="saved
 # --- saving -------------------------------------------------------------------------------------
 
 
-def save_stack(stack: Stack, build: Build, folder: Path) -> Path:
+def save_stack(
+    stack: Stack, build: Build, folder: Path, tokenizer: Tokenizer | None = None
+) -> Path:
     """Write a stack and its weights to a new folder, whole or not at all; returns it.
 
-    Raises InputError where the folder has something in it, UnsupportedError for random weights and
-    for rungs of the user's own, WeightsError where the original cannot be read any more,
-    OutputError where the folder cannot be written.
+    `tokenizer` is written where the model has no file of one. Raises InputError where the folder
+    has something in it, UnsupportedError for random weights and for rungs of the user's own,
+    WeightsError where the original cannot be read any more, OutputError where the folder cannot be
+    written.
     """
     own = [rung.name for rung in stack.rungs if ":" in rung.name]
     if own:
@@ -96,6 +100,8 @@ def save_stack(stack: Stack, build: Build, folder: Path) -> Path:
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             _write(stack, build, unfinished)
+            if build.source.tokenizer_path is None and isinstance(tokenizer, TrainedTokenizer):
+                tokenizer.save(unfinished / "tokenizer.json")
             unfinished.chmod(0o755)
             if folder.exists():
                 folder.rmdir()
@@ -159,7 +165,7 @@ def _tensors(
         kept = linear if name in of_linear and isinstance(linear, torch.dtype) else dtype
         if kept == torch.float32:
             kept = _NARROW.get(stored.dtype, kept)
-        yield name, decoder_reader(source, kept)(name)
+        yield name, decoder_reader(source, kept)(name).cpu().contiguous()
 
 
 def _linear_tensors(config: ModelConfig) -> set[str]:
