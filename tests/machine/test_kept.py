@@ -11,7 +11,7 @@ from tests.known_machine import known_ceilings
 from topout.errors import RecordError
 from topout.machine import kept
 from topout.machine.describe import describe
-from topout.machine.kept import Shelf, disturbance_doubts, is_disturbed, is_settled
+from topout.machine.kept import Shelf, is_disturbed, is_settled, kept_doubts
 from topout.records import Ceilings, Doubt
 
 STEAL = Doubt(about="steal", sentence="5 % were given away.", remedy="Ask for CPUs.")
@@ -109,13 +109,13 @@ def test_when_another_measurement_is_worth_it(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_disturbance_is_told_wherever_it_is_used() -> None:
     assert is_disturbed(ceilings(1, SPREAD, STEAL))
-    (doubt,) = disturbance_doubts(ceilings(1, SPREAD, STEAL))
+    (doubt,) = kept_doubts(ceilings(1, SPREAD, STEAL))
     assert doubt.about == "ceilings"
     assert doubt.sentence == (
         "The ceilings were measured on 2026-02-01 and are doubtful. 5 % were given away."
     )
     assert doubt.remedy == STEAL.remedy
-    assert disturbance_doubts(ceilings(1, SPREAD)) == []
+    assert kept_doubts(ceilings(1, SPREAD)) == []
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 59)), min_size=1))

@@ -8,7 +8,7 @@ from topout.generation.request import Backend, GenerationRequest
 from topout.generation.texts import Texts, cut_texts
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
-from topout.machine.kept import disturbance_doubts
+from topout.machine.kept import kept_doubts
 from topout.measure.stats import load_doubts
 from topout.models.architecture import total_parameters
 from topout.models.config import architecture_of
@@ -94,7 +94,7 @@ def with_ceilings(prepared: Prepared, notify: Notify) -> Setting:
         doubts=[
             *prepared.doubts,
             *stand_in_doubts(ceilings, workload.threads),
-            *disturbance_doubts(ceilings),
+            *kept_doubts(ceilings),
         ],
     )
 

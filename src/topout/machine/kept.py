@@ -121,7 +121,7 @@ def is_settled(kept: Sequence[M], quick: bool = True) -> bool:
     return len(disturbed) >= _MOST_DISTURBED or bool(load_doubts())
 
 
-def disturbance_doubts(measurement: Ceilings | Rates) -> list[Doubt]:
+def kept_doubts(measurement: Ceilings | Rates) -> list[Doubt]:
     """One doubt for whoever uses a disturbed measurement; none where it was not disturbed."""
     found = disturbances_of(measurement)
     if not found:

@@ -2,12 +2,11 @@
 
 from topout import units
 from topout.measure.runner import Duel, Watch
-from topout.measure.stats import NOTABLE_LOAD, NOTABLE_STEAL
+from topout.measure.stats import NOTABLE_LOAD, NOTABLE_STEAL, QUIETER
 from topout.records import DisturbedPair, Doubt, RunSample
 
 # The kernel counts processor time in ticks of 10 ms: less of a short run is one tick, or none.
 _LEAST_S = 0.01
-_REMEDY = "Close other programs, or run again on a quieter machine."
 
 
 def is_disturbed(sample: RunSample) -> bool:
@@ -43,4 +42,4 @@ def disturbance_doubts(about: str, duel: Duel[RunSample] | None) -> list[Doubt]:
         f"Other programs or the hypervisor disturbed {count} of "
         f"{units.counted(len(duel.rival), 'pair')}, too many to repeat, so they are used."
     )
-    return [Doubt(about=about, sentence=sentence, remedy=_REMEDY)]
+    return [Doubt(about=about, sentence=sentence, remedy=QUIETER)]

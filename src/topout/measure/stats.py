@@ -24,6 +24,7 @@ WIDE_SPREAD = 0.15
 NOTABLE_STEAL = 0.02
 NOTABLE_LOAD = 0.15
 DRIFTING_BANDWIDTH = 1.4
+QUIETER = "Close other programs, or run again on a quieter machine."
 _TRUST_RATIOS = "Trust the ratios, which are of neighbouring runs, more than the times."
 
 
@@ -110,7 +111,7 @@ def sample_doubts(about: str, samples: Sequence[RunSample]) -> list[Doubt]:
         found.append((sentence, "Give more time with --time-per-rung."))
     elif relative_spread(times) > WIDE_SPREAD:
         sentence = f"Single runs lie {relative_spread(times):.0%} apart (quartiles)."
-        found.append((sentence, "Close other programs, or run again on a quieter machine."))
+        found.append((sentence, QUIETER))
     stolen = [sample.stolen_share for sample in samples if sample.stolen_share is not None]
     if stolen and max(stolen) > NOTABLE_STEAL:
         sentence = f"The hypervisor took up to {max(stolen):.0%} of the CPU time from a run."

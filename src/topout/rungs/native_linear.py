@@ -91,7 +91,7 @@ class NativeLinearBf16(NativeLinearRung):
     """Half the bytes per weight."""
 
     name = "native_linear_bf16"
-    change = "our own matrix kernels on bf16 weights: half the bytes, all else stays in fp32"
+    change = "our own matrix kernels on bf16 weights: 2 bytes per weight, all else as it was"
     weights = "bf16"
     excludes = _others("bf16")
 

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from topout import units
-from topout.measure.stats import FEW_SAMPLES, WIDE_SPREAD, relative_spread
+from topout.measure.stats import FEW_SAMPLES, QUIETER, WIDE_SPREAD, relative_spread
 from topout.records import Doubt, TrainCase, TrainReport
 from topout.roofline import Exceeded, exceeded_doubts, share_of
 from topout.train.results import slowest
@@ -173,7 +173,7 @@ def _spread(case: TrainCase) -> list[Doubt]:
         Doubt(
             about=units.counted(case.ranks, "rank"),
             sentence=f"Single steps lie {units.percent(relative_spread(times))} apart (quartiles).",
-            remedy="Close other programs, or run again on a quieter machine.",
+            remedy=QUIETER,
         )
     ]
 
@@ -213,6 +213,6 @@ def _superlinear(case: TrainCase) -> list[Doubt]:
                 f"{units.counted(case.ranks, 'rank')} cannot be {units.percent(efficiency)} "
                 "efficient unless one rank was disturbed, or its data fit no cache."
             ),
-            remedy="Run again on a quieter machine.",
+            remedy=QUIETER,
         )
     ]

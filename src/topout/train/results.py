@@ -64,7 +64,7 @@ def finished_case(
         backend=ends[0].backend,
         status="done",
         times=[
-            _rank_time(rank, plan, end, steps[rank], lines[rank], trace_folder)
+            _rank_time(rank, end, steps[rank], lines[rank], trace_folder)
             for rank, end in enumerate(ends)
         ],
         steps=steps,
@@ -114,7 +114,6 @@ def exposed_communication_s(lines: Sequence[Line]) -> float | None:
 
 def _rank_time(
     rank: int,
-    plan: Plan,
     end: RankDone,
     steps: Sequence[TrainStep],
     lines: Sequence[Line],

@@ -25,7 +25,7 @@ from topout.ladder.request import ClimbRequest
 from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbFolder, ClimbState
 from topout.ladder.walk import Walk
-from topout.machine.kept import disturbance_doubts
+from topout.machine.kept import kept_doubts
 from topout.measure.runner import StoppingRule
 from topout.measure.speed_test import LOOKS, SpeedTest
 from topout.models.draft import resolve_draft
@@ -197,7 +197,7 @@ def calibrate(
         )
     context = Context(workload=workload, ceilings=ceilings, rates=rates)
     of_rates = [each for each in rates.doubts if each is AT_THE_CEILINGS]
-    return context, [*setting.doubts, *disturbance_doubts(rates), *of_rates]
+    return context, [*setting.doubts, *kept_doubts(rates), *of_rates]
 
 
 def _quality_test(request: ClimbRequest, setting: Prepared, folder: ClimbFolder) -> QualityTest:

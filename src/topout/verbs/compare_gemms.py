@@ -19,7 +19,7 @@ from topout.gemm.sources import build_own
 from topout.gemm.worker_process import worker_environment
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
-from topout.machine.kept import disturbance_doubts
+from topout.machine.kept import kept_doubts
 from topout.measure.stats import load_doubts
 from topout.progress import Notify, silent
 from topout.records import Doubt, GemmReport, GemmResult, GemmShape, Machine
@@ -120,7 +120,7 @@ class _Session:
         self._notify("measure the machine's ceilings", 0.0)
         load = load_doubts()
         ceilings = load_or_measure_ceilings(self._comparison.machine, quick=True)
-        disturbances = disturbance_doubts(ceilings)
+        disturbances = kept_doubts(ceilings)
         self._extend(doubts=[*self.report.doubts, *load, *disturbances], ceilings=ceilings)
         for threads in self._comparison.threads:
             with self._laboratory(threads) as laboratory:

@@ -14,7 +14,7 @@ from topout.errors import InputError
 from topout.machine.catalog.measured import roofs_for
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
-from topout.machine.kept import disturbance_doubts
+from topout.machine.kept import kept_doubts
 from topout.profiling.report import (
     TRACE_FILE,
     Captured,
@@ -104,7 +104,7 @@ def profile(
         reasons=report.reasons | _uncounted_reason(count),
         elapsed_s=time.monotonic() - began,
     )
-    disturbances = disturbance_doubts(known) if known is not None else []
+    disturbances = kept_doubts(known) if known is not None else []
     doubts = [*disturbances, *profile_doubts(report)]
     return msgspec.structs.replace(report, findings=profile_findings(report), doubts=doubts)
 

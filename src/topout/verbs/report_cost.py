@@ -19,7 +19,7 @@ from topout.cost.ops import CONVENTIONS, ELEMENT_BYTES
 from topout.cost.phases import Phase, Plan, phases, sequence_len
 from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
 from topout.cost.training_memory import training_table
-from topout.machine.kept import disturbance_doubts
+from topout.machine.kept import kept_doubts
 from topout.models.architecture import (
     Architecture,
     active_parameters,
@@ -236,7 +236,7 @@ def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
         if isinstance(candidate.timer, MeasuredTimes):
             ceilings, rates = candidate.hardware.ceilings, candidate.timer.rates
             doubts = stand_in_doubts(ceilings, candidate.timer.threads)
-            doubts += disturbance_doubts(ceilings) + disturbance_doubts(rates)
+            doubts += kept_doubts(ceilings) + kept_doubts(rates)
             sentences += [doubt.sentence for doubt in doubts]
     if workload.weight_dtype != workload.dtype:
         sentences.append(

@@ -10,7 +10,7 @@ import msgspec
 from topout.errors import TopoutError, UnsupportedError
 from topout.launch.local import RankFailure
 from topout.machine.ceilings import cached_ceilings
-from topout.machine.kept import disturbance_doubts
+from topout.machine.kept import kept_doubts
 from topout.measure.stats import load_doubts
 from topout.progress import Notify, silent
 from topout.records import Communication, TrainCase, TrainReport
@@ -44,7 +44,7 @@ def train_model(
     subject = resolve_subject(request, builder)
     ceilings = cached_ceilings(subject.machine, request.device)
     doubts = load_doubts()
-    doubts += disturbance_doubts(ceilings) if ceilings is not None else []
+    doubts += kept_doubts(ceilings) if ceilings is not None else []
     report = empty_report(subject, doubts)
     with RunFolder.create("train", subject.source.name) as folder:
         save_samples(subject.samples, folder.scratch / "samples.safetensors")
