@@ -41,6 +41,6 @@ def opened(html: str, folder: Path) -> tuple[str, list[str]]:
 
 def drawn(dom: str) -> list[str]:
     """The charts that the chart library has drawn in the browser, in place of the pictures."""
-    embedded = r'<div class="chart vega-embed[^"]*" data-chart="(\w+)"[^>]*>'
+    embedded = r'<div class="chart[^"]* vega-embed[^"]*" data-chart="(\w+)"[^>]*>'
     pattern = embedded + r'<div class="chart-wrapper[^>]*><svg[^>]*class="marks"'
     return re.findall(pattern, dom)

@@ -175,6 +175,11 @@ class Chart:
     caption: str
     spec: dict[str, Any]
 
+    @property
+    def sized(self) -> bool:
+        """Whether it keeps its size, as a chart does whose texts were placed in pixels."""
+        return isinstance(self.spec.get("width"), int | float)
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 CHARACTER = 6.1  # pixels, of the charts' 11-pixel type
 LINE = 13.0
-_RADII = (0.0, 16.0, 30.0, 48.0, 70.0, 95.0)
+_NEAR = (0.0, 16.0, 30.0, 48.0, 70.0, 95.0)
+_FAR = (125.0, 160.0, 200.0, 250.0, 310.0, 380.0)  # where all that is near is taken
 _DIRECTIONS = 16
 _GAP = 8.0  # between a mark and the text beside it
 
@@ -134,25 +135,33 @@ def _blocked_until(at: float, bottom: float, text: str, taken: list[Box]) -> flo
     return max((each.right for each in taken if each.overlap(box) > 0), default=None)
 
 
+def is_free(boxes: Iterable[Box], taken: Sequence[Box]) -> bool:
+    """Whether none of the boxes covers anything that is taken."""
+    return not any(box.overlap(other) > 0 for box in boxes for other in taken)
+
+
 def beside_marks(
     marks: Sequence[tuple[float, float]],
     texts: Sequence[str],
     lines: Iterable[Box],
     taken: Iterable[Box],
     size: tuple[float, float],
-) -> list[Beside]:
+) -> list[Beside | None]:
     """A place for every mark's text: near it, inside the plot, off other texts, marks and lines.
 
     `lines` are the plot's own, which the lines from texts to marks may cross; `taken` is what
-    neither may cover. Marks in crowds go first, since they have the least choice.
+    no text covers. Marks in crowds go first, since they have the least choice. None where nothing
+    is free, near or far: a text over another tells nothing.
     """
     strokes = list(lines)
     boxes = [*taken, *(Box(x - 5, y - 5, x + 5, y + 5) for x, y in marks)]
     crowd = [sum(math.dist(one, other) < 60 for other in marks) for one in marks]
-    places: dict[int, Beside] = {}
+    places: dict[int, Beside | None] = {}
     for index in sorted(range(len(marks)), key=lambda i: (-crowd[i], marks[i])):
         best = _best(marks[index], texts[index], boxes, strokes, size)
-        places[index] = best.place
+        places[index] = best.place if best else None
+        if best is None:
+            continue
         boxes.append(best.box)
         strokes += best.leader
     return [places[index] for index in range(len(marks))]
@@ -166,14 +175,24 @@ class _Candidate:
     box: Box
     leader: list[Box]
 
-    def cost(self, taken: Sequence[Box], lines: Sequence[Box], size: tuple[float, float]) -> float:
-        """Pixels covered or lost weigh most, then the distance from the mark."""
-        covered = sum(self.box.overlap(each) for each in taken)
+    def cost(self, taken: Sequence[Box], lines: Sequence[Box]) -> float:
+        """Pixels of lines that it covers and of texts that its own line crosses, then distance."""
         struck = sum(self.box.overlap(each) for each in lines)
-        crossed = sum(spot.overlap(each) for each in taken for spot in self.leader)
-        distance = math.hypot(self.place.dx, self.place.dy)
-        lost = self.box.outside(*size)
-        return 10 * covered + 5 * struck + 4 * crossed + 20 * lost + distance
+        crossed = sum(spot.overlap(each) for each in self._near(taken) for spot in self.leader)
+        return 5 * struck + 4 * crossed + math.hypot(self.place.dx, self.place.dy)
+
+    def _near(self, taken: Sequence[Box]) -> list[Box]:
+        """What its line could cross."""
+        if not self.leader:
+            return []
+        first, last = self.leader[0], self.leader[-1]
+        around = Box(
+            min(first.left, last.left),
+            min(first.bottom, last.bottom),
+            max(first.right, last.right),
+            max(first.top, last.top),
+        )
+        return [each for each in taken if each.overlap(around) > 0]
 
 
 def _best(
@@ -182,33 +201,45 @@ def _best(
     taken: Sequence[Box],
     lines: Sequence[Box],
     size: tuple[float, float],
-) -> _Candidate:
-    """The cheapest place, the first of equal ones."""
-    reach = _reach(mark, text)
-    near = [each for each in taken if each.overlap(reach) > 0]
-    struck = [each for each in lines if each.overlap(reach) > 0]
-    return min(_candidates(mark, text), key=lambda candidate: candidate.cost(near, struck, size))
+) -> _Candidate | None:
+    """The cheapest free place, the first of equal ones; what is far only where none is near."""
+    for radii in (_NEAR, _FAR):
+        reach = _reach(mark, text, radii[-1])
+        within = [each for each in taken if each.overlap(reach) > 0]
+        struck = [each for each in lines if each.overlap(reach) > 0]
+        best: tuple[float, _Candidate] | None = None
+        for radius in radii:
+            if best is not None and best[0] <= radius:
+                break  # no place farther off is cheaper than its distance
+            for candidate in _candidates(mark, text, radius):
+                if candidate.box.outside(*size) > 0 or not is_free([candidate.box], within):
+                    continue
+                cost = candidate.cost(within, struck)
+                if best is None or cost < best[0]:
+                    best = cost, candidate
+        if best is not None:
+            return best[1]
+    return None
 
 
-def _candidates(mark: tuple[float, float], text: str) -> Iterable[_Candidate]:
-    """Right and left of the mark, then around it in growing circles, joined by a line."""
+def _candidates(mark: tuple[float, float], text: str, radius: float) -> Iterable[_Candidate]:
+    """Right and left of the mark, or on a circle around it, joined by a line."""
     width = text_width(text)
-    for radius in _RADII:
-        for step in range(_DIRECTIONS if radius else 2):
-            angle = math.pi * step if not radius else 2 * math.pi * step / _DIRECTIONS
-            right = math.cos(angle) > -1e-9
-            dx = (radius or _GAP) * math.cos(angle)
-            dy = radius * math.sin(angle)
-            left = mark[0] + dx + (2 if right else -2 - width)
-            middle = mark[1] + dy
-            box = Box(left, middle - LINE / 2, left + width, middle + LINE / 2)
-            place = Beside(dx, -dy, "left" if right else "right", radius > 0)
-            yield _Candidate(place, box, _leader(mark, dx, dy) if place.leader else [])
+    for step in range(_DIRECTIONS if radius else 2):
+        angle = math.pi * step if not radius else 2 * math.pi * step / _DIRECTIONS
+        right = math.cos(angle) > -1e-9
+        dx = (radius or _GAP) * math.cos(angle)
+        dy = radius * math.sin(angle)
+        left = mark[0] + dx + (2 if right else -2 - width)
+        middle = mark[1] + dy
+        box = Box(left, middle - LINE / 2, left + width, middle + LINE / 2)
+        place = Beside(dx, -dy, "left" if right else "right", radius > 0)
+        yield _Candidate(place, box, _leader(mark, dx, dy) if place.leader else [])
 
 
-def _reach(mark: tuple[float, float], text: str) -> Box:
+def _reach(mark: tuple[float, float], text: str, farthest: float) -> Box:
     """All that any candidate could cover."""
-    x, y, radius = *mark, _RADII[-1] + LINE
+    x, y, radius = *mark, farthest + LINE
     width = radius + text_width(text)
     return Box(x - width, y - radius, x + width, y + radius)
 

@@ -73,6 +73,8 @@ _CONFIG: dict[str, Any] = {
         "orient": "top",
         "offset": 8,
         "labelLimit": 260,
+        # On a narrow screen names below each other; outside a page there is no container to ask.
+        "columns": {"expr": "containerSize()[0] < 520 ? 1 : 0"},
         "symbolStrokeWidth": 1.5,
         "symbolBaseFillColor": "currentColor",
     },

@@ -1,32 +1,35 @@
 """The roofline of a climb: the machine's measured ceilings, and each rung's phases beneath them."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
 from topout import units
 from topout.records import BandwidthCeiling, Ceilings, Climb, ComputeCeiling, PhaseResult
-from topout.report.charts.labels import LINE, apart
+from topout.report.charts.labels import LINE, Box, apart, beside_marks, is_free, text_width
 from topout.report.charts.theme import (
     Row,
     Spec,
     chart_of,
     coloured,
-    finished,
     rung_colour,
     tooltips,
 )
 from topout.report.climb.rung import RungRow, rung_rows
 from topout.report.figures import PHASES, Phase, phase_result, placement, rate_unit_of
 from topout.report.roofline.frame import (
-    HEIGHT,
+    WIDTH,
     Frame,
     RoofLine,
     bandwidth_ends,
     compute_ends,
-    roof_layers,
+    in_frame,
+    line_boxes,
 )
+from topout.report.roofline.marks import mark_boxes
+from topout.report.roofline.roof_names import label_boxes, roof_layers
 from topout.roofline import ceilings_at, level_ceiling, share_of
 
 
@@ -35,13 +38,14 @@ def roofline_chart(climb: Climb) -> Spec:
     points = _points(climb)
     roofs = _Roofs(climb)
     frame = Frame(*_domains(points, roofs))
-    _place_labels(points, frame)
+    lines = roofs.lines(frame)
+    place_labels(points, lines, frame)
     x, y = frame.axes()
     layers = [
-        *roof_layers(roofs.lines(frame), frame, x, y),
+        *roof_layers(lines, frame, mark_boxes(points, frame), x, y),
         *_point_layers(climb, points, x, y),
     ]
-    return finished(alt.layer(*layers), height=HEIGHT)
+    return in_frame(alt.layer(*layers))
 
 
 class _Roofs:
@@ -132,22 +136,60 @@ def _domains(points: list[Row], roofs: _Roofs) -> tuple[list[float], list[float]
     return x_domain, [min(ys, default=1.0) / 2.5, max(ys, default=1000.0) * 2]
 
 
-def _place_labels(points: list[Row], frame: Frame) -> None:
+def place_labels(points: list[Row], lines: Sequence[RoofLine], frame: Frame) -> None:
     """Put the labels of each phase in a column beside its points, in their order and apart.
 
     Decode stands at the left of the chart and prefill at the right: the columns stand between.
+    Where a column would cover the names of roofs, points or the other column, each label takes the
+    free place that is nearest to its point, and none where nothing is free.
     """
-    pixels_per_decade = frame.pixels_per_decade
+    marks = mark_boxes(points, frame)
+    taken = [*label_boxes(lines, frame, marks), *marks]
+    strokes = line_boxes(lines, frame)
     for phase in PHASES:
         column = sorted((p for p in points if p["phase"] == phase), key=lambda p: float(p["rate"]))
         if not column:
             continue
-        intensities = [p["intensity"] for p in column]
-        beside = max(intensities) * 1.35 if phase == "decode" else min(intensities) / 1.35
-        wanted = [math.log10(p["rate"]) * pixels_per_decade for p in column]
-        for point, height in zip(column, apart(wanted, LINE), strict=True):
-            point["label_rate"] = 10 ** (height / pixels_per_decade)
-            point["label_intensity"] = beside
+        _stand_in_column(column, phase, frame)
+        boxes = [label_box(point, frame) for point in column]
+        if not (frame.holds(boxes) and is_free(boxes, taken)):
+            _stand_apart(column, strokes, taken, frame)
+        taken += [label_box(point, frame) for point in column if point["short"]]
+
+
+def _stand_in_column(column: list[Row], phase: Phase, frame: Frame) -> None:
+    spots = [frame.pixels(p["intensity"], p["rate"]) for p in column]
+    right = phase == "decode"
+    beside = max(x for x, _ in spots) + 28 if right else min(x for x, _ in spots) - 28
+    for point, height in zip(column, apart([y for _, y in spots], LINE), strict=True):
+        _put(point, beside, height, "left" if right else "right", frame)
+
+
+def _stand_apart(
+    column: list[Row], strokes: Sequence[Box], taken: Sequence[Box], frame: Frame
+) -> None:
+    spots = [frame.pixels(p["intensity"], p["rate"]) for p in column]
+    texts = [p["short"] for p in column]
+    places = beside_marks(spots, texts, strokes, taken, (WIDTH, frame.height))
+    for point, (x, y), place in zip(column, spots, places, strict=True):
+        if place is None:
+            point["short"] = ""  # the pointer tells it
+            _put(point, x, y, "left", frame)
+        else:
+            _put(point, x + place.dx, y - place.dy, place.align, frame)
+
+
+def _put(point: Row, x: float, y: float, align: str, frame: Frame) -> None:
+    intensity, rate = frame.values(x, y)
+    point |= {"label_intensity": intensity, "label_rate": rate, "align": align}
+
+
+def label_box(point: Row, frame: Frame) -> Box:
+    """The pixels that the label of a point covers."""
+    x, y = frame.pixels(point["label_intensity"], point["label_rate"])
+    width = text_width(point["short"])
+    left = x + 2 if point["align"] == "left" else x - 2 - width
+    return Box(left, y - LINE / 2, left + width, y + LINE / 2)
 
 
 def _point_layers(climb: Climb, points: list[Row], x: alt.X, y: alt.Y) -> list[Any]:
@@ -171,11 +213,11 @@ def _point_layers(climb: Climb, points: list[Row], x: alt.X, y: alt.Y) -> list[A
     leaders = base.mark_rule(strokeWidth=0.8, opacity=0.7).encode(
         x=x, y=y, x2="label_intensity:Q", y2="label_rate:Q", color=colour
     )
-    decode, prefill = (base.transform_filter(alt.datum.phase == phase) for phase in PHASES[::-1])
+    left, right = (base.transform_filter(alt.datum.align == side) for side in ("left", "right"))
     where = {"x": alt.X("label_intensity:Q"), "y": alt.Y("label_rate:Q"), "text": "short:N"}
     return [
         leaders,
         marks,
-        decode.mark_text(align="left", dx=3, fontSize=11).encode(**where),
-        prefill.mark_text(align="right", dx=-3, fontSize=11).encode(**where),
+        left.mark_text(align="left", dx=2, fontSize=11).encode(**where),
+        right.mark_text(align="right", dx=-2, fontSize=11).encode(**where),
     ]

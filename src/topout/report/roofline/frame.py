@@ -14,11 +14,15 @@ import altair as alt
 from topout import units
 from topout.cost.roofs import BandwidthRoof, ComputeRoof, Roofs
 from topout.records import PeakDtype
-from topout.report.charts.labels import LINE, Box, along, along_lines, stroke, text_width
-from topout.report.charts.theme import GREY, Row, chart_of
+from topout.report.charts.labels import (
+    LINE,
+    Box,
+    stroke,
+)
+from topout.report.charts.theme import GREY, Spec, chart_of, finished
 
-# The plot of a chart drawn at the usual width, axes not counted; on a page it stretches.
-WIDTH, HEIGHT = 690.0, 460.0
+# The plot, axes not counted. It does not stretch: where names stand free is counted in pixels.
+WIDTH, HEIGHT = 760.0, 460.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,17 @@ class Frame:
 
     @property
     def slope(self) -> float:
-        """The angle of a bandwidth roof at the usual width, in radians."""
+        """The angle of a bandwidth roof, in radians."""
         return math.atan2(self.pixels_per_decade, WIDTH / _decades(self.x_domain))
 
     @property
-    def slope_angle(self) -> dict[str, str]:
-        """The angle of a bandwidth roof on the screen, as an expression of the chart's size."""
-        x, y = _decades(self.x_domain), _decades(self.y_domain)
-        return {"expr": f"-atan2(height / {y}, width / {x}) * 180 / PI"}
+    def slope_angle(self) -> float:
+        """The same in degrees, clockwise as screens count."""
+        return 360 - math.degrees(self.slope)
+
+    def holds(self, boxes: Iterable[Box]) -> bool:
+        """Whether all of them is inside the plot."""
+        return all(box.outside(WIDTH, self.height) < 1e-6 for box in boxes)
 
     def axes(self, rate_unit: str = "GFLOP/s") -> tuple[alt.X, alt.Y]:
         """The encodings of the columns `intensity` and `rate`."""
@@ -86,6 +93,11 @@ class RoofLine:
     colour: str = GREY
 
 
+def in_frame(chart: Any, height: float = HEIGHT) -> Spec:
+    """The spec of a roofline, whose plot keeps its size."""
+    return finished(chart, width=WIDTH, height=height, autosize={"type": "pad"})
+
+
 def bandwidth_ends(
     slope: float, top: float, frame: Frame
 ) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -109,12 +121,8 @@ def ticks(domain: list[float]) -> list[float]:
     return [value for value in values if domain[0] <= value <= domain[1]]
 
 
-def roof_layers(lines: Sequence[RoofLine], frame: Frame, x: alt.X, y: alt.Y) -> list[Any]:
-    """The roofs, and on each its label."""
-    return [*_line_layers(lines, x, y), *_label_layers(lines, frame, x, y)]
-
-
-def _line_layers(lines: Sequence[RoofLine], x: alt.X, y: alt.Y) -> list[Any]:
+def line_layers(lines: Sequence[RoofLine], x: alt.X, y: alt.Y) -> list[Any]:
+    """The roofs without their labels."""
     # Dashed ones first, under the others.
     looks = sorted({(not line.dashed, line.main, line.colour) for line in lines})
     return [_lines_of(lines, look, x, y) for look in looks]
@@ -141,110 +149,9 @@ def _lines_of(lines: Sequence[RoofLine], look: tuple[bool, bool, str], x: alt.X,
     )
 
 
-def _label_layers(lines: Sequence[RoofLine], frame: Frame, x: alt.X, y: alt.Y) -> list[Any]:
-    rows = roof_labels(lines, frame)
-    layers = []
-    for kind, above in (
-        ("bandwidth", True),
-        ("bandwidth", False),
-        ("compute", True),
-        ("compute", False),
-    ):
-        found = [row for row in rows if (row["kind"], row["above"]) == (kind, above)]
-        if not found:
-            continue
-        look: dict[str, Any] = {"angle": frame.slope_angle} if kind == "bandwidth" else {}
-        layers.append(
-            chart_of(found)
-            .mark_text(
-                align="left" if kind == "bandwidth" else "right",
-                baseline="bottom" if above else "top",
-                dy=-3 if above else 4,
-                fontSize=11,
-                opacity=0.85,
-                clip=True,
-                # On a narrow screen the rate would run into other names.
-                text={"expr": "width < 460 ? datum.name : datum.label"},
-                **look,
-            )
-            .encode(x=x, y=y)
-        )
-    return layers
-
-
-def roof_labels(lines: Sequence[RoofLine], frame: Frame) -> list[Row]:
-    """A row per labelled roof: its words, and where on the line they begin (flat roofs: end)."""
-    labelled = [line for line in lines if line.labelled]
-    rising = [line for line in labelled if line.kind == "bandwidth"]
-    flat = [line for line in labelled if line.kind == "compute"]
-    return [
-        *_rising_labels(rising, [line for line in lines if line.kind == "bandwidth"], frame),
-        *_flat_labels(flat, [line for line in lines if line.kind == "compute"], frame),
-    ]
-
-
 def line_boxes(lines: Sequence[RoofLine], frame: Frame) -> list[Box]:
     """The pixels that the roofs cover."""
     return [box for line in lines for box in stroke(*(frame.pixels(*end) for end in line.ends))]
-
-
-def label_boxes(lines: Sequence[RoofLine], frame: Frame) -> list[Box]:
-    """The pixels that the roofs' labels cover."""
-    boxes: list[Box] = []
-    for row in roof_labels(lines, frame):
-        px, py = frame.pixels(row["intensity"], row["rate"])
-        lift = LINE / 2 + 2 if row["above"] else -LINE / 2 - 2
-        if row["kind"] == "compute":
-            boxes += along(px, py + lift, -row["width"], row["width"], 0.0)
-        else:
-            sin, cos = math.sin(frame.slope), math.cos(frame.slope)
-            boxes += along(px - lift * sin, py + lift * cos, 0.0, row["width"], frame.slope)
-    return boxes
-
-
-def _rising_labels(lines: list[RoofLine], every: list[RoofLine], frame: Frame) -> list[Row]:
-    """In axes turned by the slope the lines are level: u runs along them, v across."""
-    cos, sin = math.cos(frame.slope), math.sin(frame.slope)
-
-    def turned(line: RoofLine) -> tuple[float, float]:
-        px, py = frame.pixels(*line.ends[0])
-        return px * cos + py * sin, py * cos - px * sin
-
-    starts = [turned(line) for line in lines]
-    others = [turned(line)[1] for line in every]
-    places = along_lines(
-        [v for _, v in starts],
-        [u + 16.0 for u, _ in starts],
-        [line.label for line in lines],
-        others,
-    )
-    return [
-        _label(line, above, frame.values(u * cos - v * sin, u * sin + v * cos))
-        for line, (_, v), (u, above) in zip(lines, starts, places, strict=True)
-    ]
-
-
-def _flat_labels(lines: list[RoofLine], every: list[RoofLine], frame: Frame) -> list[Row]:
-    """From the right edge, moved to the left where they would meet: mirrored `along_lines`."""
-    heights = [frame.pixels(*line.ends[1])[1] for line in lines]
-    others = [frame.pixels(*line.ends[1])[1] for line in every]
-    places = along_lines(heights, [4.0] * len(lines), [line.label for line in lines], others)
-    return [
-        _label(line, above, frame.values(WIDTH - from_right, height))
-        for line, height, (from_right, above) in zip(lines, heights, places, strict=True)
-    ]
-
-
-def _label(line: RoofLine, above: bool, at: tuple[float, float]) -> Row:
-    return {
-        "name": line.name,
-        "label": line.label,
-        "kind": line.kind,
-        "above": above,
-        "intensity": at[0],
-        "rate": at[1],
-        "width": text_width(line.label),
-    }
 
 
 def _decades(domain: list[float]) -> float:

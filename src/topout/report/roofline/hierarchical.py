@@ -21,6 +21,7 @@ from topout.cost.roofs import (
 )
 from topout.errors import InputError
 from topout.records import Hardware, PeakDtype
+from topout.report.charts.labels import Box, is_free, text_width
 from topout.report.charts.theme import (
     BLUE,
     GREEN,
@@ -30,7 +31,6 @@ from topout.report.charts.theme import (
     Row,
     Spec,
     chart_of,
-    finished,
     tooltips,
 )
 from topout.report.figures import rate_unit_of
@@ -41,10 +41,9 @@ from topout.report.roofline.frame import (
     bandwidth_ends,
     compute_ends,
     drawn_peaks,
-    label_boxes,
+    in_frame,
     line_boxes,
     rates_of,
-    roof_layers,
     roof_lines,
 )
 from topout.report.roofline.marks import (
@@ -54,6 +53,7 @@ from topout.report.roofline.marks import (
     point_layers,
     shade_layers,
 )
+from topout.report.roofline.roof_names import label_boxes, roof_layers
 from topout.roofline import POOR_BELOW, ridge_point, share_of
 
 _MOST_FIGURE = 1e30  # beyond it, and below its inverse, axes end in figures that are none
@@ -97,16 +97,20 @@ def hierarchical_roofline(
     lines = roof_lines(roofs.bandwidth, flat, (memory, main), frame, scale)
     regions = Regions(memory.bytes_per_s / scale, main.flops_per_s / scale, frame)
     rows = [_row(point, roofs, chosen, scale) for point in placed]
-    strokes, labels = line_boxes(lines, frame), label_boxes(lines, frame)
-    names, name_boxes = name_layers(regions, [*strokes, *labels, *mark_boxes(rows, frame)], x, y)
+    marks, strokes = mark_boxes(rows, frame), line_boxes(lines, frame)
+    labels = label_boxes(lines, frame, marks)
+    texts = [*labels, *marks]
+    ridges, ridge_boxes = _ridge_layers(memory, flat, main, frame, scale, texts, x, y)
+    texts += ridge_boxes
+    names, name_boxes = name_layers(regions, strokes, texts, x, y)
     layers = [
         *shade_layers(regions, x, y),
-        *roof_layers(lines, frame, x, y),
+        *roof_layers(lines, frame, marks, x, y),
         *names,
-        *_ridge_layers(memory, flat, main, frame, scale, x, y),
-        *point_layers(rows, frame, strokes, [*labels, *name_boxes], x, y),
+        *ridges,
+        *point_layers(rows, frame, strokes, [*labels, *ridge_boxes, *name_boxes], x, y),
     ]
-    return finished(zoomable(alt.layer(*layers)), height=height)
+    return in_frame(zoomable(alt.layer(*layers)), height)
 
 
 def zoomable(chart: Any) -> Any:
@@ -150,15 +154,24 @@ def _ridge_layers(
     main: ComputeRoof,
     frame: Frame,
     scale: float,
+    taken: Sequence[Box],
     x: alt.X,
     y: alt.Y,
-) -> list[Any]:
-    """A diamond where main memory meets each flat roof; from that of the heavy one a line down."""
+) -> tuple[list[Any], list[Box]]:
+    """A diamond where main memory meets each flat roof; from that of the heavy one a line down.
+
+    Its figure stands at the foot of the line, where nothing else does; second, its pixels.
+    """
     rows = [_ridge(memory, roof, scale) for roof in flat]
     foot = {**_ridge(memory, main, scale), "low": frame.y_domain[0]}
-    foot_text = {**foot, "rate": frame.values(0, 9)[1], "text": f"ridge {foot['figure']}"}
+    text = f"ridge {foot['figure']}"
+    left = frame.pixels(foot["intensity"], foot["rate"])[0] + 5
+    spots = [Box(left, up - 7, left + text_width(text), up + 7) for up in (9, 25, 41, 57)]
+    box = next((each for each in spots if frame.holds([each]) and is_free([each], taken)), None)
+    rate = frame.values(0, (box.bottom + box.top) / 2)[1] if box else frame.y_domain[0]
+    foot_text = {**foot, "rate": rate, "text": text if box else ""}
     tooltip = tooltips("of: ridge point of, figure: at")
-    return [
+    layers = [
         chart_of([foot])
         .mark_rule(strokeDash=[2, 3], color=GREY, clip=True)
         .encode(x=x, y=y, y2="low:Q"),
@@ -169,6 +182,7 @@ def _ridge_layers(
         .mark_point(shape="diamond", filled=True, size=46, color=GREY, opacity=1, clip=True)
         .encode(x=x, y=y, tooltip=tooltip),
     ]
+    return layers, [box] if box else []
 
 
 def _ridge(memory: BandwidthRoof, roof: ComputeRoof, scale: float) -> Row:
@@ -251,7 +265,7 @@ def compare_rooflines(machines: Sequence[Hardware], dtype: PeakDtype) -> Spec:
             tooltip=tooltips("of: ridge point of, figure: at"),
         )
     )
-    return finished(zoomable(alt.layer(*roof_layers(lines, frame, x, y), marks)), height=HEIGHT)
+    return in_frame(zoomable(alt.layer(*roof_layers(lines, frame, [], x, y), marks)))
 
 
 def _main_roofs(machine: Hardware, dtype: PeakDtype) -> tuple[BandwidthRoof, ComputeRoof]:

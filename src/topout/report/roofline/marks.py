@@ -7,7 +7,15 @@ from typing import Any, Literal
 
 import altair as alt
 
-from topout.report.charts.labels import LINE, Box, along, beside_marks, text_width
+from topout.report.charts.labels import (
+    LINE,
+    Beside,
+    Box,
+    along,
+    beside_marks,
+    is_free,
+    text_width,
+)
 from topout.report.charts.theme import (
     AMBER,
     BLUE,
@@ -72,10 +80,14 @@ def _placed(rows: list[Row], frame: Frame, lines: Sequence[Box], taken: Sequence
     marks = [frame.pixels(row["intensity"], row["rate"]) for row in rows]
     names = [_short(row["label"]) for row in rows]
     places = beside_marks(marks, names, lines, taken, (WIDTH, frame.height))
-    return [
-        {**row, "name": name, "dx": at.dx, "dy": at.dy, "align": at.align, "leader": at.leader}
-        for row, name, at in zip(rows, names, places, strict=True)
-    ]
+    return [{**row, **_named(name, at)} for row, name, at in zip(rows, names, places, strict=True)]
+
+
+def _named(name: str, at: Beside | None) -> Row:
+    """The fields of a point's name; where it has no place the pointer tells it."""
+    if at is None:
+        return {"name": "", "dx": 0.0, "dy": 0.0, "align": "left", "leader": False}
+    return {"name": name, "dx": at.dx, "dy": at.dy, "align": at.align, "leader": at.leader}
 
 
 def _short(name: str) -> str:
@@ -221,15 +233,24 @@ def shade_layers(regions: Regions, x: alt.X, y: alt.Y) -> list[Any]:
 
 
 def name_layers(
-    regions: Regions, taken: Sequence[Box], x: alt.X, y: alt.Y
+    regions: Regions, lines: Sequence[Box], taken: Sequence[Box], x: alt.X, y: alt.Y
 ) -> tuple[list[Any], list[Box]]:
-    """The regions' names where they cover the least of what is `taken`, and their own boxes."""
+    """The regions' names where they cover the least of `lines`, and their own boxes.
+
+    Where all places are taken there is none: the colour of the region stays.
+    """
     frame = regions.frame
-    layers, boxes = [], []
+    layers: list[Any] = []
+    boxes: list[Box] = []
     for places in (*_corners(frame), _rising(regions), _bound(regions), _poor(regions)):
-        if not places:
+        free = [
+            place
+            for place in places
+            if frame.holds(found := place.boxes(frame)) and is_free(found, [*taken, *boxes])
+        ]
+        if not free:
             continue
-        best = min(places, key=lambda place: _covered(place.boxes(frame), taken))
+        best = min(free, key=lambda place: _covered(place.boxes(frame), lines))
         boxes += best.boxes(frame)
         layers.append(_text(best, frame, x, y))
     return layers, boxes
