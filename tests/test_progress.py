@@ -18,12 +18,17 @@ def test_what_is_left_goes_by_the_pace_since_the_first_part() -> None:
     assert left.left_s() is None  # one point has no pace
     now = 50.0
     left.update(0.5)
-    assert left.left_s() == 20.0
+    assert left.left_s() == 20.0 and left.words() == "about 20 s left"
     now = 55.0
     left.update(0.5)  # nothing new: it is still expected to end at 70 s
     assert left.left_s() == 15.0
     now = 90.0
-    assert left.left_s() == 0.0  # never below
+    assert left.left_s() == 0.0 and left.words() == ""  # never below
+    left.update(0.75)  # 50 s for half of it
+    assert left.words() == "about 25 s left"
+    now = 490.0
+    left.update(0.8)
+    assert left.words() == "about 3 min left"  # 450 s for 0.55 of it: 164 s for the rest
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.001, 1e4))

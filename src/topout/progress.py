@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from topout import units
 from topout.visible_text import visible
 
 Notify = Callable[[str, float], None]
@@ -71,6 +70,14 @@ class TimeLeft:
         """Seconds; None while nothing is known."""
         return None if self._ends_at is None else max(0.0, self._ends_at - self._clock())
 
+    def words(self) -> str:
+        """Roughly, as it is known: "about 40 s left", "about 3 min left"."""
+        left_s = self.left_s()
+        if not left_s:  # unknown, or longer than was thought
+            return ""
+        rough = f"{math.ceil(left_s)} s" if left_s < 60 else f"{math.ceil(left_s / 60)} min"
+        return f"about {rough} left"
+
 
 def log_new_lines(logger: logging.Logger, file: Path, begin: int) -> int:
     """Log what another process wrote into `file` since byte `begin`; returns where it ends now.
@@ -102,22 +109,22 @@ def progress_bar() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
     from rich.text import Text
 
     left = TimeLeft()
 
     class LeftColumn(ProgressColumn):
         def render(self, task: Any) -> Text:
-            left_s = left.left_s()
-            return Text("" if left_s is None else f"about {units.seconds(math.ceil(left_s))} left")
+            return Text(left.words())
 
     columns = (
         TimeElapsedColumn(),
         BarColumn(bar_width=16),
-        LeftColumn(),
-        TextColumn("{task.description}", markup=False),
+        LeftColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
     )
-    bar = Bar(*columns, console=Console(stderr=True), transient=True)
+    bar = Bar(*columns, console=Console(stderr=True), transient=True, expand=True)
     task = bar.add_task("", total=1.0)
 
     class OnTerminal(Progress):
