@@ -141,8 +141,8 @@ def test_what_cannot_be_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["topout", "generate", *arguments])
-    status, _, err = run(["generate", *arguments], monkeypatch, capsys)
-    assert status == 2 and said in err and len(err.splitlines()) == 1
+    status, out, err = run(["generate", *arguments], monkeypatch, capsys)
+    assert status == 2 and said in err and len(err.splitlines()) == 1 and out == ""
 
 
 def test_input_that_is_no_text_is_refused(

@@ -145,6 +145,18 @@ def test_speculation_keeps_the_distribution(stack: str) -> None:
     assert chi_square_p_value(counts, own) > 1e-3
 
 
+def test_what_is_warmed_up_is_what_a_text_of_that_length_uses() -> None:
+    """4 proposals beyond the last token but one: 253 tokens fit into 256 positions, 254 do not."""
+    with load("bundled", stack="static_cache") as model:
+        for tokens, capacity in ((1, 256), (253, 256), (254, 512), (512, 512), (9999, 512)):
+            model._sessions.clear()
+            model.warm_up(tokens)
+            assert list(model._sessions) == [capacity]
+            if 1 < tokens < 9999:
+                next(model.stream([5], max_new_tokens=tokens - 1))
+            assert list(model._sessions) == [capacity]
+
+
 # --- how it ends --------------------------------------------------------------------------------
 
 
@@ -205,9 +217,13 @@ def test_one_text_at_a_time(bundled: LoadedModel) -> None:
         bundled.logits("x")
     stream.close()
     bundled.generate("x", max_new_tokens=1)
-    next(bundled.stream(CODE))  # left behind
-    gc.collect()
-    bundled.generate("x", max_new_tokens=1)
+    gc.disable()
+    try:
+        for _ in bundled.stream(CODE):
+            break  # left behind
+        bundled.generate("x", max_new_tokens=1)
+    finally:
+        gc.enable()
 
 
 def test_an_error_in_the_middle_leaves_the_model_free(
@@ -216,7 +232,7 @@ def test_an_error_in_the_middle_leaves_the_model_free(
     stream = bundled.stream(CODE)
     next(stream)
     with monkeypatch.context() as patched:
-        patched.setattr(stream, "_take", lambda token: 1 / 0)
+        patched.setattr(stream._text, "take", lambda token: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             next(stream)
     bundled.generate("x", max_new_tokens=1)

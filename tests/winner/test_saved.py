@@ -123,6 +123,18 @@ def test_the_draft_is_saved_beside_the_model(tmp_path: Path) -> None:
     assert found.forward_passes == expected.forward_passes < 15
 
 
+def test_floats_run_under_another_stack_and_leave_the_folder_as_it_is(tmp_path: Path) -> None:
+    original = write_model(tmp_path / "original", GPT2)
+    with load(original, stack="static_cache") as model:
+        folder = model.save(tmp_path / "saved")
+    before = sorted(path.name for path in folder.iterdir())
+    with load(folder, stack="static_cache + native_linear_int8") as model:
+        assert model.stack == "static_cache + native_linear_int8"
+    assert sorted(path.name for path in folder.iterdir()) == before
+    with pytest.raises(InputError, match="--exact is of a climb"):
+        load(folder, exact=True)
+
+
 def test_how_it_ends_is_saved(tmp_path: Path) -> None:
     original = write_model(tmp_path / "original", GPT2)
     (original / "generation_config.json").write_text('{"eos_token_id": [11, 12]}')
@@ -213,14 +225,17 @@ def stated(**fields: Any) -> Any:
         (without("model.safetensors"), WeightsError, r"model\.safetensors"),
         (cut("model.safetensors"), WeightsError, "is not a whole safetensors file"),
         (without("config.json"), InputError, r"config\.json"),
-        (stated(fingerprint="0"), WeightsError, "missing or damaged"),
+        (stated(fingerprint="0" * 64), WeightsError, "missing or damaged"),
+        (stated(fingerprint="../../0"), RecordError, "no fingerprint"),
         (stated(quantized=None), WeightsError, "misses the tensor transformer.h.0.attn.c_attn"),
+        (stated(quantized="int4-g64"), RecordError, "says int4-g64, and .* multiplies no such"),
+        (stated(stack="static_cache"), RecordError, "says int8, and static_cache multiplies no"),
         (stated(schema_version=2), RecordError, r"topout\.json"),
         (stated(kind="climb"), RecordError, r"topout\.json"),
         (stated(more=1), RecordError, "more"),
         (stated(stack="static_cache + my_module:Mine"), InputError, "does not make it run"),
         (stated(stack="static_cache + gone"), InputError, "holds gone, which this topout does not"),
-        (stated(has_draft=True), InputError, "config.json"),
+        (stated(has_draft=True), InputError, "no such folder or file.*draft"),
     ],
 )
 def test_a_damaged_folder_is_refused(

@@ -45,10 +45,9 @@ def _generate(request: GenerateRequest, outputs: GenerateOutputs, notify: Notify
     except Interrupted as interrupted:
         assert isinstance(interrupted.record, GenerateReport)
         interrupted.remedy = finish_sentence(interrupted.record)
+        _end(outputs)
         raise
-    finally:
-        if show is not None:
-            show("\n")
+    _end(outputs)
     said = [f"{each.sentence} {each.remedy}" for each in record.doubts]
     said.append(finish_sentence(record))
     return Result(record, note="\n".join(f"topout: {visible(each)}" for each in said))
@@ -73,6 +72,12 @@ def _show(piece: str) -> None:
         piece = visible(piece.replace("\r\n", "\n").replace("\t", "    "))
     sys.stdout.write(piece)
     sys.stdout.flush()
+
+
+def _end(outputs: GenerateOutputs) -> None:
+    """End the text's last line."""
+    if outputs.shows_text:
+        _show("\n")
 
 
 def _say_on_terminal(what: str, done: float) -> None:

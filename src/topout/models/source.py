@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", ModelConfig, EncoderConfig, ModelConfig | EncoderConfig, covariant=True)
 
 
+IN_MEMORY = "in-memory"  # the fingerprint of weights that are in no file
+
+
 @dataclass(frozen=True)
 class Source(Generic[Config]):
     """A model that can be loaded: checked, but none of its weights read yet."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from topout.cache_folder import writable_cache_folder
-from topout.errors import InputError, TopoutError, UnsupportedError
+from topout.errors import InputError, RecordError, TopoutError, UnsupportedError
 from topout.generation.build import TORCH_DTYPES, Build, require_cuda
 from topout.ladder.stack import Stack, label_of
 from topout.ladder.state import ClimbFolder
@@ -21,7 +21,7 @@ from topout.run_folder import RUN_FILE
 from topout.rungs.registry import BASELINE, rung_names
 from topout.version import __version__
 from topout.winner.request import LoadRequest
-from topout.winner.saved import SAVED_FILE, read_saved
+from topout.winner.saved import SAVED_FILE, read_saved, scheme_name
 
 DEFAULT_STACK = "static_cache"
 
@@ -45,14 +45,14 @@ def choose(request: LoadRequest) -> Choice:
     folder = as_path(request.model)
     if (folder / RUN_FILE).is_file():
         return _of_climb(request, ClimbFolder(folder))
-    if (folder / SAVED_FILE).is_file():
-        return _of_saved(request, folder)
     for name, value in (("exact", request.exact), ("moved-to", request.moved_to)):
         if value:
             raise InputError(
                 f"--{name} is of a climb, and {request.model!r} is no folder of one.",
                 f"It would hold a {RUN_FILE}.",
             )
+    if (folder / SAVED_FILE).is_file():
+        return _of_saved(request, folder)
     return _of_model(request)
 
 
@@ -214,9 +214,18 @@ def _of_saved(request: LoadRequest, folder: Path) -> Choice:
             "Load it without a stack, or give the original model.",
         )
     stack = _recorded_stack(saved.stack, request.stack, folder, saved.topout_version)
+    if saved.quantized is not None and scheme_name(stack) != saved.quantized:
+        raise RecordError(
+            f"{folder / SAVED_FILE} says {saved.quantized}, and {stack.label} multiplies no such "
+            "weights.",
+            "Save the model again from the original.",
+        )
+    if request.draft is not None:
+        draft = resolve_draft(request.draft, source)
     dtype = request.dtype or saved.dtype
     build = _build(request, source, draft, request.device or "cpu", dtype)
-    build.quantized_folder = folder
+    if saved.quantized is not None:
+        build.quantized_folder = folder
     return _applying(stack, build, _threads(request, describe(), None), [])
 
 

@@ -20,7 +20,7 @@ from topout.models.checkpoint import (
 )
 from topout.models.config import ARCHITECTURES, ModelConfig
 from topout.models.decoder import Decoder
-from topout.models.source import ModelSource
+from topout.models.source import IN_MEMORY, ModelSource
 from topout.models.text import Tokenizer, TrainedTokenizer
 from topout.records import Dtype
 
@@ -64,7 +64,7 @@ def source_in_memory(model: Any) -> ModelSource:
         weights_dtype=DTYPES[next(iter(tensors.values())).dtype],
         tokenizer_path=None,
         seed=0,
-        fingerprint="in-memory",
+        fingerprint=IN_MEMORY,
         memory=tensors,
     )
 

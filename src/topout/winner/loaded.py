@@ -137,19 +137,17 @@ class LoadedModel:
             stop=stop,
         )
         kind: type[Any] = str if isinstance(prompt, str) else int
-        return Stream(
-            ids, lambda: self._passes(ids, ending.most_tokens, asked), ending, self.tokenizer, kind
-        )
+        total = len(ids) + ending.most_tokens
+        return Stream(ids, lambda: self._passes(ids, total, asked), ending, self.tokenizer, kind)
 
     def warm_up(self, tokens: int) -> None:
         """Make the cache and the graphs that a text of so many tokens needs, prompt included.
 
         A stack that compiles takes seconds to minutes for it; else the first such text does.
         """
-        most = min(tokens, self.context_len)
-        asked = SamplingRequest()
-        with contextlib.closing(self._passes([0], most, asked)) as passes:
-            for _ in itertools.islice(passes, min(_WARM_UP_PASSES, most)):
+        passes = self._passes([0], tokens, SamplingRequest())
+        with contextlib.closing(passes):
+            for _ in itertools.islice(passes, min(_WARM_UP_PASSES, self.context_len)):
                 pass
 
     def logits(self, prompt: Prompt) -> Tensor:
@@ -191,9 +189,9 @@ class LoadedModel:
         self.close()
 
     def _passes(
-        self, ids: list[int], most: int, asked: SamplingRequest
+        self, ids: list[int], total: int, asked: SamplingRequest
     ) -> Generator[list[int], None, None]:
-        """The tokens of each pass, while no other text is generated."""
+        """The tokens of each pass, while no other text is generated; `total` with the prompt's."""
         with self._turn():
             generator = torch.Generator(self._build.device)
             if asked.seed is None:
@@ -201,7 +199,7 @@ class LoadedModel:
             else:
                 generator.manual_seed(asked.seed)
             sampling = Sampling(asked.temperature, asked.top_k, asked.top_p, generator)
-            capacity = self._capacity(len(ids) + most - 1 + PROPOSED_TOKENS)
+            capacity = self._capacity(total)
             session = self._session(capacity)
             yield from stream_tokens(session, ids, capacity, sampling)
 
@@ -220,10 +218,13 @@ class LoadedModel:
         finally:
             self._in_use.release()
 
-    def _capacity(self, positions: int) -> int:
-        """Positions of the smallest cache that holds so many, or the whole context."""
+    def _capacity(self, tokens: int) -> int:
+        """Positions of the smallest cache for so many tokens, or the whole context.
+
+        The last token needs none; proposals beyond it do.
+        """
         capacity = _LEAST_CAPACITY
-        while capacity < positions:
+        while capacity < tokens - 1 + PROPOSED_TOKENS:
             capacity *= 2
         return min(capacity, self.context_len)
 

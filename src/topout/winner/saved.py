@@ -7,9 +7,11 @@ in a checkpoint of their own (`topout.quantization.rounding`), and only there.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from topout.errors import InputError, OutputError, UnsupportedError, WeightsError, writing
+from topout.errors import (
+    InputError,
+    OutputError,
+    RecordError,
+    UnsupportedError,
+    WeightsError,
+    writing,
+)
 from topout.generation.build import Build
 from topout.ladder.stack import Stack
 from topout.models.checkpoint import (
@@ -34,7 +43,7 @@ from topout.models.config import ModelConfig, read_config_json
 from topout.models.decoder import Decoder
 from topout.models.end_tokens import end_tokens
 from topout.models.load import decoder_reader, load_decoder
-from topout.models.source import ModelSource, tokenizer_path
+from topout.models.source import IN_MEMORY, ModelSource, resolve_model, tokenizer_path
 from topout.models.text import Tokenizer, TrainedTokenizer
 from topout.quantization.rounding import (
     Scheme,
@@ -52,6 +61,7 @@ _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("vocab.json", "merges.txt", "vocab.txt"),
 )
+_FINGERPRINT = re.compile(f"[0-9a-f]{{64}}|{IN_MEMORY}")  # a part of a file's name
 _NARROW = {"F16": torch.float16, "BF16": torch.bfloat16}  # what holds all that fp32 would of them
 
 
@@ -113,9 +123,7 @@ def save_stack(
 
 
 def _write(stack: Stack, build: Build, folder: Path) -> None:
-    source = build.source
-    kept = [each for rung in stack.rungs if (each := rung.stored_linear_weights()) is not None]
-    linear = kept[-1] if kept else None  # at most one rung decides it: they exclude each other
+    source, linear = build.source, _stored_linear_weights(stack)
     scheme = linear if isinstance(linear, Scheme) else None
     _write_model(source, build.dtype, linear, folder)
     if scheme is not None:
@@ -133,6 +141,18 @@ def _write(stack: Stack, build: Build, folder: Path) -> None:
         has_draft=build.draft is not None,
     )
     write(saved, folder / SAVED_FILE)
+
+
+def _stored_linear_weights(stack: Stack) -> Scheme | torch.dtype | None:
+    """In what a stack's linear layers are saved: one rung decides it, since they exclude others."""
+    kept = [each for rung in stack.rungs if (each := rung.stored_linear_weights()) is not None]
+    return kept[-1] if kept else None
+
+
+def scheme_name(stack: Stack) -> str | None:
+    """How a stack quantizes the linear layers' weights; None where it does not."""
+    linear = _stored_linear_weights(stack)
+    return linear.name if isinstance(linear, Scheme) else None
 
 
 def _write_model(
@@ -199,28 +219,32 @@ def read_saved(folder: Path) -> tuple[SavedModel, ModelSource, ModelSource | Non
     damaged or of another model.
     """
     saved = read(folder / SAVED_FILE, SavedModel)
-    source = _source(folder, saved.model, saved.fingerprint, saved.quantized is not None)
-    draft = None
-    if saved.has_draft:
-        draft = _source(folder / _DRAFT_FOLDER, f"{saved.model} draft", "", quantized=False)
+    if saved.quantized is not None:
+        source = _quantized_source(folder, saved)
+    else:  # an ordinary folder, whose weights have a fingerprint of their own
+        source = replace(resolve_model(str(folder.absolute())), name=saved.model)
+    draft = resolve_model(str((folder / _DRAFT_FOLDER).absolute())) if saved.has_draft else None
     return saved, source, draft
 
 
-def _source(folder: Path, name: str, fingerprint: str, quantized: bool) -> ModelSource:
+def _quantized_source(folder: Path, saved: SavedModel) -> ModelSource:
+    """The model without the weights of its linear layers."""
+    if not _FINGERPRINT.fullmatch(saved.fingerprint):
+        raise RecordError(f"{folder / SAVED_FILE}: no fingerprint.", "Save the model again.")
     config_json = read_config_json(folder)
-    config = ModelConfig.from_hugging_face(config_json, name)
+    config = ModelConfig.from_hugging_face(config_json, saved.model)
     tensors: dict[str, StoredTensor] = read_header(folder / _WEIGHTS_FILE)
-    expected = expected_tensors(config)
-    if quantized:
-        absent = _linear_tensors(config)
-        expected = {name: shape for name, shape in expected.items() if name not in absent}
+    absent = _linear_tensors(config)
+    expected = {
+        name: shape for name, shape in expected_tensors(config).items() if name not in absent
+    }
     refuse_names(folder, expected.keys() - tensors.keys(), tensors.keys() - expected.keys())
     check_tensors(tensors, expected)
     dtype = stored_dtype(tensors)
     if dtype is None:
         raise WeightsError(f"{folder / _WEIGHTS_FILE} holds no weights.", "Save it again.")
     return ModelSource(
-        name=name,
+        name=saved.model,
         folder=folder,
         config=config,
         config_json=config_json,
@@ -229,5 +253,5 @@ def _source(folder: Path, name: str, fingerprint: str, quantized: bool) -> Model
         weights_dtype=dtype,
         tokenizer_path=tokenizer_path(folder),
         seed=0,
-        fingerprint=fingerprint,
+        fingerprint=saved.fingerprint,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Stream(Generic[Piece]):
     """Iterate it for the pieces; `result()` says at any time what has come so far.
 
     Pieces are text where the prompt was text, token ids where it was token ids. The model is in
-    use from the first piece until the last, `close()` or an error.
+    use from the first piece until the last, `close()`, an error, or until nobody has the stream.
     """
 
     def __init__(
@@ -63,18 +64,9 @@ class Stream(Generic[Piece]):
         tokenizer: Tokenizer | None,
         kind: type[Piece],
     ) -> None:
-        self._prompt = prompt
-        self._passes = passes
-        self._ending = ending
-        self._kind = kind
-        self._pieces = TextPieces(tokenizer, prompt) if tokenizer is not None else None
-        self._stop = StopTexts(ending.stop)
-        self._tokens: list[int] = []
-        self._text: list[str] = []
-        self._finish: Finish | None = None
-        self._pass_count = 0
-        self._began = self._first = self._last = 0.0
-        self._iterator = self._run()
+        # What runs does not know the stream: a circle would be freed late, and the model with it.
+        self._text = _TextSoFar(prompt, ending, tokenizer)
+        self._iterator = _pieces(self._text, passes, kind)
 
     def __iter__(self) -> Iterator[Piece]:
         return self
@@ -99,51 +91,80 @@ class Stream(Generic[Piece]):
 
     def result(self) -> Generation:
         """What has come so far; "interrupted" is the finish of a text that has not ended."""
+        return self._text.result()
+
+
+def _pieces(
+    text: _TextSoFar, passes: Callable[[], Generator[list[int], None, None]], kind: type[Piece]
+) -> Generator[Piece, None, None]:
+    text.begin()
+    with contextlib.closing(passes()) as running:  # which gives the model free
+        for tokens in running:
+            text.count_pass()
+            for token in tokens:
+                piece = text.take(token)
+                if kind is int:
+                    yield cast(Piece, token)
+                elif piece:
+                    yield cast(Piece, piece)
+                if text.finish is not None:
+                    return
+
+
+class _TextSoFar:
+    """Tokens and text as they come, with the times at which they came."""
+
+    def __init__(self, prompt: list[int], ending: Ending, tokenizer: Tokenizer | None) -> None:
+        self.finish: Finish | None = None
+        self._prompt = prompt
+        self._ending = ending
+        self._pieces = TextPieces(tokenizer, prompt) if tokenizer is not None else None
+        self._stop = StopTexts(ending.stop)
+        self._tokens: list[int] = []
+        self._text: list[str] = []
+        self._passes = 0
+        self._began = self._first = self._last = 0.0
+
+    def begin(self) -> None:
+        """Note when it began."""
+        self._began = self._first = self._last = time.perf_counter()
+
+    def count_pass(self) -> None:
+        """Note that the model has made a pass, the first of them the prefill."""
+        self._last = time.perf_counter()
+        self._first = self._last if not self._passes else self._first
+        self._passes += 1
+
+    def take(self, token: int) -> str:
+        """Note a token; returns the text that is certain with it."""
+        self._tokens.append(token)
+        is_end = token in self._ending.end_tokens
+        text = "" if is_end else self._text_of(token)
+        if is_end:
+            self.finish = "end of text"
+        elif self.finish is None and len(self._tokens) == self._ending.most_tokens:
+            self.finish = "context" if self._ending.cut_by_context else "length"
+        if self.finish not in (None, "stop"):
+            text += self._stop.rest()
+        self._text.append(text)
+        return text
+
+    def result(self) -> Generation:
+        """All of it."""
         return Generation(
             prompt_ids=self._prompt,
             token_ids=list(self._tokens),
             text="".join(self._text),
-            finish=self._finish or "interrupted",
+            finish=self.finish or "interrupted",
             prefill_s=self._first - self._began,
             decode_s=self._last - self._first,
-            forward_passes=max(0, self._pass_count - 1),
+            forward_passes=max(0, self._passes - 1),
         )
-
-    def _run(self) -> Generator[Piece, None, None]:
-        self._began = self._first = self._last = time.perf_counter()
-        passes = self._passes()
-        try:
-            for tokens in passes:
-                self._last = time.perf_counter()
-                self._first = self._last if not self._pass_count else self._first
-                self._pass_count += 1
-                for token in tokens:
-                    yield from self._take(token)
-                    if self._finish is not None:
-                        return
-        finally:
-            passes.close()  # which gives the model free
-
-    def _take(self, token: int) -> Iterator[Piece]:
-        """Note a token and give out what it adds."""
-        self._tokens.append(token)
-        text = "" if token in self._ending.end_tokens else self._text_of(token)
-        if token in self._ending.end_tokens:
-            self._finish = "end of text"
-        elif self._finish is None and len(self._tokens) == self._ending.most_tokens:
-            self._finish = "context" if self._ending.cut_by_context else "length"
-        if self._finish not in (None, "stop"):
-            text += self._stop.rest()
-        self._text.append(text)
-        if self._kind is int:
-            yield cast(Piece, token)
-        elif text:
-            yield cast(Piece, text)
 
     def _text_of(self, token: int) -> str:
         if self._pieces is None:
             return ""
         text, stopped = self._stop.add(self._pieces.add(token))
         if stopped:
-            self._finish = "stop"
+            self.finish = "stop"
         return text
