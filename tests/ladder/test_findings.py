@@ -92,10 +92,64 @@ def test_the_best_rung_and_the_room_that_it_leaves() -> None:
         for finding in findings
     )
     # The slower of 10 ms for the bytes and 2 ms for the FLOPs; 12.5 / 10 = 1.25.
-    assert (
+    assert findings[0] == (
         "At the measured ceilings a token of static_cache + compile would take 10.0 ms: 1.25× of "
-        "room is left in decode."
-    ) in findings
+        "room is left in decode. What helps is fewer bytes a token: weights in fewer bits, or more "
+        "sequences at a time that share them."
+    )
+
+
+def undecided(name: str, predicted: float, verdict: str = "not proven") -> RungResult:
+    """A rung that its pairs did not decide, or that they did."""
+    other = rung(name, ["static_cache"], "rejected", rival="static_cache")
+    speedup = next(each.speedup for each in example_climb().rungs if each.speedup is not None)
+    judged = msgspec.structs.replace(speedup, verdict=verdict)
+    return msgspec.structs.replace(other, speedup=judged, predicted_speedup=predicted)
+
+
+def test_what_can_still_be_gained_stands_first_the_largest_gain_first() -> None:
+    best = rung("compile", ["static_cache"], decode=phase("memory", 0.0125))  # room: 1.25×
+    rungs = [
+        undecided("small", 1.10),
+        undecided("large", 1.55),
+        undecided("slower", 3.00, verdict="slower"),
+        undecided("no_gain", 1.04),
+    ]
+    findings = climb_findings(climb(BASELINE, best, *rungs, best="static_cache + compile"))
+    assert findings[0] == (
+        "static_cache + large is predicted to be 1.55× as fast as static_cache, and its pairs did "
+        "not prove it: climb again with a longer --time-per-rung."
+    )
+    assert "1.25× of room" in findings[1]
+    assert findings[2].startswith("static_cache + small is predicted to be 1.10×")
+    assert not any("slower is" in finding or "no_gain is" in finding for finding in findings)
+    assert findings[3].startswith("Decode of static_cache + compile")
+
+
+def test_near_equal_findings_become_one() -> None:
+    yields = {"speculate_lookup": 1.73, "speculate_draft": 2.18, "speculate_more": 1.5}
+    speculations = [
+        rung(name, ["static_cache"], "rejected", tokens_per_pass=each)
+        for name, each in yields.items()
+    ]
+    findings = climb_findings(climb(BASELINE, *speculations, best="transformers_eager"))
+    assert [finding for finding in findings if "tokens per pass" in finding] == [
+        "3 stacks that speculate yield 1.50 to 2.18 tokens per pass of the model, static_cache + "
+        "speculate_draft the most."
+    ]
+
+
+def test_predictions_far_off_are_one_finding_with_the_farthest() -> None:
+    """20 ms were measured: 2× and 5× the predicted, and a tenth."""
+    kept = [
+        rung(name, [], decode=phase("memory", predicted_time_s=predicted_s))
+        for name, predicted_s in (("twice", 0.01), ("five_times", 0.004), ("a_tenth", 0.2))
+    ]
+    findings = climb_findings(climb(BASELINE, *kept))
+    assert [finding for finding in findings if "what was predicted" in finding] == [
+        "Decode of a_tenth takes 0.100× what was predicted, and 2 other phases too: the cost model "
+        "misses something there."
+    ]
 
 
 def test_what_a_speculation_yields() -> None:
@@ -169,11 +223,11 @@ def test_nothing_follows_from_a_ceiling_that_was_exceeded() -> None:
     best = rung("compile", [], decode=above)
     found = climb_findings(climb(baseline, best, best="compile"))
     assert found == [
-        found[0],
-        "Prefill of the baseline reads 100 GB/s, above the ceiling of 10.0 GB/s: what bounds it, "
-        "and what room is left, is not known until that is measured again.",
         "Decode of compile reads 20.0 GB/s, above the ceiling of 10.0 GB/s: what bounds it, and "
         "what room is left, is not known until that is measured again.",
+        found[1],
+        "Prefill of the baseline reads 100 GB/s, above the ceiling of 10.0 GB/s: what bounds it, "
+        "and what room is left, is not known until that is measured again.",
     ]
     few_bytes = phase("compute", 0.001, mbu_of_ceiling=0.5)
     (arithmetic,) = climb_findings(

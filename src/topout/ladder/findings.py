@@ -1,5 +1,6 @@
 """What a climb found, in sentences with the figures behind them."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -26,17 +27,21 @@ def chain_doubt(duel: Duel, rungs: Sequence[RungResult]) -> Doubt | None:
 
 
 def climb_findings(climb: Climb) -> list[str]:
-    """Sentences about the baseline, the best rung, the room left and the predictions."""
+    """What can still be gained, the largest first, then the phases, speculation, predictions."""
     rungs = {label_of(rung.stack): rung for rung in climb.rungs if rung.decode is not None}
     baseline = rungs.get(climb.baseline)
     if baseline is None:
         return []
-    findings = [_decode_finding("the baseline", baseline), _prefill_finding(baseline)]
     best = rungs.get(climb.best or "")
-    if best is not None and best is not baseline:
+    climbed = best is not None and best is not baseline
+    gains = _undecided(climb)
+    if best is not None and climbed:
+        gains += _room(best)
+    findings = [sentence for _, sentence in sorted(gains, key=lambda gain: -gain[0])]
+    if best is not None and climbed:
         findings.append(_decode_finding(label_of(best.stack), best))
-        findings.append(_room_finding(best))
-    findings += [_speculation_finding(rung) for rung in climb.rungs if rung.tokens_per_pass]
+    findings += [_decode_finding("the baseline", baseline), _prefill_finding(baseline)]
+    findings += _speculation_findings(climb)
     findings += _prediction_findings(climb)
     findings += _misprediction_findings(climb)
     return [finding for finding in findings if finding]
@@ -122,25 +127,63 @@ def _prefill_finding(rung: RungResult) -> str:
     )
 
 
-def _room_finding(best: RungResult) -> str:
-    """How far the best rung is from the limit of its own bytes and FLOPs."""
+_NEXT = {
+    "memory": "What helps is fewer bytes a token: weights in fewer bits, or more sequences at a "
+    "time that share them.",
+    "compute": "What helps is fewer or cheaper FLOPs: a smaller data type.",
+    "overhead": "What helps is fewer and larger ops: fused kernels, a captured step.",
+}
+"""By what bounds a phase: what to do about it."""
+
+
+def _room(best: RungResult) -> list[tuple[float, str]]:
+    """How far the best rung is from the limit of its own bytes and FLOPs, and what would help."""
     assert best.decode is not None
     if is_above_ceiling(best.decode):
-        return ""
+        return []
     limit_s = max(_memory_s(best.decode), _compute_s(best.decode))
+    if limit_s <= 0:
+        return []
     room = best.decode.time_s.median / limit_s
-    return (
+    sentence = (
         f"At the measured ceilings a token of {label_of(best.stack)} would take "
         f"{units.seconds(limit_s)}: {units.times(room)} of room is left in decode."
     )
+    return [(room, f"{sentence} {_NEXT[best.decode.bound]}")]
 
 
-def _speculation_finding(rung: RungResult) -> str:
-    return (
-        f"{label_of(rung.stack)} yields {rung.tokens_per_pass:.2f} tokens per pass of the model."
-        if rung.tokens_per_pass
-        else ""
-    )
+def _undecided(climb: Climb) -> list[tuple[float, str]]:
+    """Rungs whose gain the cost model predicts and the pairs did not prove, with what to do."""
+    return [
+        (
+            rung.predicted_speedup,
+            f"{label_of(rung.stack)} is predicted to be {units.times(rung.predicted_speedup)} as "
+            f"fast as {rung.rival}, and its pairs did not prove it: climb again with a longer "
+            "--time-per-rung.",
+        )
+        for rung in climb.rungs
+        if rung.status == "rejected"
+        and rung.speedup is not None
+        and rung.speedup.verdict == "not proven"
+        and rung.predicted_speedup is not None
+        and rung.predicted_speedup >= 1.05
+    ]
+
+
+def _speculation_findings(climb: Climb) -> list[str]:
+    """Tokens per pass; of several rungs one sentence, with the one that yields the most."""
+    yields = {
+        label_of(rung.stack): rung.tokens_per_pass for rung in climb.rungs if rung.tokens_per_pass
+    }
+    if not yields:
+        return []
+    most = max(yields, key=lambda label: yields[label])
+    if len(yields) == 1:
+        return [f"{most} yields {yields[most]:.2f} tokens per pass of the model."]
+    return [
+        f"{len(yields)} stacks that speculate yield {min(yields.values()):.2f} to "
+        f"{yields[most]:.2f} tokens per pass of the model, {most} the most."
+    ]
 
 
 def _prediction_findings(climb: Climb) -> list[str]:
@@ -169,19 +212,22 @@ def lies_inside(phase: PhaseResult) -> bool:
 
 
 def _misprediction_findings(climb: Climb) -> list[str]:
-    """Where prediction and measurement part, the rung and the phase that did."""
-    findings = []
-    for rung in climb.rungs:
-        for name, phase in (("prefill", rung.prefill), ("decode", rung.decode)):
-            if phase is None or phase.predicted_time_s is None or rung.status != "kept":
-                continue
-            ratio = phase.time_s.median / phase.predicted_time_s
-            if not 0.6 < ratio < 1.67:
-                findings.append(
-                    f"{name.capitalize()} of {label_of(rung.stack)} takes {units.times(ratio)} "
-                    f"what was predicted: the cost model misses something there."
-                )
-    return findings
+    """Where prediction and measurement part: the phase that does most, and how many others."""
+    found = {
+        f"{name} of {label_of(rung.stack)}": phase.time_s.median / phase.predicted_time_s
+        for rung in climb.rungs
+        for name, phase in (("prefill", rung.prefill), ("decode", rung.decode))
+        if phase is not None and phase.predicted_time_s and rung.status == "kept"
+    }
+    parted = {what: ratio for what, ratio in found.items() if not 0.6 < ratio < 1.67}
+    if not parted:
+        return []
+    worst = max(parted, key=lambda what: abs(math.log(parted[what])))
+    more = f", and {units.counted(len(parted) - 1, 'other phase')} too" if len(parted) > 1 else ""
+    return [
+        f"{worst[0].upper()}{worst[1:]} takes {units.times(parted[worst])} what was "
+        f"predicted{more}: the cost model misses something there."
+    ]
 
 
 def _memory_s(phase: PhaseResult) -> float:
