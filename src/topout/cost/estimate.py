@@ -202,7 +202,7 @@ def findings_of(report: CostReport) -> list[str]:
     """What bounds the model on each machine, what fits, what the cache saves."""
     sentences: list[str] = []
     for machine in report.machines:
-        sentences += [*_bounds(machine), *_fits(report, machine)]
+        sentences += [*_bounds(report, machine), *_fits(report, machine)]
     sentences += _fastest(report)
     saving = report.machines[0].cache_saving
     if saving is not None and saving.cached_flops:
@@ -215,7 +215,7 @@ def findings_of(report: CostReport) -> list[str]:
     return sentences
 
 
-def _bounds(machine: MachineCost) -> list[str]:
+def _bounds(report: CostReport, machine: MachineCost) -> list[str]:
     sentences = []
     for cost in (machine.prefill, machine.decode, machine.forward):
         if cost is None or cost.time_s is None or cost.bound is None:
@@ -224,7 +224,7 @@ def _bounds(machine: MachineCost) -> list[str]:
             f"{_where(machine)} {_PHASES[cost.phase]} takes {units.seconds(cost.time_s)} and waits "
             f"mostly for {_waits_for(cost)}: {_FASTER[cost.bound]}."
         )
-        sentences.append(sentence + _limit(machine, cost))
+        sentences.append(sentence + _limit(machine, cost) + _with_int8(report, machine, cost))
     return sentences
 
 
@@ -249,6 +249,34 @@ def _limit(machine: MachineCost, cost: PhaseCost) -> str:
         f" {units.si(cost.bytes, 'B')} a step at {units.bytes_per_s(rate)} are at most "
         f"{units.significant(most)} tokens/s."
     )
+
+
+_WIDE = {"fp32": 4, "bf16": 2, "fp16": 2}
+"""Bytes of a weight that can be rounded to one."""
+
+
+def _with_int8(report: CostReport, machine: MachineCost, cost: PhaseCost) -> str:
+    """What weights of one byte would gain in decode, by the bytes that they leave out alone."""
+    size = _WIDE.get(report.workload.weight_dtype)
+    if size is None or cost.phase != "decode" or cost.bound != "memory" or not cost.time_s:
+        return ""
+    linear = (op for op in machine.ops if op.phase == "decode" and op.kind == "linear")
+    left_s = cost.time_s - sum(_saved_s(op, 1 - 1 / size) for op in linear)
+    gain = cost.time_s / left_s
+    if gain < 1.05:
+        return ""
+    return (
+        f" Weights in int8 would make it up to {units.times(gain)} as fast by their bytes "
+        "(--quantize int8)."
+    )
+
+
+def _saved_s(op: OpCost, share: float) -> float:
+    """Seconds that an op gains where this share of its weight bytes is not read."""
+    if op.memory_s is None or op.compute_s is None or not op.bytes:
+        return 0.0
+    fewer_s = op.memory_s * (1 - share * op.weight_bytes / op.bytes)
+    return max(op.memory_s, op.compute_s) - max(fewer_s, op.compute_s)
 
 
 def _fits(report: CostReport, machine: MachineCost) -> list[str]:
