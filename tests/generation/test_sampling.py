@@ -88,3 +88,46 @@ def test_a_choice_at_a_temperature_is_a_draw() -> None:
     chosen = sampling.choose(logits.expand(3000, 3))
     counts = torch.bincount(chosen[:, 0], minlength=3)
     assert chi_square_p_value(counts, sampling.probabilities(logits)[0]) > 1e-3
+
+
+# --- top-p --------------------------------------------------------------------------------------
+
+
+def test_top_p_keeps_the_likeliest_until_they_have_it() -> None:
+    """0.5, 0.3 and 0.2: 0.5 is reached by the first, 0.6 by the second, 0.81 by the third."""
+    logits = torch.tensor([[0.2, 0.5, 0.3]]).log()
+    for top_p, kept in (
+        (0.01, [0.0, 1.0, 0.0]),
+        (0.499, [0.0, 1.0, 0.0]),
+        (0.6, [0.0, 0.625, 0.375]),
+        (0.81, [0.2, 0.5, 0.3]),
+        (1.0, [0.2, 0.5, 0.3]),
+    ):
+        found = Sampling(temperature=1.0, top_p=top_p).probabilities(logits)
+        torch.testing.assert_close(found, torch.tensor([kept]))
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.3, 0.77, 0.95])
+@pytest.mark.parametrize("top_k", [None, 7])
+def test_top_p_is_that_of_transformers(top_p: float, top_k: int | None) -> None:
+    """Temperature, then the k likeliest, then those that have the probability together."""
+    from transformers import TopKLogitsWarper, TopPLogitsWarper
+
+    logits = torch.randn(20, 50, generator=torch.Generator().manual_seed(3)) * 2
+    expected = logits / 0.8
+    ids = torch.zeros(20, 1, dtype=torch.int64)
+    if top_k is not None:
+        expected = TopKLogitsWarper(top_k)(ids, expected)
+    expected = torch.softmax(TopPLogitsWarper(top_p)(ids, expected), dim=-1)
+    found = Sampling(0.8, top_k, top_p).probabilities(logits)
+    torch.testing.assert_close(found, expected)
+
+
+def test_draws_come_from_the_generator_that_is_given() -> None:
+    logits = torch.zeros(1, 1000)
+
+    def drawn(seed: int) -> list[int]:
+        sampling = Sampling(1.0, generator=torch.Generator().manual_seed(seed))
+        return [int(sampling.choose(logits)) for _ in range(4)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
