@@ -23,6 +23,9 @@ from topout.report.document import (
 from topout.report.vega_bundle import vega_bundle
 from topout.visible_text import visible
 
+# By the kind of record: what is typed, where that is not the kind's own words.
+_COMMANDS = {"climb-forecast": "climb --dry-run"}
+
 
 def to_html(document: Document) -> str:
     """The report as a self-contained page.
@@ -34,12 +37,14 @@ def to_html(document: Document) -> str:
     drawn = {id(part): list(part.draw()) for part in _figures(document.every_part)}
     charts = [chart for each in drawn.values() for chart in each]
     record: Any = document.record
+    kind: str = record.__struct_config__.tag
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             document=document,
-            kind=record.__struct_config__.tag,
+            kind=kind,
+            command=_COMMANDS.get(kind, kind.replace("-", " ")),
             title=document.title,
             version=record.topout_version,
             created_at=record.created_at,

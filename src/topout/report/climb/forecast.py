@@ -1,10 +1,13 @@
 """A predicted ladder as a document: no measurement is in it."""
 
+from collections.abc import Sequence
+
 from topout import units
 from topout.records import ClimbForecast, PhasePrediction, RungForecast
 from topout.report.document import (
     Absent,
     Cell,
+    Chart,
     Column,
     Document,
     Paragraph,
@@ -12,6 +15,7 @@ from topout.report.document import (
     Section,
     Style,
     Table,
+    first_and_others,
 )
 from topout.report.figures import figure, terms
 from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
@@ -26,6 +30,13 @@ _NOTE = (
 
 def forecast_document(forecast: ClimbForecast) -> Document:
     """The report of a dry run."""
+
+    def charts() -> Sequence[Chart]:
+        from topout.report.climb.forecast_chart import forecast_charts
+
+        return forecast_charts(forecast)
+
+    main_chart, other_charts = first_and_others(charts)
     work = forecast.workload
     on = f"on {work.device} with {units.counted(work.threads, 'thread')}"
     return Document(
@@ -34,15 +45,19 @@ def forecast_document(forecast: ClimbForecast) -> Document:
         about=f"{workload_sentence(forecast.model, work, on)}; {forecast.machine.cpu_model}",
         headlines=[_headline(forecast)],
         lead=[
-            Section("The ladder, predicted", [Paragraph(_NOTE, "note"), _table(forecast)], "ladder")
+            main_chart,
+            Section(
+                "The ladder, predicted", [Paragraph(_NOTE, "note"), _table(forecast)], "ladder"
+            ),
         ],
         parts=[
+            other_charts,
             machine_section(
                 "Machine, workload and ceilings",
                 forecast.machine,
                 workload_facts(forecast.model, work),
                 ceilings=forecast.ceilings,
-            )
+            ),
         ],
         doubts=forecast.doubts,
         absent=Absent(forecast.reasons),
@@ -63,7 +78,7 @@ def _headline(forecast: ClimbForecast) -> str:
 
 def _table(forecast: ClimbForecast) -> Table:
     columns = [
-        Column("", text=True),
+        Column("", text=True, only="terminal"),
         Column("Rung", text=True, least=16),
         Column("Prefill\ntok/s", least=7),
         Column("Decode\ntok/s", least=7),
@@ -87,7 +102,7 @@ def _row(forecast: ClimbForecast, rung: RungForecast) -> Row:
     return Row(
         [
             Cell("✓" if rung.helps else "", style=style),
-            Cell(rung.name, style=style),
+            Cell(f"✓ {rung.name}" if rung.helps else rung.name, short=rung.name, style=style),
             _rate(predicted.prefill if predicted else None, work.prompt_len * work.batch_size),
             _rate(predicted.decode if predicted else None, work.batch_size),
             units.times(predicted.speedup if predicted and rung.rival else None),
