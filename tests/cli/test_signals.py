@@ -7,14 +7,27 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from topout.cli.signals import Ending, as_interrupts
 
+# The shell that runs the tests may have been started under nohup, and what it ignores is inherited.
+pytestmark = pytest.mark.usefixtures("default_signals")
 PROGRAM = [sys.executable, "-m", "tests.cli.ended_program"]
 WAIT_S = 600.0
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """No signal is ignored by this process, nor by those that it starts."""
+    former = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
