@@ -150,7 +150,9 @@ def test_a_sampled_speculation_is_held_to_the_distribution(
     found = verified(worker, reference)
     assert found.passed and found.p_value is not None and found.p_value > 1e-4
     monkeypatch.setattr(
-        speculation, "accept", lambda proposed, q, p: [*proposed.tolist(), int(draw(p[-1]))]
+        speculation,
+        "accept",
+        lambda proposed, q, p, generator: [*proposed.tolist(), int(draw(p[-1]))],
     )
     found = verified(worker, reference)
     assert not found.passed
