@@ -61,7 +61,7 @@ class Walk(Closing):
         self.state = state
         self._timing = Timing(plan.workload.new_tokens, state.elapsed_s)
         self._held = contextlib.ExitStack()
-        self._server: ForkServer | None = None
+        self._servers: dict[bool, ForkServer] = {}  # by whether what is forked compiles
         self.baseline = self._start(Stack())
         self._baseline = Baseline(self.baseline, plan, state, self._timing, self._notify)
 
@@ -77,7 +77,6 @@ class Walk(Closing):
         """Climb all rungs; an interruption leaves what was finished in the state and on disk."""
         self._predictions = Predictions(self.plan.build, context)
         self._timing.probe = self._open_probe()
-        self._server = self._open_server()
         self.exact = champion = self.baseline
         self._climb_baseline()
         for rung in self.plan.rungs[1:]:
@@ -257,22 +256,28 @@ class Walk(Closing):
         """A worker process for a stack, which ends with the climb at the latest."""
         threads = self.plan.workload.threads
         logs, timeout_s = self.state.folder.logs, self.plan.rung_timeout_s
-        candidate = Candidate(stack, logs, threads, timeout_s, self._server)
+        candidate = Candidate(stack, logs, threads, timeout_s, self._server_for(stack))
         self._held.callback(candidate.close)
         return candidate
 
-    def _open_server(self) -> ForkServer | None:
-        """What rungs are forked from; a GPU's context would not live through it."""
+    def _server_for(self, stack: Stack) -> ForkServer | None:
+        """What a stack's worker is forked from; None for the baseline, and beside a GPU.
+
+        Stacks that compile have one of their own: what a worker inherits counts as its memory. A
+        GPU's context would not live through a fork.
+        """
         workload = self.plan.workload
-        if workload.device != "cpu" or not ForkServer.is_possible():
+        if not stack.rungs or workload.device != "cpu" or not ForkServer.is_possible():
             return None
-        compiles = any(Compile.name in (rung.name, *rung.requires) for rung in self.plan.rungs)
-        server = ForkServer(
-            [*SHARED_MODULES, *(COMPILER_MODULES if compiles else ())],
-            self.state.folder.logs / "fork-server.log",
-            environment=worker_environment(workload.threads),
-        )
-        return self._held.enter_context(server)
+        compiles = Compile.name in stack.names
+        if compiles not in self._servers:
+            server = ForkServer(
+                [*SHARED_MODULES, *(COMPILER_MODULES if compiles else ())],
+                self.state.folder.logs / "fork-server.log",
+                environment=worker_environment(workload.threads),
+            )
+            self._servers[compiles] = self._held.enter_context(server)
+        return self._servers[compiles]
 
     def _preparation(self, stack: Stack) -> Preparation:
         return msgspec.structs.replace(self.plan.preparation, transforms=stack.names)
