@@ -1,6 +1,6 @@
 # Topout on a CPU, as the README's "Install" has it, in the versions of constraints.txt:
 #   docker build -t topout .
-#   docker run --rm -v topout-cache:/cache -v "$PWD:/work" topout climb --quick
+#   docker run --rm -v topout-cache:/cache -v "$PWD:/data" topout climb --quick
 # Measure with all the CPUs and memory that are to count: limits of the container are limits of the
 # measurement.
 FROM python:3.12-slim
@@ -19,6 +19,6 @@ COPY src src
 RUN pip install '.[all]'
 
 # Ceilings and kernels that are kept belong to the machine: a volume of its own keeps them.
-ENV TOPOUT_CACHE=/cache TOPOUT_HOME=/work/topout-runs
-WORKDIR /work
+ENV TOPOUT_CACHE=/cache TOPOUT_HOME=/data/topout-runs
+WORKDIR /data
 ENTRYPOINT ["topout"]
