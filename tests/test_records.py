@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import types
 import typing
 from pathlib import Path
@@ -203,25 +202,13 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "run.json"
     write(SAMPLE, path)
     old = path.read_bytes()
-    real = os.fdopen
+    real = Path.write_bytes
 
-    def full_disk(handle: int, mode: str) -> Any:
-        file = real(handle, mode, buffering=0)
+    def full_disk(place: Path, data: bytes) -> int:
+        real(place, data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-        class Full:
-            def __enter__(self) -> "Full":
-                return self
-
-            def __exit__(self, *_: object) -> None:
-                file.close()
-
-            def write(self, data: bytes) -> None:
-                file.write(data[:10])
-                raise OSError(errno.ENOSPC, "No space left on device")
-
-        return Full()
-
-    monkeypatch.setattr(os, "fdopen", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OutputError, match="No space left"):
         write(msgspec.structs.replace(SAMPLE, ttft_s=9.0), path)
     assert path.read_bytes() == old

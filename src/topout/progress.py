@@ -26,6 +26,12 @@ def unheard(line: str) -> None:
     """An `Announce` that shows nothing."""
 
 
+def say(text: str) -> None:
+    """A line beside the results, on standard error; nothing where nobody reads it any more."""
+    with contextlib.suppress(OSError):
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
+
+
 def part_of(notify: Notify, begin: float, end: float) -> Notify:
     """A `Notify` for one part of the work, whose 0 to 1 are `begin` to `end` of the whole."""
     return lambda what, done: notify(what, begin + (end - begin) * min(1.0, max(0.0, done)))
@@ -39,8 +45,7 @@ class Progress:
 
     def announce(self, line: str) -> None:
         """Print a line that stays."""
-        with contextlib.suppress(OSError):  # nobody reads it any more
-            print(visible(line), file=sys.stderr, flush=True)  # noqa: T201
+        say(line)
 
 
 class TimeLeft:

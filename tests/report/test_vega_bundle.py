@@ -55,7 +55,7 @@ def test_what_was_damaged_or_is_not_ours_is_made_anew(
 def test_a_cache_that_cannot_be_written_is_no_hindrance(
     bundler: mock.Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_write", mock.Mock(side_effect=OSError("full")))
+    monkeypatch.setattr(module, "whole_file", mock.Mock(side_effect=OSError("full")))
     assert vega_bundle() == next_process()
     assert bundler.call_count == 2
 

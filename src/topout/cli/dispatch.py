@@ -8,12 +8,13 @@ from collections.abc import Container, Iterator, Mapping
 
 from topout.cli.command import Answer, Command, overview
 from topout.cli.examples import EXAMPLES
-from topout.cli.outputs import Outputs, Result, say
+from topout.cli.outputs import Outputs, Result
 from topout.cli.signals import Ending, as_interrupts
 from topout.cli.verbosity import telling
 from topout.errors import InputError, TopoutError, UnknownNameError
 from topout.extras import Extra, missing_of, require
 from topout.options import Request
+from topout.progress import say
 from topout.run_folder import Interrupted
 from topout.version import __version__
 

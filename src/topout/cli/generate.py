@@ -4,9 +4,9 @@ import sys
 
 import msgspec
 
-from topout.cli.outputs import JsonOutputs, Result, say
+from topout.cli.outputs import JsonOutputs, Result
 from topout.errors import InputError
-from topout.progress import Notify
+from topout.progress import Notify, say
 from topout.records import GenerateReport
 from topout.run_folder import Interrupted
 from topout.visible_text import visible

@@ -1,6 +1,5 @@
 """Where results go: checked before the work starts, shown and written at its end."""
 
-import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from topout.errors import InputError, OutputError, TopoutError, writing
 from topout.options import Option, Request
+from topout.progress import say
 from topout.run_folder import RUN_FILE, RunFolder
-from topout.visible_text import visible
 
 STANDARD_OUTPUT = "-"
 
@@ -167,12 +166,6 @@ def print_table(table: Any) -> None:
     from rich.console import Console
 
     Console().print(table)
-
-
-def say(text: str) -> None:
-    """A line beside the results, on standard error; nothing where nobody reads it any more."""
-    with contextlib.suppress(OSError):
-        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def check_file(option: str, path: Path) -> None:

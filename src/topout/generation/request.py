@@ -20,6 +20,16 @@ BackendOption = Annotated[
 ]
 
 
+def allowed_threads(threads: int, usable_cpus: int) -> int:
+    """So many threads; raises InputError when there are not so many CPUs."""
+    if threads > usable_cpus:
+        raise InputError(
+            f"--threads {threads} is more than the {usable_cpus} CPUs that may be used here.",
+            f"Give at most {usable_cpus}.",
+        )
+    return threads
+
+
 class GenerationRequest(Request, frozen=True, kw_only=True):
     """The options of every verb that generates; None stands for a default of the model's."""
 
@@ -63,13 +73,7 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
 
     def threads_for(self, usable_cpus: int) -> int:
         """The number of threads; raises InputError when there are not so many CPUs."""
-        threads = self.threads or usable_cpus
-        if threads > usable_cpus:
-            raise InputError(
-                f"--threads {threads} is more than the {usable_cpus} CPUs that may be used here.",
-                f"Give at most {usable_cpus}.",
-            )
-        return threads
+        return allowed_threads(self.threads or usable_cpus, usable_cpus)
 
     def precision_for(self, source: ModelSource, machine: Machine) -> Precision:
         """The precision to run in; raises InputError as `precision_of` does."""

@@ -6,13 +6,13 @@ Imports no torch.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from topout.cache_folder import writable_cache_folder
 from topout.measure.fork_server import ForkServer
-from topout.measure.process import others_share, processor_time, stolen_share
+from topout.measure.process import Closing, others_share, processor_time, stolen_share
 from topout.measure.worker import Worker
 from topout.records import RunSample, Verification
 
@@ -32,7 +32,7 @@ def worker_environment(threads: int) -> dict[str, str]:
     }
 
 
-class SessionProcess:
+class SessionProcess(Closing):
     """A session that can be verified and timed; use in a `with` block.
 
     `module` runs a `SessionWorker`; with a `server` it is forked from that. All methods that ask
@@ -57,12 +57,6 @@ class SessionProcess:
     def _new_worker(self) -> Worker:
         environment = worker_environment(self._threads)
         return Worker(self._module, self._log, environment=environment, server=self._server)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def alive(self) -> bool:

@@ -1,6 +1,7 @@
 """Rates at the ceilings: predictions from them are the least time that the hardware allows."""
 
 from topout.ladder.calibrate import MODES
+from topout.ladder.rates import RatesRequest
 from topout.machine.ceilings import main_rates
 from topout.records import AttentionRate, Ceilings, Doubt, Dtype, LinearRate, ModeOverhead, Rates
 from topout.records.record import utc_now
@@ -16,18 +17,17 @@ _MODEL_BYTES = 1 << 28  # a working set that no cache holds
 _DTYPES: tuple[Dtype, ...] = ("fp32", "bf16")
 
 
-def rates_at_ceilings(
-    ceilings: Ceilings, *, host_key: str, device: str, threads: int, architecture: str
-) -> Rates:
+def rates_at_ceilings(ceilings: Ceilings, request: RatesRequest) -> Rates:
     """Every kernel at its ceiling, and no overhead."""
+    threads = request.threads
     bandwidth = bandwidth_at(ceilings, _MODEL_BYTES, threads)
     fp32 = compute_at(ceilings, "fp32", threads) or main_rates(ceilings)[0] or bandwidth
     return Rates(
-        host_key=host_key,
+        host_key=ceilings.host_key,
         versions="none: at the ceilings",
-        device=device,
+        device=request.device,
         threads=threads,
-        architecture=architecture,
+        architecture=request.architecture,
         measured_at=utc_now(),
         linear=[
             LinearRate(

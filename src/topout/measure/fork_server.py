@@ -5,12 +5,12 @@ computes nothing, so that there is no thread of a library to lose in a fork. Its
 a socket to start a worker, and how one ended; the server dies with its parent, workers with it.
 """
 
-import array
 import contextlib
 import gc
 import importlib
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +24,6 @@ import msgspec
 from topout.measure.process import Closing, end_with_parent
 
 _STATUS_CHECK_S = 0.01
-_KILLED = -9
 _DESCRIPTORS = 3  # of a worker: its requests, its replies, its log
 
 
@@ -84,7 +83,7 @@ class ForkServer(Closing):
         try:
             return self._ask(_Ask(pid=pid), []).status
         except OSError:
-            return _KILLED
+            return -signal.SIGKILL
 
     def close(self) -> None:
         """End the server, and the workers that still run."""
@@ -138,14 +137,15 @@ def _serve(descriptor: int, modules: Sequence[str]) -> None:
             if not data:
                 return
             ask = msgspec.json.decode(data, type=_Ask)
-            told = _Told(status=_status(ask.pid, ended))
             if ask.module:
-                told = _Told(pid=_fork(ask.module, parent, array.array("i", descriptors)))
+                told = _Told(pid=_fork(ask.module, parent, descriptors))
+            else:
+                told = _Told(status=_status(ask.pid, ended))
             parent.send(msgspec.json.encode(told))
 
 
 def _status(pid: int, ended: dict[int, int]) -> int | None:
-    if pid and pid not in ended:
+    if pid not in ended:
         with contextlib.suppress(ChildProcessError):
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:

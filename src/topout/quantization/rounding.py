@@ -3,8 +3,6 @@
 int8 has a scale per row, int4 a scale and an offset per group.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from topout.errors import WeightsError
 from topout.kernels.linear_ops import GROUP_SIZES, Int4Weight, Int8Weight
+from topout.whole_file import whole_file
 
 _LARGEST_INT8 = 127
 _LARGEST_INT4 = 15
@@ -237,12 +236,7 @@ def _save(weights: QuantizedWeights, path: Path, fingerprint: str, scheme: Schem
     metadata = {"format": scheme.format, "fingerprint": fingerprint}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{scheme.name}-", dir=path.parent)
-        os.close(handle)
-        try:
-            save_file(_tensors(weights), temporary, metadata)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with whole_file(path) as unfinished:
+            save_file(_tensors(weights), unfinished, metadata)
     except (OSError, SafetensorError) as error:
         print(f"the {scheme.name} checkpoint was not saved: {error}")  # noqa: T201 - worker's log

@@ -9,6 +9,7 @@ import msgspec
 
 from topout.errors import RecordError, writing
 from topout.version import __version__
+from topout.whole_file import whole_file
 
 if TYPE_CHECKING:
     import polars
@@ -172,19 +173,8 @@ def write(record: Record, path: Path) -> None:
 
     Raises OutputError when the folder is read-only, missing or full.
     """
-    import os
-    import tempfile
-
-    with writing(path):
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(encode(record))
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+    with writing(path), whole_file(path, 0o644) as unfinished:
+        unfinished.write_bytes(encode(record))
 
 
 def read_bytes(path: Path) -> bytes:

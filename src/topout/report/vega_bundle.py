@@ -1,8 +1,6 @@
 """The chart library as one script: made once for all pages, not anew for each."""
 
 import hashlib
-import os
-import tempfile
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
@@ -12,6 +10,7 @@ import vl_convert
 
 from topout.cache_folder import is_trusted, writable_cache_folder
 from topout.report.charts.theme import VEGA_LITE
+from topout.whole_file import whole_file
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
@@ -32,8 +31,9 @@ def vega_bundle() -> str:
     kept = _read(place)
     if kept is None:
         kept = _bundled()
-        with suppress(OSError):  # a page needs the script, not the file
-            _write(place, kept)
+        # A page needs the script, not the file; and another process may read that meanwhile.
+        with suppress(OSError), whole_file(place) as unfinished:
+            unfinished.write_text(f"{_digest(kept)}\n{kept}", encoding="utf-8")
     return kept
 
 
@@ -51,14 +51,6 @@ def _read(place: Path) -> str | None:
     except (OSError, UnicodeDecodeError):
         return None
     return script if digest == _digest(script) else None
-
-
-def _write(place: Path, script: str) -> None:
-    """Whole or not at all: another process may read it meanwhile."""
-    handle, part = tempfile.mkstemp(dir=place.parent, prefix=place.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"{_digest(script)}\n{script}")
-    Path(part).replace(place)
 
 
 def _digest(script: str) -> str:

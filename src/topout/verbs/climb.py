@@ -18,7 +18,7 @@ from topout.generation.subject import (
     resolve_subject,
     with_ceilings,
 )
-from topout.ladder.ceiling_rates import AT_THE_CEILINGS, rates_at_ceilings
+from topout.ladder.ceiling_rates import rates_at_ceilings
 from topout.ladder.plan import Plan
 from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
 from topout.ladder.request import ClimbRequest
@@ -179,15 +179,9 @@ def calibrate(
         with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
     )
     if request.quick:
-        rates = cached_rates(machine, ceilings, wanted) or rates_at_ceilings(
-            ceilings,
-            host_key=machine.host_key,
-            device=workload.device,
-            threads=workload.threads,
-            architecture=source.config.architecture,
-        )
+        kept = cached_rates(machine, ceilings, wanted)
     else:
-        rates = load_or_measure_rates(
+        kept = load_or_measure_rates(
             machine,
             ceilings,
             wanted,
@@ -195,9 +189,10 @@ def calibrate(
             timeout_s=request.rung_timeout_s,
             tell=lambda what: notify(f"measure what this machine reaches: {what}", 0.0),
         )
+    rates = kept or rates_at_ceilings(ceilings, wanted)
+    doubts = rates.doubts if kept is None else kept_doubts(kept)
     context = Context(workload=workload, ceilings=ceilings, rates=rates)
-    of_rates = [each for each in rates.doubts if each is AT_THE_CEILINGS]
-    return context, [*setting.doubts, *kept_doubts(rates), *of_rates]
+    return context, [*setting.doubts, *doubts]
 
 
 def _quality_test(request: ClimbRequest, setting: Prepared, folder: ClimbFolder) -> QualityTest:

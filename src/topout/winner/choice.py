@@ -9,6 +9,7 @@ from typing import cast
 from topout.cache_folder import writable_cache_folder
 from topout.errors import InputError, RecordError, TopoutError, UnsupportedError
 from topout.generation.build import TORCH_DTYPES, Build, require_cuda
+from topout.generation.request import allowed_threads
 from topout.ladder.stack import Stack, label_of
 from topout.ladder.state import ClimbFolder
 from topout.ladder.walk import reason_to_skip
@@ -290,13 +291,9 @@ def _build(
 
 def _threads(request: LoadRequest, machine: Machine, climbed: int | None) -> int | None:
     """As asked, else as climbed, as far as there are CPUs."""
-    usable = machine.usable_cpus
-    if request.threads is not None and request.threads > usable:
-        raise InputError(
-            f"--threads {request.threads} is more than the {usable} CPUs that may be used here.",
-            f"Give at most {usable}.",
-        )
-    return request.threads or (min(climbed, usable) if climbed is not None else None)
+    if request.threads is not None:
+        return allowed_threads(request.threads, machine.usable_cpus)
+    return min(climbed, machine.usable_cpus) if climbed is not None else None
 
 
 def _applying(stack: Stack, build: Build, threads: int | None, doubts: list[Doubt]) -> Choice:

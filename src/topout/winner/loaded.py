@@ -7,8 +7,7 @@ import itertools
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from topout.generation.sampling import Sampling
 from topout.generation.session import Session
 from topout.generation.speculation import PROPOSED_TOKENS
 from topout.generation.stream import stream_tokens
+from topout.measure.process import Closing
 from topout.models.end_tokens import end_tokens
 from topout.models.text import Tokenizer, load_tokenizer
 from topout.records import Doubt
@@ -43,7 +43,7 @@ class SamplingOptions(TypedDict, total=False):
     stop: str | Sequence[str] | None
 
 
-class LoadedModel:
+class LoadedModel(Closing):
     """A model under a stack of rungs: `generate`, `stream`, `logits`.
 
     One text at a time: a call while another one runs raises InputError. Caches and graphs are made
@@ -176,17 +176,6 @@ class LoadedModel:
         self._model = None
         self._build.draft_model = None
         self._sessions.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _passes(
         self, ids: list[int], total: int, asked: SamplingRequest

@@ -6,9 +6,9 @@ import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Generic, Literal, Self, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
+from topout.measure.process import Closing
 from topout.models.text import Tokenizer
 from topout.winner.pieces import StopTexts, TextPieces
 
@@ -49,7 +49,7 @@ class Ending:
     stop: Sequence[str]
 
 
-class Stream(Generic[Piece]):
+class Stream(Closing, Generic[Piece]):
     """Iterate it for the pieces; `result()` says at any time what has come so far.
 
     Pieces are text where the prompt was text, token ids where it was token ids. The model is in
@@ -73,17 +73,6 @@ class Stream(Generic[Piece]):
 
     def __next__(self) -> Piece:
         return next(self._iterator)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End it here; the model is free for the next text."""
