@@ -4,8 +4,12 @@ Every verb of the command line is a function here. The names are listed in `__in
 this imports no torch, since each name is looked up when it is first used.
 """
 
-import lazy_loader
+from topout.import_path import leave_current_folder
 
-from topout.version import __version__ as __version__
+leave_current_folder()  # before anything is imported from there
+
+import lazy_loader  # noqa: E402
+
+from topout.version import __version__ as __version__  # noqa: E402
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from topout.rungs.bf16 import Bf16
 from topout.rungs.compile import Compile
 from topout.rungs.generate_gemv import GenerateGemv
 from topout.rungs.quantize_weights_int8 import QuantizeWeightsInt8
-from topout.rungs.registry import find_rung
+from topout.rungs.registry import find_rung, let_in
 from topout.rungs.rung import Rung
 from topout.rungs.speculate_draft import SpeculateDraft
 from topout.rungs.speculate_lookup import SpeculateLookup
@@ -39,6 +39,11 @@ class WithoutCompile(Rung):
     name = "without_compile"
     change = "something"
     excludes = ("compile",)
+
+
+@pytest.fixture(autouse=True)
+def _own_rungs_are_named() -> None:
+    let_in([f"{HERE}:{name}" for name in ("Own", "OnOwn", "OnLookup", "WithoutCompile")])
 
 
 def stacked(champion: list[str], rung: Rung) -> list[str]:

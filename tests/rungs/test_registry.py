@@ -13,6 +13,8 @@ from topout.rungs.registry import (
     BASELINE,
     RUNGS,
     find_rung,
+    let_in,
+    own_rungs,
     rung_names,
     select_rungs,
 )
@@ -74,6 +76,7 @@ def test_a_rung_with_a_file_has_its_line() -> None:
 
 
 def test_a_rung_of_ones_own_is_known_by_its_path() -> None:
+    let_in(["static_cache", f"{HERE}:Own"])
     rung = find_rung(f"{HERE}:Own")
     assert rung.name == f"{HERE}:Own"
     assert rung.requires == ("static_cache",)
@@ -93,7 +96,7 @@ def test_a_rung_of_ones_own_is_known_by_its_path() -> None:
 )
 def test_what_is_no_rung_is_named(path: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        find_rung(path)
+        let_in([path])
 
 
 @pytest.mark.parametrize("source", ["def broken(:\n", "raise RuntimeError('at import')\n"])
@@ -104,7 +107,41 @@ def test_a_module_that_fails_is_named(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_failing_rungs", raising=False)
     with pytest.raises(InputError, match="cannot import the rung 'my_failing_rungs:Rung'"):
-        find_rung("my_failing_rungs:Rung")
+        let_in(["my_failing_rungs:Rung"])
+
+
+def test_no_module_is_imported_for_a_name_that_was_not_let_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come from a record, and a record may be anybody's."""
+    (tmp_path / "planted_rungs.py").write_text("raise AssertionError('it ran')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="'planted_rungs:Rung' is code of your own: that a file"):
+        find_rung("planted_rungs:Rung")
+    with pytest.raises(InputError, match="is code of your own"):
+        select_rungs(["static_cache", "planted_rungs:Rung"])
+    assert own_rungs(["static_cache", "planted_rungs:Rung"]) == ["planted_rungs:Rung"]
+    assert own_rungs(None) == []
+
+
+class OnOwn(Rung):
+    """Requires another one."""
+
+    name = "on_own"
+    change = "something"
+    requires = (f"{HERE}:Below",)
+
+
+class Below(Rung):
+    """Is not named itself."""
+
+    name = "below"
+    change = "something"
+
+
+def test_what_a_rung_of_ones_own_requires_comes_with_it() -> None:
+    let_in([f"{HERE}:OnOwn"])
+    assert find_rung(f"{HERE}:Below").name == f"{HERE}:Below"
 
 
 # --- which are climbed ------------------------------------------------------------------------
@@ -141,10 +178,12 @@ class OnTypo(Rung):
 
 
 def test_an_unknown_requirement_is_named_before_the_climb() -> None:
+    let_in([f"{HERE}:OnTypo"])
     with pytest.raises(UnknownNameError, match="'static_cash'"):
         select_rungs([f"{HERE}:OnTypo"])
 
 
 def test_a_rung_is_the_same_object_each_time() -> None:
     assert find_rung("compile") is find_rung("compile")
+    let_in([f"{HERE}:Own"])
     assert find_rung(f"{HERE}:Own") is find_rung(f"{HERE}:Own")

@@ -134,6 +134,9 @@ def test_interrupted_climb_keeps_its_rungs_and_resumes(
     request["rung_timeout_s"] = 30.0
     (folder / "request.json").write_text(json.dumps(request))
     done = topout("climb", "--resume", str(folder), environment=climb_environment)
+    own = f"--rungs {FAULTY}:Fast,{FAULTY}:Hangs"
+    assert done.returncode == 2 and own in done.stderr and own in errors, done.stderr
+    done = topout("climb", "--resume", str(folder), *own.split(), environment=climb_environment)
     assert done.returncode == 0, done.stderr
     after = read(folder / "run.json", Climb)
     assert after.finished

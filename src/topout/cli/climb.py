@@ -12,7 +12,9 @@ def _climb(
 
     try:
         if isinstance(request, ResumeRequest):
-            found = resume(request.folder, notify=progress, announce=progress.announce)
+            found = resume(
+                request.folder, request.rungs, notify=progress, announce=progress.announce
+            )
         else:
             found = climb(request, notify=progress, announce=progress.announce)
         record, folder = found

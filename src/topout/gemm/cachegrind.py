@@ -1,7 +1,6 @@
 """Cache misses of a version, simulated by valgrind's cachegrind on one thread."""
 
 import math
-import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from topout.gemm.case import ELEMENT_BYTES, Case
 from topout.gemm.loop_nest import CacheModel
 from topout.kernels.build import SOURCE_FOLDER, build_library, find_compiler, links_with
 from topout.kernels.gemm_ops import DTYPE_FLAGS, GEMM_FOLDER, version_source
+from topout.programs import child_environment, find_program
 from topout.records.gemm import LevelTraffic
 from topout.records.machine import Machine
 
@@ -67,7 +67,7 @@ def simulate(
     simulated in seconds would not leave the third. A larger case is cut to `reduced_case`. Raises
     UnsupportedError where valgrind or a compiler is missing, or the time is over.
     """
-    program = shutil.which("valgrind")
+    program = find_program("valgrind")
     if program is None:
         raise UnsupportedError("valgrind is not installed, which simulates caches.", _INSTALL)
     if len(caches) < 2 or case.is_empty:
@@ -141,7 +141,9 @@ def _build_driver(folder: Path) -> Path:
     output = folder / "driver"
     command = [*toolchain.command, "-std=c++17", "-O1", str(_DRIVER), "-o", str(output), "-ldl"]
     try:
-        subprocess.run(command, capture_output=True, timeout=60, check=True)
+        subprocess.run(
+            command, capture_output=True, timeout=60, check=True, env=child_environment()
+        )
     except (OSError, subprocess.SubprocessError):
         raise CompilerError(
             f"{toolchain.path} refused the program that runs a product under valgrind.",
@@ -168,7 +170,11 @@ def _run(
     ]
     try:
         done = subprocess.run(
-            [program, *options, *command], capture_output=True, timeout=max(1.0, timeout_s)
+            [program, *options, *command],
+            capture_output=True,
+            timeout=max(1.0, timeout_s),
+            env=child_environment(),
+            cwd=folder,  # valgrind reads options from a file of the current one
         )
     except subprocess.TimeoutExpired:
         raise UnsupportedError(

@@ -4,7 +4,6 @@ objdump shows the code; loops are what lies between a jump and its target furthe
 """
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from topout.errors import UnsupportedError
 from topout.gemm.instructions import Instruction, Role, arm_role, x86_role
+from topout.programs import child_environment, find_program
 from topout.records.gemm import InstructionMix
 
 _TIMEOUT_S = 60.0
@@ -51,7 +51,7 @@ def disassemble(library: Path) -> list[Function]:
 
     Raises UnsupportedError where objdump is not installed, fails or finds no code.
     """
-    program = shutil.which("objdump")
+    program = find_program("objdump")
     if program is None:
         raise UnsupportedError(
             "objdump is not installed, which shows the machine code.",
@@ -59,7 +59,9 @@ def disassemble(library: Path) -> list[Function]:
         )
     command = [program, "-d", "-C", "--no-show-raw-insn", "--", str(library)]
     try:
-        shown = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=True).stdout
+        shown = subprocess.run(
+            command, capture_output=True, timeout=_TIMEOUT_S, check=True, env=child_environment()
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise UnsupportedError(
             f"objdump could not read {library.name} ({type(error).__name__}).",

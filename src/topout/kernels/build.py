@@ -12,7 +12,6 @@ import os
 import platform
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import NamedTuple
 
 from topout.cache_folder import cache_folder, is_trusted, writable_cache_folder
 from topout.errors import CompilerError
+from topout.programs import child_environment, find_program
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -59,7 +59,12 @@ def _toolchain(command: tuple[str, ...], path: str) -> Toolchain | None:
     """The compiler that `command` starts, found at `path`; None when it does not run."""
     try:
         shown = subprocess.run(
-            [*command, "--version"], capture_output=True, text=True, timeout=30, check=True
+            [*command, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+            env=child_environment(),
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
@@ -74,7 +79,7 @@ def find_compiler() -> Toolchain:
     named = os.environ.get("CXX", "").strip()
     commands = [tuple(shlex.split(named))] if named else [(name,) for name in _COMPILERS]
     for command in commands:
-        path = shutil.which(command[0])
+        path = find_program(command[0])
         if path and (found := _toolchain(command, path)):
             return found
     missing = f"CXX={named!r} does not run" if named else "no C++ compiler is installed"
@@ -251,7 +256,9 @@ def _compile(
 def _run_compiler(command: Sequence[str], toolchain: Toolchain) -> str:
     """What the compiler says when it fails; empty when it succeeds."""
     try:
-        finished = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        finished = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=child_environment()
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CompilerError(f"{toolchain.path} did not finish: {error}.", _INSTALL) from None
     return (finished.stderr or "it failed.") if finished.returncode else ""

@@ -71,6 +71,13 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
 
 
 class ResumeRequest(Request, frozen=True, kw_only=True):
-    """The options of `topout climb resume`; those of the climb lie in its folder."""
+    """The options of `topout climb resume`; those of the climb lie in its folder.
+
+    A rung of the user's own is named again: what a folder says runs no code.
+    """
 
     folder: Annotated[Path, Option("That of the interrupted climb.", positional=True)]
+    rungs: Annotated[
+        list[str] | None,
+        Option("Those of your own that it has, to be run again.", metavar="MODULE:CLASS,…"),
+    ] = None

@@ -11,7 +11,7 @@ from topout.generation.reference import Reference
 from topout.generation.session_worker import SessionWorker
 from topout.ladder.acceptance import expected_tokens_per_pass
 from topout.measure.worker import Handler
-from topout.rungs.registry import find_rung
+from topout.rungs.registry import find_rung, let_in
 
 
 class ClimbWorker(SessionWorker):
@@ -22,7 +22,8 @@ class ClimbWorker(SessionWorker):
         return super().handlers() | {"acceptance": self.acceptance}
 
     def transforms(self, names: Sequence[str]) -> Sequence[Transform]:
-        """The rungs of these names."""
+        """The rungs of these names, which the parent has from its user."""
+        let_in(names)
         return [find_rung(name) for name in names]
 
     def acceptance(self, params: dict[str, Any]) -> dict[str, float]:

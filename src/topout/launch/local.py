@@ -21,6 +21,7 @@ import msgspec
 import psutil
 
 from topout.measure.process import end_with_parent, how_ended
+from topout.programs import child_environment, python_command
 from topout.progress import log_new_lines
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def run_ranks(
     logs.mkdir(parents=True, exist_ok=True)
     failure_file = logs / "failures.json"
     command = [
-        *(sys.executable, "-m", "topout.launch.local", str(failure_file)),
+        *python_command("topout.launch.local", failure_file),
         *("--standalone", "--local-addr", _LOOPBACK, "--nproc-per-node", str(ranks)),
         *("--redirects", "3", "--log-dir", str(logs), "--monitor-interval", "0.1"),
         *("--module", module, *arguments),
@@ -70,7 +71,7 @@ def run_ranks(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **environment, NOTES_VARIABLE: str(logs.absolute())},
+            env=child_environment({**environment, NOTES_VARIABLE: str(logs.absolute())}),
             start_new_session=True,  # Ctrl-C reaches this process alone, which ends the ranks
         )
     try:

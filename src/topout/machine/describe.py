@@ -25,6 +25,7 @@ from topout.machine.topology import (
     spread_over_cores,
 )
 from topout.measure.process import field_bytes
+from topout.programs import child_environment
 from topout.records import Compiler, Gpu, Machine, TorchBuild
 
 _RECORDED = "not part of a recorded machine"
@@ -222,7 +223,7 @@ def _run_lscpu() -> str:
             text=True,
             timeout=20,
             check=True,
-            env={**os.environ, "LC_ALL": "C"},
+            env=child_environment({"LC_ALL": "C"}),
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from topout.measure.process import Closing, end_with_parent
+from topout.programs import child_environment, python_command
 
 _STATUS_CHECK_S = 0.01
 _DESCRIPTORS = 3  # of a worker: its requests, its replies, its log
@@ -51,7 +52,7 @@ class ForkServer(Closing):
         self, modules: Sequence[str], log: Path, *, environment: Mapping[str, str]
     ) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", __name__, str(theirs.fileno()), *modules]
+        command = python_command(__name__, theirs.fileno(), *modules)
         with theirs, log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,
@@ -59,7 +60,7 @@ class ForkServer(Closing):
                 stdout=output,
                 stderr=output,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **environment},
+                env=child_environment(environment),
                 start_new_session=True,
             )
 

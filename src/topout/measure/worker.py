@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import msgspec
 from topout.errors import TopoutError
 from topout.measure.fork_server import ForkedProcess, ForkServer
 from topout.measure.process import Closing, end_with_parent, how_ended
+from topout.programs import child_environment, python_command
 from topout.progress import log_new_lines
 
 _LOGGER = logging.getLogger(__name__)
@@ -191,12 +191,12 @@ def _started(
 ) -> "subprocess.Popen[bytes]":
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, ends)],
+            python_command(module, *ends),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=ends,
-            env={**os.environ, **environment},
+            env=child_environment(environment),
             # A group of its own: Ctrl-C reaches the parent alone, which then ends the group,
             # compilers that the worker started included.
             start_new_session=True,

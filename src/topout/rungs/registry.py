@@ -1,24 +1,23 @@
 """The ladder's rungs in the order they are climbed, and how one is found by its name."""
 
-import functools
 import importlib
 from collections.abc import Sequence
-from typing import Any
 
 from topout.errors import InputError, UnknownNameError
+from topout.import_path import import_own
 from topout.rungs.rung import Rung
 
 
-def _found_at(path: str) -> Any:
-    """What `module:name` names; raises whatever the module does when it is imported."""
+def _found_at(path: str) -> type[Rung]:
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    found: type[Rung] = getattr(importlib.import_module(f"topout.rungs.{module}"), name)
+    return found
 
 
 # A line a rung, in the order they are climbed. Exact rungs first: so the best exact stack is a
 # prefix of the ladder, and measured as such.
 RUNGS: tuple[type[Rung], ...] = tuple(
-    _found_at(f"topout.rungs.{path}")
+    _found_at(path)
     for path in (
         "transformers_eager:TransformersEager",
         "static_cache:StaticCacheRung",
@@ -36,6 +35,7 @@ RUNGS: tuple[type[Rung], ...] = tuple(
     )
 )
 BASELINE = RUNGS[0].name
+_FOUND: dict[str, Rung] = {rung.name: rung() for rung in RUNGS}  # the user's own join them
 
 
 def rung_names() -> list[str]:
@@ -43,28 +43,46 @@ def rung_names() -> list[str]:
     return [rung.name for rung in RUNGS]
 
 
-@functools.cache
 def find_rung(name: str) -> Rung:
-    """The rung of that name, or of your own: `module:Class`, importable from where you are.
+    """The rung of that name, or one of the user's own, `module:Class`, that was let in before.
 
-    The same object each time. Raises UnknownNameError or InputError.
+    The same object each time. Raises UnknownNameError, or InputError for code that was not let in.
     """
-    if ":" in name:
-        return _own_rung(name)
-    for rung in RUNGS:
-        if rung.name == name:
-            return rung()
+    if ":" in name and name not in _FOUND:
+        raise InputError(
+            f"the rung {name!r} is code of your own: that a file names it does not make it run.",
+            "Name it yourself, with --rungs or --stack.",
+        )
+    if name in _FOUND:
+        return _FOUND[name]
     raise UnknownNameError("rung", name, rung_names(), f"Rungs are: {', '.join(rung_names())}.")
+
+
+def own_rungs(names: Sequence[str] | None) -> list[str]:
+    """Those of the names that are MODULE:CLASS, code of the user's own."""
+    return [name for name in names or () if ":" in name]
+
+
+def let_in(names: Sequence[str] | None) -> None:
+    """Import the rungs among `names` that are the user's own, and those that they require.
+
+    For names that the user's command line or Python gives, never a file: their modules run. Raises
+    InputError.
+    """
+    for name in own_rungs(names):
+        if name not in _FOUND:
+            _FOUND[name] = _own_rung(name)
+            let_in(_FOUND[name].requires)
 
 
 def _own_rung(path: str) -> Rung:
     """A user's rung, called by its path, so that a worker can import it too."""
     try:
-        found = _found_at(path)
+        found = import_own(path)
     except Exception as error:  # whatever the user's own module raises
         raise InputError(
             f"cannot import the rung {path!r} ({error}).",
-            "Give MODULE:CLASS, with MODULE on PYTHONPATH.",
+            "Give MODULE:CLASS, with MODULE in the current folder or on PYTHONPATH.",
         ) from None
     if not (isinstance(found, type) and issubclass(found, Rung)):
         raise InputError(f"{path!r} is not a rung.", "Derive it from topout.rungs.rung.Rung.")

@@ -3,13 +3,13 @@
 Processes read and write JSON in files; the network that they train is built from the plan.
 """
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import msgspec
 
 from topout.errors import InputError
+from topout.import_path import import_own
 from topout.models.known import DEFAULT_MODEL
 from topout.options import MOST_SEED, Device, Option, Request
 from topout.records import StepPhase, TrainDtype, TrainStep, TrainTask
@@ -237,8 +237,8 @@ def build_network(plan: Plan) -> "nn.Module":
 
     `network(tokens, mask, labels)` → (loss, logits).
     """
-    module_name, _, function_name = plan.builder.partition(":")
-    builder = getattr(importlib.import_module(module_name), function_name)
+    is_own = plan.builder != DEFAULT_BUILDER
+    builder = import_own(plan.builder) if is_own else load_network
     return cast("nn.Module", builder(plan))
 
 

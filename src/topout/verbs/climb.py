@@ -1,5 +1,7 @@
 """`topout climb`: from a request to a finished ladder."""
 
+import shlex
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,7 +38,7 @@ from topout.records.record import stamp
 from topout.run_folder import Interrupted, RunFolder
 from topout.rungs.compile import Compile
 from topout.rungs.native_linear import NativeLinearRung
-from topout.rungs.registry import select_rungs
+from topout.rungs.registry import let_in, own_rungs, select_rungs
 from topout.rungs.rung import Rung
 
 SCORED_TOKENS = 128  # of a window, at most: each is a pass of the model
@@ -67,6 +69,14 @@ def climb(
     """
     if request.dry_run:
         raise InputError("a dry run climbs nothing.", "Call topout.forecast_climb with it.")
+    let_in(request.rungs)
+    return _climb(request, folder, notify, announce)
+
+
+def _climb(
+    request: ClimbRequest, folder: ClimbFolder | None, notify: Notify, announce: Announce
+) -> tuple[Climb, ClimbFolder]:
+    """The same, where rungs of the user's own have been let in."""
     rungs, subject, draft = resolve_climb(request)
     earlier = folder.load() if folder is not None else None
     is_resumed = folder is not None
@@ -95,7 +105,7 @@ def climb(
         raise Interrupted(
             finished if finished is not None and finished.rungs else None,
             folder,
-            f"Go on with: topout climb --resume {folder.path}",
+            f"Go on with: {_resume_command(folder.path, own_rungs(request.rungs))}",
         ) from None
     folder.clean()
     if state.write_error is not None:
@@ -121,11 +131,37 @@ def resolve_climb(
 
 
 def resume(
-    path: Path, *, notify: Notify = silent, announce: Announce = unheard
+    path: Path,
+    rungs: Sequence[str] | None = None,
+    *,
+    notify: Notify = silent,
+    announce: Announce = unheard,
 ) -> tuple[Climb, ClimbFolder]:
-    """Go on with an interrupted climb in its folder; finished rungs are not measured again."""
+    """Go on with an interrupted climb in its folder; finished rungs are not measured again.
+
+    `rungs` names all MODULE:CLASS that it has: the folder may be anybody's, and makes no code run.
+    Raises as `climb` does, InputError where they are others.
+    """
     folder = ClimbFolder(path)
-    return climb(folder.load_request(), folder=folder, notify=notify, announce=announce)
+    request = folder.load_request()
+    recorded, named = own_rungs(request.rungs), own_rungs(rungs)
+    go_on = f"Go on with: {_resume_command(path, recorded)}"
+    if lacking := [name for name in recorded if name not in named]:
+        raise InputError(
+            f"the climb in {path} has {', '.join(lacking)}, which is code: that a folder names it "
+            "does not make it run.",
+            f"If you trust it, name it. {go_on}",
+        )
+    if foreign := [name for name in named if name not in recorded]:
+        raise InputError(f"the climb in {path} has no {', '.join(foreign)}.", go_on)
+    let_in(recorded)
+    return _climb(request, folder, notify, announce)
+
+
+def _resume_command(path: Path, own: list[str]) -> str:
+    return shlex.join(
+        ["topout", "climb", "--resume", str(path), *(["--rungs", ",".join(own)] if own else [])]
+    )
 
 
 def _plan(

@@ -9,6 +9,7 @@ from topout.progress import Notify, silent
 from topout.records import ClimbForecast
 from topout.records.record import stamp
 from topout.run_folder import RunFolder
+from topout.rungs.registry import let_in
 from topout.verbs.climb import calibrate, resolve_climb
 
 
@@ -21,6 +22,7 @@ def forecast_climb(
     for bad input, OutputError when the result cannot be written.
     """
     began = time.monotonic()
+    let_in(request.rungs)
     rungs, subject, draft = resolve_climb(request)
     with RunFolder.create("forecast", subject.source.name) as folder:
         prepared = prepare(subject, request.text, request.new_tokens, folder)

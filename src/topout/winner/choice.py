@@ -19,7 +19,7 @@ from topout.models.precision import precision_of, stand_ins
 from topout.models.source import ModelSource, as_path, resolve_model
 from topout.records import Climb, Doubt, Dtype, Machine, WorkloadSummary
 from topout.run_folder import RUN_FILE
-from topout.rungs.registry import BASELINE, rung_names
+from topout.rungs.registry import BASELINE, let_in, own_rungs, rung_names
 from topout.version import __version__
 from topout.winner.request import LoadRequest
 from topout.winner.saved import SAVED_FILE, read_saved, scheme_name
@@ -65,11 +65,18 @@ def parse_stack(text: str) -> list[str]:
     return [name for name in names if name != BASELINE]
 
 
+def named_stack(text: str) -> Stack:
+    """The stack of a label that the user gave, whose own rungs are imported."""
+    names = parse_stack(text)
+    let_in(names)
+    return Stack.of(names)
+
+
 # --- of a model ---------------------------------------------------------------------------------
 
 
 def _of_model(request: LoadRequest) -> Choice:
-    stack = Stack.of(parse_stack(request.stack or DEFAULT_STACK))
+    stack = named_stack(request.stack or DEFAULT_STACK)
     source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
     draft = _draft_of(stack, request.draft, source, request.random_weights, request.seed)
     device, machine = request.device or "cpu", describe()
@@ -126,9 +133,9 @@ def _climbed_stack(request: LoadRequest, climb: Climb, path: Path) -> Stack:
 def _recorded_stack(label: str, named: str | None, path: Path, version: str) -> Stack:
     """The stack that is named, else that of a record; code that only a record names is not run."""
     if named is not None:
-        return Stack.of(parse_stack(named))
+        return named_stack(named)
     names = parse_stack(label)
-    own = [name for name in names if ":" in name]
+    own = own_rungs(names)
     if own:
         raise InputError(
             f"the stack of {path} holds {own[0]}, which is code of your own: a record alone does "
@@ -237,7 +244,7 @@ def choose_in_memory(
     request: LoadRequest, source: ModelSource, device: str, dtype: Dtype
 ) -> Choice:
     """A named stack over a model that is in memory; raises as `choose` does."""
-    stack = Stack.of(parse_stack(request.stack or DEFAULT_STACK))
+    stack = named_stack(request.stack or DEFAULT_STACK)
     if not stack.rungs:
         raise InputError(f"{BASELINE} is the model itself.", "Name a stack with rungs.")
     draft = _draft_of(stack, request.draft, source, request.random_weights, request.seed)

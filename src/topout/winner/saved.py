@@ -53,6 +53,7 @@ from topout.quantization.rounding import (
 )
 from topout.records import read, write
 from topout.records.record import SCHEMA_VERSION, Dtype, Record, stamp
+from topout.rungs.registry import own_rungs
 
 SAVED_FILE = "topout.json"
 _WEIGHTS_FILE = "model.safetensors"
@@ -92,7 +93,7 @@ def save_stack(
     WeightsError where the original cannot be read any more, OutputError where the folder cannot be
     written.
     """
-    own = [rung.name for rung in stack.rungs if ":" in rung.name]
+    own = own_rungs(stack.names)
     if own:
         raise UnsupportedError(
             f"{own[0]} is a rung of your own, and what it does to weights is not known.",

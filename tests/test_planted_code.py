@@ -1,0 +1,170 @@
+"""Commands run where somebody has planted code: none of it runs.
+
+Each planted file leaves a mark when it runs. The commands are real ones, in processes of their own,
+with the least work that starts every kind of process that topout starts.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.models.small_models import write_model
+from tests.winner.climb_folders import climb_folder
+from topout.errors import InputError
+from topout.ladder.request import ClimbRequest
+from topout.ladder.state import ClimbFolder
+from topout.verbs.climb import resume
+
+pytestmark = pytest.mark.seconds(120)
+
+REPOSITORY = Path(__file__).parent.parent
+SOURCES = str(REPOSITORY / "src")
+ASTRAY = f":{SOURCES}"  # as `export PYTHONPATH=$PYTHONPATH:…` makes it where there was none
+# Modules of Python, of the libraries and of a user that something here imports.
+MODULES = (
+    *("json", "random", "hashlib", "tempfile", "runpy", "subprocess", "ctypes", "socket"),
+    *("lazy_loader", "msgspec", "click", "rich", "numpy", "psutil", "polars", "altair", "jinja2"),
+    *("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "vl_convert"),
+    *("cpuinfo", "pynvml", "kernels", "flash_attn", "accelerate", "triton"),
+)
+# What Python imports before anything else does, where PYTHONPATH has it do so.
+FIRST = ("sitecustomize", "usercustomize")
+SMALL = ("--threads", "1", "--prompt-len", "24", "--new-tokens", "12")
+WAIT_S = 900.0
+
+
+def mark(folder: Path, name: str) -> str:
+    """Python source that leaves a mark in the folder."""
+    return f"open({str(folder / name)!r}, 'w').close()\n"
+
+
+class Planted:
+    """A folder to stand in, full of modules and programs that leave a mark in another one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.here, self.marks = folder / "here", folder / "marks"
+        self.bin, self.home = folder / "bin", str(folder / "runs")
+        for each in (self.here, self.marks, self.bin):
+            each.mkdir()
+        for name in MODULES:
+            (self.here / f"{name}.py").write_text(mark(self.marks, name))
+        for name in FIRST:
+            line = (
+                f"import os\nopen(f{str(self.marks)!r} f'/{name}-{{os.getpid()}}', 'w').close()\n"
+            )
+            (self.here / f"{name}.py").write_text(line)
+        for name in ("g++", "c++", "cc1plus", "as", "ld", "lscpu", "objdump", "valgrind"):
+            program = self.here / name
+            program.write_text(f"#!/bin/sh\n: > '{self.marks}/{name}'\nexit 1\n")
+            program.chmod(0o755)
+        for name in ("cmath", "cstdint", "vector", "omp.h"):
+            (self.here / name).write_text("#error planted\n")
+        # What pip installs as the command.
+        (self.bin / "topout").write_text("from topout.cli import main\nmain()\n")
+
+    def run(self, *arguments: str, **environment: str) -> None:
+        """`topout` here; asserts that it did what it was asked and that nothing planted ran."""
+        self.python(str(self.bin / "topout"), *arguments, **environment)
+
+    def python(self, *arguments: str, **environment: str) -> None:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.here,
+            env={**os.environ, "PYTHONPATH": SOURCES, "TOPOUT_HOME": self.home, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        _, errors = process.communicate(timeout=WAIT_S)
+        for name in FIRST:  # of the command itself, before any of its code runs
+            (self.marks / f"{name}-{process.pid}").unlink(missing_ok=True)
+        assert self.ran() == [], errors
+        assert process.returncode == 0, errors
+
+    def ran(self) -> list[str]:
+        """What has left a mark."""
+        return sorted(each.name for each in self.marks.iterdir())
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Planted:
+    return Planted(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GPT-2 of two layers that comes with code, as some models of the hub do."""
+    folder = write_model(tmp_path_factory.mktemp("models") / "small")
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "planted.Config", "AutoModelForCausalLM": "planted.Model"}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": classes}))
+    (folder / "planted.py").write_text(mark(folder, "ran"))
+    return folder
+
+
+def test_the_planted_files_would_run(planted: Planted) -> None:
+    """The check can fail: Python itself takes modules from where one stands."""
+    with pytest.raises(AssertionError):
+        planted.python("-c", "import json, torch")
+    assert planted.ran() == ["json", "torch"]
+
+
+# --- the current folder -------------------------------------------------------------------------
+
+
+def test_a_climb(planted: Planted, model: Path) -> None:
+    """The command, the calibration, the fork server, sessions and the model's own code."""
+    text = ("--text", str(REPOSITORY / "LICENSE"), "--rungs", "static_cache,native_linear_int8")
+    planted.run("climb", str(model), *SMALL, *text, "--quick", PYTHONPATH=ASTRAY)
+    assert not (model / "ran").exists()
+
+
+def test_a_run_and_a_text(planted: Planted, model: Path) -> None:
+    planted.run("run", str(model), *SMALL, "--repeats", "1", PYTHONPATH=ASTRAY)
+    planted.run("generate", "pycode-1m", "def f(", "--max-new-tokens", "2")
+
+
+def test_ranks(planted: Planted) -> None:
+    small = ("--generated", "--batch-size", "2", "--sequence-len", "8", "--threads", "1")
+    planted.run("train", "pycode-1m", *small, "--ranks", "2", "--quick", PYTHONPATH=ASTRAY)
+
+
+def test_a_matrix_product(planted: Planted, tmp_path: Path) -> None:
+    """Its compiler, programs and workers, with paths that lead into the current folder."""
+    planted.run(
+        *("gemm", "--shape", "32x32x32", "--versions", "naive", "--quick", "--threads", "1"),
+        TOPOUT_CACHE=str(tmp_path / "cache"),
+        PATH=f".::{os.environ['PATH']}:",
+        CPATH=":",
+        LIBRARY_PATH=f":{tmp_path}",
+        LD_LIBRARY_PATH=f"{tmp_path}:",
+        PYTHONPATH=ASTRAY,
+    )
+
+
+def test_what_imports_no_torch(planted: Planted) -> None:
+    for arguments in (("machine", "list"), ("cost", "gpt2"), ("--version",)):
+        planted.run(*arguments, PATH=f":{os.environ['PATH']}", PYTHONPATH=ASTRAY)
+        planted.python("-m", "topout", *arguments, PATH=f".:{os.environ['PATH']}")
+
+
+# --- a folder of a climb ------------------------------------------------------------------------
+
+
+def test_a_folder_of_a_climb_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted_rung.py").write_text(mark(tmp_path, "ran"))
+    monkeypatch.chdir(tmp_path)
+    folder = climb_folder(tmp_path / "climb")
+    ClimbFolder(folder).save_request(ClimbRequest(rungs=["static_cache", "planted_rung:Rung"]))
+    with pytest.raises(
+        InputError,
+        match=r"has planted_rung:Rung, which is code.*--resume \S+ --rungs planted_rung:Rung",
+    ):
+        resume(folder)
+    with pytest.raises(InputError, match="has no others:Rung"):
+        resume(folder, ["planted_rung:Rung", "others:Rung"])
+    assert not (tmp_path / "ran").exists()
