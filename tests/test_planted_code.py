@@ -53,9 +53,8 @@ class Planted:
         for name in MODULES:
             (self.here / f"{name}.py").write_text(mark(self.marks, name))
         for name in FIRST:
-            line = (
-                f"import os\nopen(f{str(self.marks)!r} f'/{name}-{{os.getpid()}}', 'w').close()\n"
-            )
+            begin = str(self.marks / f"{name}-")
+            line = f"import os\nopen({begin!r} + str(os.getpid()), 'w').close()\n"
             (self.here / f"{name}.py").write_text(line)
         for name in ("g++", "c++", "cc1plus", "as", "ld", "lscpu", "objdump", "valgrind"):
             program = self.here / name

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 
+from topout.cache_folder import child_variables
 from topout.import_path import without_current_folder
 
 
@@ -18,7 +19,7 @@ def find_program(name: str) -> str | None:
 
 def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a program that is started finds in its environment: this process's, and `more`."""
-    return without_current_folder({**os.environ, **(more or {})})
+    return without_current_folder({**os.environ, **child_variables(), **(more or {})})
 
 
 def python_command(module: str, *arguments: object) -> list[str]:

@@ -94,6 +94,68 @@ def test_a_damaged_library_is_built_again(damage: bytes | None, source: Path) ->
     assert len(list(again.parent.glob("*.so"))) == 1
 
 
+@pytest.mark.parametrize("change", ["open", "link", "stranger"])
+def test_a_library_that_may_be_another_users_is_built_again(change: str, source: Path) -> None:
+    """Whoever writes a file chooses its name, so that the digest in it proves nothing."""
+    library = build_library("answer", [source])
+    planted = library.with_name("planted.so")
+    library.rename(planted)
+    if change == "link":
+        library.symlink_to(planted)
+    else:
+        planted.rename(library)
+    if change == "open":
+        library.chmod(0o775)
+    if change == "stranger":
+        if os.getuid() != 0:
+            pytest.skip("only root can give a file to another user")
+        os.chown(library, 54321, -1)
+    with pytest.raises(CompilerError, match=r"loaded .*(other user|symbolic links)"):
+        build._loaded(library)
+    again = build_library("answer", [source])
+    assert not again.is_symlink() and again.stat().st_uid == os.getuid()
+    assert again.stat().st_mode & 0o022 == 0
+    assert build._loaded(again).answer() == 42
+
+
+def test_what_is_built_under_any_umask_is_loaded(source: Path) -> None:
+    before = os.umask(0)
+    try:
+        library = build_library("answer", [source])
+    finally:
+        os.umask(before)
+    assert build._loaded(library).answer() == 42
+    assert build_library("answer", [source]) == library
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors have no names here")
+def test_what_is_loaded_is_what_was_checked(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another file takes its place meanwhile, and of two libraries each is itself."""
+    first = build_library("answer", [source])
+    (source.parent / "number.h").write_text("constexpr int kNumber = 43;\n")
+    second = build_library("answer", [source])
+    checked_name = build._checked_name
+
+    def replaced(descriptor: int, path: Path) -> str:
+        name = checked_name(descriptor, path)
+        path.unlink()
+        path.write_bytes(second.read_bytes())
+        return name
+
+    monkeypatch.setattr(build, "_checked_name", replaced)
+    loaded = build._loaded(first)
+    monkeypatch.undo()
+    assert (loaded.answer(), build._loaded(second).answer()) == (42, 43)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x7fELF", b"another"])
+def test_a_library_that_is_damaged_meanwhile_is_not_loaded(damage: bytes, source: Path) -> None:
+    library = build_library("answer", [source])
+    library.write_bytes(damage)
+    with pytest.raises(CompilerError, match=r"cannot be loaded \(it is damaged"):
+        build._loaded(library)
+
+
 def test_the_cpu_is_known_by_model_and_flags(tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text("processor: 0\nmodel name\t: A\nflags\t\t: avx\ncpu MHz\t\t: 1000\n")

@@ -1,5 +1,6 @@
 """Compiled steps against the eager ones."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_compiled_steps_equal_eager_steps(tmp_path: Path, inductor: None) -> Non
             assert_same(compiled.extend(right, 16), eager.extend(right, 16))
     assert counters["stats"]["unique_graphs"] == 3
     assert not counters["graph_break"]
+
+
+def test_graphs_are_kept_where_only_this_user_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process as well, where a loaded model runs."""
+    monkeypatch.setenv("TOPOUT_CACHE", str(tmp_path / "cache"))
+    steps = DecoderSteps(load_decoder(make_source(tmp_path, GPT2 | {"n_layer": 1})), 1, 8)
+    for named in ("", str(tmp_path / "open")):
+        (tmp_path / "open").mkdir(exist_ok=True)
+        (tmp_path / "open").chmod(0o777)
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", named)
+        CompiledSteps(steps)
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "inductor")
 
 
 def test_a_copy_has_the_strides_of_a_fresh_tensor() -> None:

@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, load_file, save_file
 
+from topout.cache_folder import read_kept
 from topout.generation.session_process import SessionProcess
 from topout.generation.texts import Texts
 from topout.measure.loss_rise import (
@@ -28,6 +29,7 @@ from topout.measure.loss_rise import (
     tokens_to_decide,
 )
 from topout.records import Interval, Quality, TextLoss, Verification
+from topout.whole_file import whole_file
 
 PATIENCE = 4.0  # times the budget that may be spent where the next look should decide
 Losses = NDArray[np.float32]  # [rows, tokens of a row − 1], nats
@@ -132,13 +134,14 @@ class QualityTest:
         if done < rows:
             more = self._score(baseline, done, rows)
             self._baseline = np.concatenate([self._baseline, more])
-            with contextlib.suppress(OSError):  # a cache that refuses costs another scoring
-                save_file({"losses": self._baseline}, self._path)
+            # A cache that refuses costs another scoring.
+            with contextlib.suppress(OSError), whole_file(self._path) as unfinished:
+                save_file({"losses": self._baseline}, unfinished)
 
     def _kept(self) -> Losses:
         """What an earlier climb found, if it fits."""
         with contextlib.suppress(OSError, SafetensorError, KeyError):
-            losses = load_file(self._path)["losses"]
+            losses = load(read_kept(self._path))["losses"]
             is_whole = losses.ndim == 2 and losses.shape[1] == self._texts.row_len - 1
             if is_whole and losses.dtype == np.float32 and np.isfinite(losses).all():
                 return losses

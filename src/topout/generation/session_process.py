@@ -3,14 +3,13 @@
 Imports no torch.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from topout.cache_folder import writable_cache_folder
+from topout.cache_folder import compiler_cache_folder
 from topout.measure.fork_server import ForkServer
 from topout.measure.process import Closing, others_share, processor_time, stolen_share
 from topout.measure.worker import Worker
@@ -26,9 +25,7 @@ def worker_environment(threads: int) -> dict[str, str]:
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_OFFLINE": "1",  # the parent has fetched what is to be fetched
         # Kept between climbs, so that the second one compiles nothing anew.
-        "TORCHINDUCTOR_CACHE_DIR": os.environ.get(
-            "TORCHINDUCTOR_CACHE_DIR", str(writable_cache_folder("inductor"))
-        ),
+        "TORCHINDUCTOR_CACHE_DIR": str(compiler_cache_folder()),
     }
 
 

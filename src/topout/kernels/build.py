@@ -3,6 +3,7 @@
 Where the compiler has OpenMP, its runtime is the one that PyTorch uses; else kernels do without.
 """
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from topout.cache_folder import cache_folder, is_trusted, writable_cache_folder
+from topout.cache_folder import kept_files, open_kept, read_kept, writable_cache_folder
 from topout.errors import CompilerError
 from topout.programs import child_environment, find_program
 
@@ -165,13 +166,13 @@ def build_library(
     includes = [f"-I{folder}" for folder in include_folders]
     flags = (*_FLAGS, *(target_flags() if target is None else target), *includes, *extra_flags)
     stem = f"{name}-{build_key(sources, flags, toolchain, include_folders)}"
-    cached = _intact_library(cache_folder() / "kernels", stem)
+    cached = _intact_library(stem)
     if cached is not None:
         _LOGGER.info("%s was compiled before: %s", name, cached)
         return cached
     folder = writable_cache_folder("kernels")
     _LOGGER.info("%s is compiled by %s into %s", name, toolchain.path, folder)
-    return _intact_library(folder, stem) or _compile(folder, stem, sources, flags, toolchain)
+    return _compile(folder, stem, sources, flags, toolchain)
 
 
 @functools.cache
@@ -197,12 +198,31 @@ def load_library(name: str, *sources: str, extra_flags: tuple[str, ...] = ()) ->
 
 def _loaded(path: Path) -> ctypes.CDLL:
     try:
-        return ctypes.CDLL(str(path))
+        descriptor = open_kept(path)
+        try:
+            return ctypes.CDLL(_checked_name(descriptor, path))
+        except OSError:
+            os.close(descriptor)
+            raise
     except OSError as error:
         raise CompilerError(
             f"the compiled kernel {path} cannot be loaded ({error}).",
-            "Set TOPOUT_CACHE to a folder on a file system that allows execution.",
+            "Set TOPOUT_CACHE to a folder of your own on a file system that allows execution.",
         ) from None
+
+
+def _checked_name(descriptor: int, path: Path) -> str:
+    """By what to load a library so that it is the file that was opened; raises OSError for another.
+
+    The descriptor has to stay open: the system tells libraries apart by the names that they were
+    loaded by, and would take another one of the same number for this. A system without such names
+    loads by the path, in whose folders only this user and root can write.
+    """
+    with open(descriptor, "rb", closefd=False) as opened:
+        if _digest(opened.read()) != _stated_digest(path):
+            raise OSError("it is damaged")
+    name = Path(f"/proc/self/fd/{descriptor}")
+    return str(name if name.exists() else path)
 
 
 def declare(library: ctypes.CDLL, functions: Abi) -> ctypes.CDLL:
@@ -213,21 +233,22 @@ def declare(library: ctypes.CDLL, functions: Abi) -> ctypes.CDLL:
     return library
 
 
-def _content_digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:20]
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:20]
 
 
-def _intact_library(folder: Path, stem: str) -> Path | None:
-    """The library `stem` in `folder` whose content is what its name says; others are removed."""
-    try:
-        if not is_trusted(folder):
-            return None
-        for file in folder.glob(f"{stem}-*.so"):
-            if file.stem.removeprefix(f"{stem}-") == _content_digest(file):
+def _stated_digest(library: Path) -> str:
+    """That of its content, by its name."""
+    return library.stem.rpartition("-")[2]
+
+
+def _intact_library(stem: str) -> Path | None:
+    """The kept library `stem` whose content is what its name says; others are removed."""
+    for file in kept_files("kernels", f"{stem}-*.so"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+            if _digest(read_kept(file)) == _stated_digest(file):
                 return file
             file.unlink(missing_ok=True)
-    except OSError:
-        pass  # no such folder, or not ours to clean
     return None
 
 
@@ -248,7 +269,8 @@ def _compile(
                 f"It is {toolchain.version}; name another compiler in CXX.",
                 errors,
             )
-        library = folder / f"{stem}-{_content_digest(output)}.so"
+        output.chmod(0o700)  # whatever the umask says: what others can write is not loaded
+        library = folder / f"{stem}-{_digest(output.read_bytes())}.so"
         output.replace(library)
     return library
 

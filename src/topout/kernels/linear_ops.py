@@ -13,7 +13,6 @@ import functools
 import itertools
 import json
 import math
-import tempfile
 import time
 import weakref
 from pathlib import Path
@@ -22,8 +21,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from topout.cache_folder import cache_folder, is_trusted, writable_cache_folder
-from topout.errors import CompilerError, InputError, UnsupportedError
+from topout.cache_folder import kept_files, read_kept, writable_cache_folder
+from topout.errors import CompilerError, InputError, OutputError, UnsupportedError
 from topout.kernels.build import (
     SOURCE_FOLDER,
     Abi,
@@ -33,6 +32,7 @@ from topout.kernels.build import (
     declare,
     load_openmp_library,
 )
+from topout.whole_file import whole_file
 
 LinearFormat = Literal["fp32", "bf16", "int8", "int4"]
 LinearActivation = Literal["none", "gelu", "gelu_tanh", "relu", "silu"]
@@ -371,11 +371,9 @@ def _random_weight(kind: LinearFormat, flags: Flags) -> PackedLinear:
 
 def _remembered(name: Path) -> dict[LinearFormat, Flags]:
     """What was measured before of these two builds on this CPU; damaged files count as nothing."""
-    folder = cache_folder() / "kernels"
     try:
-        if not is_trusted(folder):
-            return {}
-        found = json.loads((folder / name).read_text())
+        (file,) = kept_files("kernels", str(name))
+        found = json.loads(read_kept(file))
         if found["cpu"] != cpu_identity():
             return {}
         return {kind: _HALF if is_half else _DEFAULT for kind, is_half in found["half"].items()}
@@ -387,10 +385,7 @@ def _remember(name: Path, chosen: dict[LinearFormat, Flags]) -> None:
     """Write through a temporary file; a folder that cannot be written costs only the memory."""
     half = {kind: flags == _HALF for kind, flags in chosen.items()}
     try:
-        folder = writable_cache_folder("kernels")
-        with tempfile.TemporaryDirectory(prefix=".choosing-", dir=folder) as scratch:
-            written = Path(scratch) / name
-            written.write_text(json.dumps({"cpu": cpu_identity(), "half": half}))
-            written.replace(folder / name)
-    except OSError:
+        with whole_file(writable_cache_folder("kernels") / name) as unfinished:
+            unfinished.write_text(json.dumps({"cpu": cpu_identity(), "half": half}))
+    except (OSError, OutputError):
         return

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from topout.cache_folder import cache_folder, writable_cache_folder
+from topout.cache_folder import kept_files, read_kept, writable_cache_folder
 from topout.errors import OutputError, RecordError
 from topout.measure.stats import load_doubts
-from topout.records import Ceilings, Doubt, Rates, read, write
+from topout.records import Ceilings, Doubt, Rates, decode, write
 from topout.roofline import ABOVE_A_CEILING
 
 M = TypeVar("M", bound=Ceilings | Rates)
@@ -70,8 +70,9 @@ class Shelf(NamedTuple, Generic[M]):
     def _found(self) -> list[tuple[Path, M]]:
         found: list[tuple[Path, M]] = []
         for path in self._paths():
-            with contextlib.suppress(RecordError):
-                found.append((path, self.accept(read(path, self.record_type), str(path))))
+            with contextlib.suppress(RecordError, OSError):
+                measurement = decode(read_kept(path), self.record_type, str(path))
+                found.append((path, self.accept(measurement, str(path))))
         return self._ordered(found)
 
     def _ordered(self, found: Sequence[tuple[P, M]]) -> list[tuple[P, M]]:
@@ -79,7 +80,7 @@ class Shelf(NamedTuple, Generic[M]):
         return sorted(newest, key=lambda each: self._rank(each[1]))
 
     def _paths(self) -> list[Path]:
-        return sorted((cache_folder() / self.part).glob(f"{self.stem}*.json"))
+        return kept_files(self.part, f"{self.stem}*.json")
 
     def _free_path(self, folder: Path, measurement: M) -> Path:
         at = re.sub(r"\D", "", measurement.measured_at or "")[:14]

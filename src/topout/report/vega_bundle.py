@@ -8,7 +8,8 @@ from pathlib import Path
 
 import vl_convert
 
-from topout.cache_folder import is_trusted, writable_cache_folder
+from topout.cache_folder import read_kept, writable_cache_folder
+from topout.errors import OutputError
 from topout.report.charts.theme import VEGA_LITE
 from topout.whole_file import whole_file
 
@@ -26,7 +27,7 @@ def vega_bundle() -> str:
     name = f"vega-{hashlib.sha256(made.encode()).hexdigest()[:16]}.js"
     try:
         place = writable_cache_folder("page") / name
-    except OSError:
+    except (OSError, OutputError):
         return _bundled()
     kept = _read(place)
     if kept is None:
@@ -45,9 +46,7 @@ def _bundled() -> str:
 def _read(place: Path) -> str | None:
     """The script of a file, where its first line is the digest of the rest."""
     try:
-        if not is_trusted(place):
-            return None
-        digest, _, script = place.read_text(encoding="utf-8").partition("\n")
+        digest, _, script = read_kept(place).decode().partition("\n")
     except (OSError, UnicodeDecodeError):
         return None
     return script if digest == _digest(script) else None

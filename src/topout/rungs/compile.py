@@ -7,6 +7,7 @@ from types import FunctionType
 import torch
 from torch import Tensor
 
+from topout.cache_folder import use_compiler_cache
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
 from topout.generation.build import Build
@@ -53,6 +54,7 @@ class CompiledSteps:
         self.device = steps.device
         self.positions = steps.positions
         mode = compile_mode(self.device)
+        use_compiler_cache()
         self._prefill, self._extend = (
             torch.compile(_apart(function), fullgraph=True, dynamic=False, mode=mode)
             for function in (_prefill, _extend)
