@@ -59,11 +59,17 @@ class OutputError(TopoutError):
     """A result cannot be written."""
 
 
+class ReaderGoneError(OutputError):
+    """A pipe whose reader has what it wanted, as in `--json >(head)`; the program ends quietly."""
+
+
 @contextlib.contextmanager
 def writing(path: Path, what: str = "output") -> Iterator[None]:
     """Raise OutputError where the system refuses to write `path` in the `with` block."""
     try:
         yield
+    except BrokenPipeError:
+        raise ReaderGoneError(f"nobody reads {path} any more.") from None
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}.",

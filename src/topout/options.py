@@ -52,6 +52,7 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     short: str = ""  # a letter that stands for the flag: "-v"
     commas: bool = True  # in a list: commas part values, beside giving the option again
+    writes: bool = False  # a file that is written: not read, and not named by another option
 
 
 class Field(NamedTuple):

@@ -138,7 +138,7 @@ def progress_bar() -> Iterator[Progress]:
             bar.update(task, description=visible(what), completed=done)
 
         def announce(self, line: str) -> None:
-            bar.console.print(visible(line), markup=False, highlight=False)
+            bar.console.print(Text(visible(line)))
 
     bar.start()
     try:

@@ -11,6 +11,7 @@ from typing import Self
 from topout.errors import OutputError, writing
 from topout.measure.process import Closing
 from topout.records.record import Record, write
+from topout.whole_file import whole_file
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
@@ -63,8 +64,8 @@ class RunFolder(Closing):
     def save_report(self, page: str) -> Path:
         """Write the page and return its path; raises OutputError."""
         path = self.path / REPORT_FILE
-        with writing(path):
-            path.write_text(page, encoding="utf-8")
+        with writing(path), whole_file(path) as unfinished:
+            unfinished.write_text(page, encoding="utf-8")
         return path
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ def test_the_starting_point_overwrites_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="there already"):
         write_starting_point(source)
     assert source.read_text() == "mine"
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot write"):
         write_starting_point(tmp_path / "no" / "folder.cpp")
 
 

@@ -23,7 +23,7 @@ class RooflineOutputs(PageOutputs, frozen=True, kw_only=True):
     """What `topout cost` and `topout cost example` write."""
 
     roofline: Annotated[
-        Path | None, Option("The roofline's picture, or a .png.", metavar="FILE.svg")
+        Path | None, Option("The roofline's picture, or a .png.", metavar="FILE.svg", writes=True)
     ] = None
 
     def check(self) -> None:
@@ -31,23 +31,29 @@ class RooflineOutputs(PageOutputs, frozen=True, kw_only=True):
         super().check()
         check_ending("--roofline", self.roofline, ".svg", ".png")
 
-    def write(self, result: Result) -> None:
-        """Write the picture of the first machine as well, and print its points."""
-        super().write(result)
-        if self.roofline is None:
-            return
-        write_file(self.roofline, _first_roofline(result.record, self.roofline))
-        if isinstance(result.record, CostReport) and self.shown_format is None:
+    def show(self, result: Result) -> None:
+        """Print the record, and for people the points of the picture."""
+        super().show(result)
+        is_drawn = self.roofline is not None and isinstance(result.record, CostReport)
+        if is_drawn and self.shown_format is None:
             from topout.report.cost.rooflines import cost_roofline_document
             from topout.report.to_terminal import to_terminal
 
             print_table(to_terminal(cost_roofline_document(result.record)))
 
+    def write(self, result: Result) -> None:
+        """Write the picture of the first machine as well."""
+        super().write(result)
+        if self.roofline is not None:
+            write_file(self.roofline, _first_roofline(result.record, self.roofline))
+
 
 class GraphOutputs(PageOutputs, frozen=True, kw_only=True):
     """What `topout cost layers` writes."""
 
-    graph: Annotated[Path | None, Option("The graph's picture.", metavar="FILE.svg")] = None
+    graph: Annotated[
+        Path | None, Option("The graph's picture.", metavar="FILE.svg", writes=True)
+    ] = None
 
     def check(self) -> None:
         """Refuse a picture that is no SVG."""

@@ -1,6 +1,5 @@
 """Which commands there are, how one is found in the arguments, and how it runs."""
 
-import errno
 import importlib
 import os
 import sys
@@ -8,18 +7,19 @@ from collections.abc import Container, Iterator, Mapping
 
 from topout.cli.command import Answer, Command, overview
 from topout.cli.examples import EXAMPLES
+from topout.cli.exit_status import ended
 from topout.cli.outputs import Outputs, Result
+from topout.cli.places import check_places, takes_standard_output
 from topout.cli.signals import Ending, as_interrupts
+from topout.cli.standard_streams import prepare_streams, showing
 from topout.cli.verbosity import telling
-from topout.errors import InputError, TopoutError, UnknownNameError
+from topout.errors import InputError, UnknownNameError
 from topout.extras import Extra, missing_of, require
 from topout.options import Request
 from topout.progress import say
 from topout.run_folder import Interrupted
 from topout.version import __version__
 
-# `topout … | head`, and a terminal that was closed.
-_NOBODY_READS = (errno.EPIPE, errno.EIO)
 _ABOUT = (
     "How far a transformer runs below what its hardware allows, why, and the way up, "
     "one proven step at a time."
@@ -85,29 +85,10 @@ FORMER_FLAGS: Mapping[str, Mapping[str, str]] = {
 
 
 def main() -> None:
-    """Run the command line.
-
-    Exit 0 done, 1 a check failed, 2 bad input, 130, 143 or 129 ended by Ctrl-C, SIGTERM or SIGHUP.
-    """
+    """Run the command line; `exit_status.STATUSES` are its ends."""
+    prepare_streams()
     with as_interrupts() as ending:
-        try:
-            status = _main(sys.argv[1:], ending)
-            sys.stdout.flush()  # here a closed pipe is told
-            sys.exit(status)
-        except TopoutError as error:
-            say(f"topout: {error}")
-            if error.details:
-                say(error.details.rstrip())
-            sys.exit(2)
-        except KeyboardInterrupt:
-            say(f"topout: {ending.words}")
-            sys.exit(ending.status)
-        except OSError as error:
-            if error.errno not in _NOBODY_READS:
-                raise
-            # What Python would still flush goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+        sys.exit(ended(lambda: _main(sys.argv[1:], ending), ending))
 
 
 def _main(arguments: list[str], ending: Ending) -> int:
@@ -116,21 +97,30 @@ def _main(arguments: list[str], ending: Ending) -> int:
     if VARIABLE in os.environ:
         from topout.cli.completion import answer_shell
 
-        print(answer_shell(os.environ[VARIABLE]))  # noqa: T201
+        _print(f"{answer_shell(os.environ[VARIABLE])}\n")
         return 0
     if arguments[:1] == ["--version"]:
-        print(f"topout {__version__}")  # noqa: T201
+        _print(f"topout {__version__}\n")
         return 0
     if arguments[:1] in ([], ["-h"], ["--help"]):
         text = overview(_ABOUT, [(verb, COMMANDS[verb].partition("\n")[0]) for verb in verbs])
-        print(text, end="", file=sys.stdout if arguments else sys.stderr)
-        return 0 if arguments else 2
+        if not arguments:
+            say(text.rstrip())
+            return 2
+        _print(text)
+        return 0
     verb, *rest = arguments
     if verb not in verbs:
         raise UnknownNameError("verb", verb, verbs, "See `topout --help`.")
     command, rest = find_command(commands_of(verb), rest)
-    asked = command.parse(rest)
+    with showing():  # its help
+        asked = command.parse(rest)
     return 0 if asked is None else _run(command, *asked, ending)
+
+
+def _print(text: str) -> None:
+    with showing():
+        sys.stdout.write(text)
 
 
 def commands_of(verb: str) -> dict[str, Command]:
@@ -199,6 +189,7 @@ def _without(flags: Container[int], arguments: list[str], kept: list[str]) -> li
 def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -> int:
     """Ask the verb, show and write its answer; the exit status."""
     outputs.check()
+    check_places(request, outputs)
     if command.name in NEEDS:
         require(NEEDS[command.name], command.name)
     try:
@@ -212,7 +203,9 @@ def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -
             return ending.status
         result = Result(interrupted.record, interrupted.folder, status=ending.status)
     try:
-        outputs.show(result)
+        if not takes_standard_output(request, outputs):
+            with showing():
+                outputs.show(result)
     finally:  # whatever becomes of standard output, files that were asked for are written
         outputs.write(result)
     outputs.note(result.note)

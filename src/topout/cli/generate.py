@@ -5,11 +5,12 @@ import sys
 import msgspec
 
 from topout.cli.outputs import JsonOutputs, Result
+from topout.cli.standard_streams import showing
 from topout.errors import InputError
 from topout.progress import Notify, say
 from topout.records import GenerateReport
 from topout.run_folder import Interrupted
-from topout.visible_text import visible
+from topout.visible_text import visible_prose
 from topout.winner.request import STANDARD_INPUT, GenerateRequest
 
 
@@ -50,7 +51,7 @@ def _generate(request: GenerateRequest, outputs: GenerateOutputs, notify: Notify
     _end(outputs)
     said = [f"{each.sentence} {each.remedy}" for each in record.doubts]
     said.append(finish_sentence(record))
-    return Result(record, note="\n".join(f"topout: {visible(each)}" for each in said))
+    return Result(record, note="\n".join(f"topout: {each}" for each in said))
 
 
 def _prompt(text: str) -> str:
@@ -69,9 +70,9 @@ def _prompt(text: str) -> str:
 def _show(piece: str) -> None:
     """Write a piece of the text at once; on a terminal nothing in it is obeyed."""
     if sys.stdout.isatty():
-        piece = visible(piece.replace("\r\n", "\n").replace("\t", "    "))
-    sys.stdout.write(piece)
-    sys.stdout.flush()
+        piece = visible_prose(piece.replace("\r\n", "\n").replace("\t", "    "))
+    with showing():
+        sys.stdout.write(piece)
 
 
 def _end(outputs: GenerateOutputs) -> None:

@@ -1,17 +1,19 @@
 """Where results go: checked before the work starts, shown and written at its end."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
-from topout.errors import InputError, OutputError, TopoutError, writing
+from topout.cli.places import is_standard_output
+from topout.cli.standard_streams import print_utf8
+from topout.errors import InputError, TopoutError, writing
 from topout.options import Option, Request
 from topout.progress import say
 from topout.run_folder import RUN_FILE, RunFolder
+from topout.whole_file import whole_file
 
-STANDARD_OUTPUT = "-"
+_UNKNOWN_WIDTH = 80
 
 
 class Result(NamedTuple):
@@ -33,6 +35,7 @@ class Outputs(Request, frozen=True, kw_only=True):
 
     verbose: Annotated[bool, Option("Tell what is measured, kept and run.", short="-v")] = False
     quiet: Annotated[bool, Option("Results and errors alone.", short="-q")] = False
+    debug: Annotated[bool, Option("Show where an error came from.")] = False
 
     @property
     def shows_progress(self) -> bool:
@@ -40,7 +43,7 @@ class Outputs(Request, frozen=True, kw_only=True):
         return not self.quiet
 
     def check(self) -> None:
-        """Raise OutputError or InputError for a place where nothing can be written."""
+        """Raise InputError for options that contradict each other."""
         if self.quiet and self.verbose:
             raise InputError("--quiet and --verbose contradict each other.", "Give one of them.")
 
@@ -80,42 +83,38 @@ class ShownOutputs(Outputs, frozen=True, kw_only=True):
 class JsonOutputs(ShownOutputs, frozen=True, kw_only=True):
     """A record as JSON."""
 
-    json: Annotated[str | None, Option("Write JSON; - for standard output.", metavar="FILE")] = None
+    json: Annotated[
+        str | None, Option("Write JSON; - for standard output.", metavar="FILE", writes=True)
+    ] = None
 
     @property
     def shown_format(self) -> str | None:
         """What is printed; `--json -` is another spelling of `--format json`."""
-        return "json" if self.json == STANDARD_OUTPUT else self.format
+        return "json" if is_standard_output(self.json) else self.format
 
     def check(self) -> None:
-        """Raise OutputError where the folder is missing, InputError for two formats at once."""
+        """Raise InputError for two formats at once."""
         super().check()
-        if self.json == STANDARD_OUTPUT and self.format is not None:
+        if is_standard_output(self.json) and self.format is not None:
             raise InputError(
-                f"--format {self.format} and --json - both want standard output.",
+                f"--format {self.format} and --json {self.json} both want standard output.",
                 "Name a file for the JSON.",
             )
-        if self.json not in (None, STANDARD_OUTPUT):
-            check_file("--json", Path(self.json))
 
     def write(self, result: Result) -> None:
         """Write the JSON to its file."""
         from topout.records import write
 
-        if self.json not in (None, STANDARD_OUTPUT):
+        if self.json is not None and not is_standard_output(self.json):
             write(result.record, Path(self.json))
 
 
 class PageOutputs(JsonOutputs, frozen=True, kw_only=True):
     """A record as JSON and as a page, which a run folder keeps as well."""
 
-    report: Annotated[Path | None, Option("Write the page.", metavar="FILE.html")] = None
-
-    def check(self) -> None:
-        """Raise OutputError where a folder is missing."""
-        super().check()
-        if self.report is not None:
-            check_file("--report", self.report)
+    report: Annotated[Path | None, Option("Write the page.", metavar="FILE.html", writes=True)] = (
+        None
+    )
 
     def write(self, result: Result) -> None:
         """Write the JSON, and the page; says where they are where that is not plain."""
@@ -138,15 +137,15 @@ def _print(result: Result, form: str | None) -> None:
     from topout.report import describe
 
     if form == "json":
-        sys.stdout.write(encode(result.record).decode())
+        print_utf8(encode(result.record).decode())
     elif form == "csv":
         from topout.report.to_csv import to_csv
 
-        sys.stdout.write(to_csv(result.record))
+        print_utf8(to_csv(result.record))
     elif form == "markdown":
         from topout.report.to_markdown import to_markdown
 
-        sys.stdout.write(to_markdown(describe(result.record, **result.view)))
+        print_utf8(to_markdown(describe(result.record, **result.view)))
     else:
         from topout.report.to_terminal import to_terminal
 
@@ -165,15 +164,10 @@ def print_table(table: Any) -> None:
     """Print what rich can render."""
     from rich.console import Console
 
-    Console().print(table)
-
-
-def check_file(option: str, path: Path) -> None:
-    """Raise OutputError for a file whose folder is missing, and for what is a folder itself."""
-    if path.is_dir():
-        raise OutputError(f"{option} {path} is a folder.", "Name a file.")
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"{option} {path}: there is no folder {path.parent}.", "Create it.")
+    console = Console()
+    if not console.width:  # COLUMNS=0: it is not known
+        console.width = _UNKNOWN_WIDTH
+    console.print(table)
 
 
 def check_ending(option: str, path: Path | None, *endings: str) -> None:
@@ -186,5 +180,5 @@ def check_ending(option: str, path: Path | None, *endings: str) -> None:
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file; raises OutputError."""
-    with writing(path):
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with writing(path), whole_file(path) as unfinished:
+        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from topout.errors import InputError, OutputError
+from topout.errors import InputError, OutputError, writing
 from topout.gemm.case import find_version, version_names
 from topout.kernels.build import RefusedSourceError, first_error
 from topout.kernels.gemm_ops import (
@@ -15,6 +15,7 @@ from topout.kernels.gemm_ops import (
     version_source,
 )
 from topout.records.gemm import GemmDtype
+from topout.whole_file import whole_file
 
 SOURCE_SUFFIXES = (".cpp", ".cc", ".cxx")
 _COMPILED_LANGUAGES = (*SOURCE_SUFFIXES, ".c++", ".C")
@@ -36,15 +37,10 @@ def write_starting_point(destination: Path) -> None:
     Raises OutputError where there is a file already, or none can be written.
     """
     text = _STARTING_POINT.read_text()
-    try:
-        with destination.open("x") as file:
-            file.write(text)
-    except FileExistsError:
-        raise OutputError(f"{destination} is there already.", "Name a new file.") from None
-    except OSError as error:
-        raise OutputError(
-            f"{destination} cannot be written ({error.strerror}).", "Name a file in your folder."
-        ) from None
+    if os.path.lexists(destination):
+        raise OutputError(f"{destination} is there already.", "Name a new file.")
+    with writing(destination, "file"), whole_file(destination) as unfinished:
+        unfinished.write_text(text)
 
 
 def check_source(source: Path) -> None:

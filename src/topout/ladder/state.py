@@ -14,6 +14,7 @@ from topout.measure.stats import drift_doubt, estimate
 from topout.records import Climb, Doubt, RungResult, read
 from topout.roofline import ABOVE_A_CEILING
 from topout.run_folder import RUN_FILE, RunFolder
+from topout.whole_file import whole_file
 
 REQUEST_FILE = "request.json"
 
@@ -25,8 +26,8 @@ class ClimbFolder(RunFolder):
         """Remember the request, so that the climb can be resumed."""
         text = msgspec.json.format(msgspec.json.encode(request), indent=1) + b"\n"
         path = self.path / REQUEST_FILE
-        with writing(path):
-            path.write_bytes(text)
+        with writing(path), whole_file(path) as unfinished:
+            unfinished.write_bytes(text)
 
     def load_request(self) -> ClimbRequest:
         """The request of an earlier climb; raises InputError or RecordError."""

@@ -36,6 +36,7 @@ from topout.roofline import Exceeded, ceilings_at, exceeded_doubts, is_above, sh
 from topout.trace.capture import PHASE_PREFIX, PhaseMark
 from topout.trace.readers.kineto import read_kineto
 from topout.trace.table import HOST_DEVICE, Trace
+from topout.whole_file import whole_file
 
 TRACE_FILE = "trace.json.gz"
 MOST_POINTS = 600  # of a memory track: more are not told apart on a page
@@ -176,11 +177,11 @@ def export_perfetto(trace: Path, target: Path) -> Path:
 
     Raises OutputError when it cannot be written.
     """
-    with writing(target, "trace"):
+    with writing(target, "trace"), whole_file(target) as unfinished:
         if target.suffix == ".gz":
-            shutil.copyfile(trace, target)
+            shutil.copyfile(trace, unfinished)
         else:
-            with gzip.open(trace, "rb") as packed, target.open("wb") as plain:
+            with gzip.open(trace, "rb") as packed, unfinished.open("wb") as plain:
                 shutil.copyfileobj(packed, plain)
     return target
 
@@ -195,7 +196,8 @@ def export_tensorboard(trace: Path, folder: Path, worker: str | None = None) -> 
     target = folder / f"{safe}.{time.time_ns()}{_TENSORBOARD_ENDING}"
     with writing(target, "trace"):
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(trace, target)
+        with whole_file(target) as unfinished:
+            shutil.copyfile(trace, unfinished)
     return target
 
 

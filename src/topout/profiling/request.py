@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from topout.errors import OutputError
 from topout.generation.request import BackendOption, GenerationRequest
 from topout.options import Device, Option
+from topout.whole_file import check_folder, check_place
 
 PhaseChoice = Literal["both", "prefill", "decode"]
 DEFAULT_NEW_TOKENS = 8  # a few passes of decode: each is like the next
@@ -30,19 +30,15 @@ class ProfileRequest(GenerationRequest, frozen=True, kw_only=True):
     ] = DEFAULT_REPEATS
     perfetto: Annotated[
         Path | None,
-        Option("Put the trace there, for Perfetto or Chrome.", metavar="FILE.json.gz"),
+        Option("Put the trace there, for Perfetto or Chrome.", metavar="FILE.json.gz", writes=True),
     ] = None
     tensorboard: Annotated[
         Path | None, Option("Put the trace there, for TensorBoard.", metavar="FOLDER")
     ] = None
 
     def check(self) -> None:
-        """Raise OutputError where the folder of a trace is missing."""
-        for option, path in (("--perfetto", self.perfetto), ("--tensorboard", self.tensorboard)):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise OutputError(
-                    f"{option} {path}: there is no folder {path.parent}.", "Create it."
-                )
+        """Raise OutputError where a trace could not be written."""
+        check_exports(self.perfetto, self.tensorboard)
 
     @property
     def run_tokens(self) -> int:
@@ -58,3 +54,11 @@ class ProfileRequest(GenerationRequest, frozen=True, kw_only=True):
     def runs_on(self) -> Device:
         """As asked."""
         return self.device
+
+
+def check_exports(perfetto: Path | None, tensorboard: Path | None) -> None:
+    """Raise OutputError where a trace could not be put into such a file or folder."""
+    if perfetto is not None:
+        check_place("perfetto", perfetto)
+    if tensorboard is not None:
+        check_folder("tensorboard", tensorboard)

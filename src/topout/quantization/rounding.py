@@ -236,7 +236,7 @@ def _save(weights: QuantizedWeights, path: Path, fingerprint: str, scheme: Schem
     metadata = {"format": scheme.format, "fingerprint": fingerprint}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as unfinished:
+        with whole_file(path, 0o600) as unfinished:
             save_file(_tensors(weights), unfinished, metadata)
     except (OSError, SafetensorError) as error:
         print(f"the {scheme.name} checkpoint was not saved: {error}")  # noqa: T201 - worker's log

@@ -173,7 +173,7 @@ def write(record: Record, path: Path) -> None:
 
     Raises OutputError when the folder is read-only, missing or full.
     """
-    with writing(path), whole_file(path, 0o644) as unfinished:
+    with writing(path), whole_file(path) as unfinished:
         unfinished.write_bytes(encode(record))
 
 

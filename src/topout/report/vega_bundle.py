@@ -33,7 +33,7 @@ def vega_bundle() -> str:
     if kept is None:
         kept = _bundled()
         # A page needs the script, not the file; and another process may read that meanwhile.
-        with suppress(OSError), whole_file(place) as unfinished:
+        with suppress(OSError), whole_file(place, 0o600) as unfinished:
             unfinished.write_text(f"{_digest(kept)}\n{kept}", encoding="utf-8")
     return kept
 

@@ -24,6 +24,7 @@ from topout.profiling.report import (
     profile_doubts,
     profile_findings,
 )
+from topout.profiling.request import check_exports
 from topout.profiling.runs import run_captured, run_counted, run_in_turns, run_plain
 from topout.progress import Notify, silent
 from topout.records import Ceilings, Count, Machine, PeakDtype, ProfileReport
@@ -65,6 +66,7 @@ def profile(
     the function raises.
     """
     _check(function, warmup, repeats)
+    check_exports(perfetto, tensorboard)
     began = time.monotonic()
     machine, threads = describe(), torch.get_num_threads()
     roots = _roots(function, modules)
