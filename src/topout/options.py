@@ -31,6 +31,7 @@ from topout.errors import InputError
 
 Device = Literal["cpu", "cuda"]
 MOST_SEED = 2**63 - 1
+MOST_WHOLE = 2**31 - 1  # of a whole number whose option states no bound: no count is larger
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,6 +92,9 @@ class Field(NamedTuple):
             kind = numbers.Integral if self.type is int else numbers.Real
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise self.no_number(value)
+            if self._is_beyond(value):
+                most = f"It must be ≤ {_figure(MOST_WHOLE)}."
+                raise InputError(f"{self.stated(value)} is out of range.", most)
             if not (math.isfinite(value) and self._in_range(value)):
                 raise InputError(f"{self.stated(value)} is out of range.", self._remedy())
 
@@ -98,6 +102,10 @@ class Field(NamedTuple):
         """The error for a value, such as a text, that is no number of the type."""
         kind = "a whole number" if self.type is int else "a number"
         return InputError(f"{self.stated(value)} is not {kind}.", self._remedy())
+
+    def _is_beyond(self, value: Any) -> bool:
+        is_unbounded = self.type is int and self.option.most is None
+        return is_unbounded and bool(value > MOST_WHOLE)
 
     def _in_range(self, value: Any) -> bool:
         least, above, most = self.option.least, self.option.above, self.option.most

@@ -302,7 +302,7 @@ REFUSED = [
     (BERT | {"hidden_act": "magic"}, "activation 'magic' is not supported"),
     (GEMMA | {"num_key_value_heads": 3}, "3 key/value heads do not divide 4"),
     (GEMMA | {"use_bidirectional_attention": True}, "bidirectional attention"),
-    (GEMMA2 | {"num_hidden_layers": 10**12}, "`num_hidden_layers`.*at most 100000"),
+    (GEMMA2 | {"num_hidden_layers": 10**12}, "`num_hidden_layers`.*at most 10000"),
     (GEMMA2 | {"hidden_size": 65}, "4 heads do not divide the width 65"),
     (GEMMA2 | {"layer_types": ["full_attention"]}, "`layer_types`.*list of 3, one per layer"),
     (GEMMA2 | {"layer_types": ["full_attention"] * 2 + ["mamba"]}, "`layer_types`.*mamba"),

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal, cast
 
+from topout import units
 from topout.errors import InputError
-from topout.models.config import ModelConfig
+from topout.models.architecture import total_parameters
+from topout.models.config import DTYPE_BYTES, ModelConfig, architecture_of
 from topout.models.known import DEFAULT_MODEL
 from topout.models.precision import Precision, precision_of, stand_ins
 from topout.models.source import ModelSource
@@ -14,6 +16,7 @@ Backend = Literal["decoder", "transformers"]
 GenerationDtype = Literal["fp32", "bf16"]
 PUBLISHED_PROMPT_LEN = 835  # of the course that the reference figures for GPT-2 come from
 DEFAULT_NEW_TOKENS = 128
+MOST_NEW_TOKENS = 1 << 20  # one after the other: the quickest model takes minutes
 
 BackendOption = Annotated[
     Backend, Option("The model as this program builds it, or as transformers does.")
@@ -40,7 +43,9 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
     prompt_len: Annotated[
         int | None, Option("Tokens of the prompt; default: 835, or as many as fit.", least=1)
     ] = None
-    new_tokens: Annotated[int, Option("Tokens to generate.", least=2)] = DEFAULT_NEW_TOKENS
+    new_tokens: Annotated[int, Option("Tokens to generate.", least=2, most=MOST_NEW_TOKENS)] = (
+        DEFAULT_NEW_TOKENS
+    )
     batch_size: Annotated[int, Option("Sequences at a time.", least=1)] = 1
     threads: Annotated[int | None, Option("CPU threads; default: all.", least=1)] = None
     dtype: Annotated[
@@ -85,6 +90,11 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
         """The device; verbs with a --device overrule it."""
         return "cpu"
 
+    @property
+    def loads_weights(self) -> bool:
+        """Whether the model comes into memory at all."""
+        return True
+
     def workload(self, source: ModelSource, machine: Machine) -> WorkloadSummary:
         """What is run.
 
@@ -102,6 +112,24 @@ class GenerationRequest(Request, frozen=True, kw_only=True):
             dtype_origin=precision.origin,
             temperature=0.0,
             seed=self.seed,
+        )
+
+
+def check_memory(config: ModelConfig, workload: WorkloadSummary, memory_bytes: int) -> None:
+    """Raise InputError where the weights and the KV cache alone are more than a machine's memory.
+
+    Of each layer K and V of every token are kept: 2 · layers · KV width · tokens · sequences.
+    """
+    element_bytes = DTYPE_BYTES[workload.dtype]
+    weights = total_parameters(architecture_of(config)) * element_bytes
+    tokens = workload.batch_size * (workload.prompt_len + workload.new_tokens)
+    cache = 2 * config.layers * config.kv_width * tokens * element_bytes
+    if weights + cache > memory_bytes:
+        raise InputError(
+            f"{config.name} needs {units.memory(weights)} for its weights and "
+            f"{units.memory(cache)} for the KV cache of {tokens} tokens, and this machine has "
+            f"{units.memory(memory_bytes)}.",
+            "Give a smaller model, --batch-size or --prompt-len.",
         )
 
 

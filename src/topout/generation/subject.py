@@ -4,7 +4,7 @@ import msgspec
 
 from topout.cache_folder import writable_cache_folder
 from topout.generation.build import ModelChoice, Preparation
-from topout.generation.request import Backend, GenerationRequest
+from topout.generation.request import Backend, GenerationRequest, check_memory
 from topout.generation.texts import Texts, cut_texts
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
@@ -55,7 +55,10 @@ def resolve_subject(request: GenerationRequest) -> Subject:
     """Everything that can be wrong with a checked request shows here; raises a TopoutError."""
     source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
     machine = describe()
-    return Subject(source, machine, request.workload(source, machine))
+    workload = request.workload(source, machine)
+    if request.loads_weights and workload.device == "cpu":
+        check_memory(source.config, workload, machine.memory_bytes)
+    return Subject(source, machine, workload)
 
 
 def prepare(

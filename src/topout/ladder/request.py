@@ -63,6 +63,11 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
         """As asked."""
         return self.device
 
+    @property
+    def loads_weights(self) -> bool:
+        """Not for a prediction."""
+        return not self.dry_run
+
     def workload(self, source: ModelSource, machine: Machine) -> WorkloadSummary:
         """What every rung runs; raises as that of a generation does."""
         return msgspec.structs.replace(

@@ -5,13 +5,13 @@ before any weight is loaded. Tensors go by the names of transformers' causal-LM 
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from topout.errors import WeightsError
+from topout.input_file import MOST_CONFIG_BYTES, open_input, parse_json, read_input
 from topout.models.config import ModelConfig
 
 Shape = tuple[int, ...]
@@ -21,6 +21,9 @@ FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _OTHER_CHECKPOINT = "Give the checkpoint that belongs to this config.json."
 _HASHED_WHOLE_BYTES = 64 << 20  # files up to here are hashed in full
+MOST_HEADER_BYTES = 32 << 20
+MOST_DIMENSIONS = 8
+MOST_ROWS = 1 << 63
 _SAMPLE_BYTES, _SAMPLES = 64 << 10, 256
 
 
@@ -212,6 +215,7 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
 
     refuse_pickle(file)
     try:
+        _check_header(file)
         with safe_open(str(file), framework="numpy") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
             return {
@@ -221,11 +225,31 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise WeightsError(f"cannot read {file}: {reason}.", "Check the path.") from None
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         fault = str(error).removeprefix("Error while deserializing header: ")
         raise WeightsError(
             f"{file} is not a whole safetensors file: {fault}.", "Download or write it again."
         ) from None
+
+
+def _check_header(file: Path) -> None:
+    """Raise OSError or ValueError for what the library lets pass, before anything is mapped.
+
+    It checks itself that offsets follow each other without holes up to the end of the file, and
+    that each tensor's shape and type give its bytes.
+    """
+    with open_input(file, again=True) as stream:
+        header_bytes = int.from_bytes(stream.read(8), "little")
+        if header_bytes > MOST_HEADER_BYTES:
+            raise ValueError(f"a header of {header_bytes} bytes, and it may have 32 MiB")
+        header = parse_json(stream.read(header_bytes))
+    for name, tensor in header.items() if isinstance(header, dict) else ():
+        shape = tensor.get("shape", []) if isinstance(tensor, dict) else []
+        sizes = shape if isinstance(shape, list) else []
+        if len(sizes) > MOST_DIMENSIONS:
+            raise ValueError(f"tensor {name[:80]!r} has {len(sizes)} dimensions, of at most 8")
+        if any(isinstance(size, int) and size >= MOST_ROWS for size in sizes):
+            raise ValueError(f"tensor {name[:80]!r} has a dimension of 2⁶³ or more")
 
 
 def stored_dtype(tensors: Mapping[str, StoredTensor]) -> str | None:
@@ -257,12 +281,12 @@ def digest_file(file: Path) -> bytes:
 
 def _shards(index: Path) -> list[Path]:
     try:
-        weight_map = json.loads(index.read_bytes())["weight_map"]
+        weight_map = parse_json(read_input(index, MOST_CONFIG_BYTES))["weight_map"]
         names = sorted(set(weight_map.values()))
         are_plain = all(isinstance(name, str) and Path(name).name == name for name in names)
     except OSError as error:
         raise WeightsError(f"cannot read {index}: {error.strerror}.", "Check the path.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise WeightsError(f"{index} is not a safetensors index.", "Download it again.") from None
     if not names or not are_plain:
         raise WeightsError(f"{index} does not name files of its own folder.", "Download it again.")

@@ -3,13 +3,13 @@
 GPT-2 and the Llama family are what topout runs; `architecture_of` is what it counts of them.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from topout.errors import InputError, UnsupportedError
+from topout.input_file import MOST_CONFIG_BYTES, parse_json, read_input
 from topout.models.architecture import (
     Architecture,
     Attention,
@@ -40,7 +40,6 @@ Positions = Literal["learned", "rope"]
 DTYPE_BYTES: dict[Dtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 
 
-MOST_LAYERS = 100_000  # far above any model; layers that differ are looked at one by one
 # What transformers takes for an absent `num_key_value_heads`; for null, as many as heads.
 _KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
 _COUNTED_AS = {
@@ -143,14 +142,14 @@ def read_config_json(folder: Path) -> dict[str, Any]:
 def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; raises InputError that names the file."""
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(read_input(path, MOST_CONFIG_BYTES))
     except FileNotFoundError:
         raise InputError(
             f"{path.parent} has no {path.name}.", "Give a folder in the Hugging Face layout."
         ) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.", "Check the path.") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path} is not valid JSON ({error}).", "Download or write it again."
         ) from None
@@ -196,7 +195,7 @@ def _read_llama(fields: Fields, architecture: str) -> ModelConfig:
     # A stated head size frees the width, except in Llama.
     if architecture == "llama" or not (architecture == "qwen3" or fields.has("head_dim")):
         check_heads(fields, width, heads)
-    layers = fields.integer("num_hidden_layers", most=MOST_LAYERS)
+    layers = fields.integer("num_hidden_layers")
     context_len = fields.integer("max_position_embeddings")
     rope_theta, rope_scaling = read_rope(fields, context_len)
     # Qwen2 always has biases on Q, K and V alone; Mistral has none; Llama and Qwen3 state it.

@@ -1,8 +1,8 @@
 """The tokens with which a model ends a text."""
 
-import json
 from typing import Any
 
+from topout.input_file import MOST_CONFIG_BYTES, parse_json, read_input
 from topout.models.source import AnySource
 
 
@@ -23,7 +23,8 @@ def _generation_config(source: AnySource) -> dict[str, Any]:
     if source.folder is None:
         return {}
     try:
-        found = json.loads((source.folder / "generation_config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        path = source.folder / "generation_config.json"
+        found = parse_json(read_input(path, MOST_CONFIG_BYTES))
+    except (OSError, ValueError):
         return {}  # most models have none, and a damaged one says nothing
     return found if isinstance(found, dict) else {}

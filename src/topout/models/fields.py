@@ -18,7 +18,22 @@ _ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "swish": "silu",
 }
+# What a whole number of a config is at most, by a word in its key: far above any model, and so low
+# that no product of them takes days or bytes without end. The first word that is there decides.
+MOST_LAYERS = 10_000
+_MOST = (
+    ("layer", MOST_LAYERS),
+    ("vocab", 1 << 26),
+    ("token_id", 1 << 26),
+    ("position", 1 << 31),
+    ("window", 1 << 31),
+    ("head", 1 << 16),
+    ("experts", 1 << 16),
+    ("image_size", 1 << 16),
+)
+_MOST_OTHERS = 1 << 20  # widths
 _LAYER_KINDS = ("full_attention", "sliding_attention")  # by whether the layer has a window
+_MOST_SHOWN = 80  # characters of a wrong value
 _ABSENT = object()
 
 
@@ -39,13 +54,14 @@ class Fields:
     def integer(
         self, key: str, default: Any = _ABSENT, *, least: int = 1, most: int | None = None
     ) -> int:
-        """A whole number of at least `least`, and at most `most`."""
+        """A whole number of at least `least`, and at most `most`, by default what no model has."""
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.wrong(key, value, "a whole number")
         if value < least:
             raise self.wrong(key, value, f"at least {least}")
-        if most is not None and value > most:
+        most = _most_of(key) if most is None else most
+        if value > most:
             raise self.wrong(key, value, f"at most {most}")
         return value
 
@@ -80,6 +96,8 @@ class Fields:
         for number in value:
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise self.wrong(key, value, f"a list of whole numbers of at least {least}")
+            if number > _most_of(key):
+                raise self.wrong(key, value, f"a list of whole numbers up to {_most_of(key)}")
         return value
 
     def texts(self, key: str, default: Any = _ABSENT) -> list[str]:
@@ -99,7 +117,7 @@ class Fields:
     def wrong(self, key: str, value: Any, wanted: str) -> InputError:
         """The error for a field whose value cannot be used."""
         return InputError(
-            f"{self.source}: `{key}` is {value!r}, and it has to be {wanted}.",
+            f"{self.source}: `{key}` is {_shortened(value)}, and it has to be {wanted}.",
             f"Correct `{key}` in config.json.",
         )
 
@@ -110,6 +128,19 @@ class Fields:
         if default is _ABSENT:
             raise InputError(f"{self.source}: `{key}` is missing.", f"Add `{key}` to config.json.")
         return default
+
+
+def _most_of(key: str) -> int:
+    return next((most for word, most in _MOST if word in key), _MOST_OTHERS)
+
+
+def _shortened(value: Any) -> str:
+    """A value as an error shows it, which a file may have made as long as it likes."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def stated_classes(fields: Fields) -> list[str]:

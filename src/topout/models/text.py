@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from topout.errors import InputError
+from topout.input_file import MOST_TEXT_BYTES, read_input
 from topout.models.source import AnySource
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def english_text() -> str:
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file; raises InputError when it is unreadable, empty or not UTF-8."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_input(path, MOST_TEXT_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise InputError(
             f"cannot read {path}: {error.strerror}.", "Give a text file with --text FILE."

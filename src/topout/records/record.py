@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 import msgspec
 
 from topout.errors import RecordError, writing
+from topout.input_file import MOST_RECORD_BYTES, parse_json, read_input
 from topout.version import __version__
 from topout.whole_file import whole_file
 
@@ -133,10 +134,11 @@ def decode(data: bytes | str, record_type: type[R], source: str = "input") -> R:
 
 
 def parse(data: bytes | str, source: str) -> Any:
-    """What JSON holds; raises RecordError that names `source`."""
+    """What JSON holds; raises RecordError that names `source`, and a key that stands twice."""
     try:
-        return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+        found = msgspec.json.decode(data)  # strict about text and numbers
+        return parse_json(data) if isinstance(found, dict | list) else found
+    except (ValueError, RecursionError) as error:
         raise RecordError(
             f"{source} is not valid JSON ({error}).", "Give a file topout wrote."
         ) from None
@@ -180,7 +182,7 @@ def write(record: Record, path: Path) -> None:
 def read_bytes(path: Path) -> bytes:
     """What a file holds; raises RecordError that names it."""
     try:
-        return path.read_bytes()
+        return read_input(path, MOST_RECORD_BYTES)
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}.", "Check the path.") from None
 

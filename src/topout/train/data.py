@@ -225,7 +225,7 @@ def prepare_data(
         vocab_size = source.config.vocab_size
         return make(min(needed, MOST_GENERATED), sequence_len, vocab_size, request.seed)
     path = request.data
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"there is no file {path}.", "Check --data.")
     label_column = request.label_column if task == "classify" else None
     rows = read_rows(path, request.text_column, label_column, skip_bad_rows=request.skip_bad_rows)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from topout.errors import InputError, UnsupportedError
+from topout.input_file import MOST_TEXT_BYTES, open_input, read_input
 from topout.units import counted
 
 _SHOWN_FAULTS = 3
@@ -104,7 +105,7 @@ def _refuse_faults(path: Path, rows: Rows, skip_bad_rows: bool) -> None:
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
     decoder = msgspec.json.Decoder()
-    with path.open("rb") as file:
+    with open_input(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -120,7 +121,9 @@ def _table(path: Path) -> Iterator[tuple[str, Any]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     # A field may be as long as a document; the default limit is 128 KiB.
     csv.field_size_limit(1 << 30)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with io.TextIOWrapper(
+        open_input(path), encoding="utf-8-sig", errors="surrogateescape", newline=""
+    ) as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             header = next(reader, [])
@@ -163,7 +166,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
     import polars as pl
 
     try:
-        frame = pl.read_parquet(io.BytesIO(path.read_bytes()))
+        frame = pl.read_parquet(io.BytesIO(read_input(path, MOST_TEXT_BYTES)))
     except pl.exceptions.PolarsError as error:
         first_line = str(error).splitlines()[0]
         raise InputError(
@@ -179,7 +182,7 @@ def _read_text(path: Path, label_column: str | None, rows: Rows) -> None:
             f"{path} is plain text and has no labels to learn.",
             "Give --task lm, or a JSON Lines, CSV or Parquet file with a label column.",
         )
-    data = path.read_bytes()
+    data = read_input(path, MOST_TEXT_BYTES)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

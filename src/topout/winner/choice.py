@@ -9,7 +9,7 @@ from typing import cast
 from topout.cache_folder import writable_cache_folder
 from topout.errors import InputError, RecordError, TopoutError, UnsupportedError
 from topout.generation.build import TORCH_DTYPES, Build, require_cuda
-from topout.generation.request import allowed_threads
+from topout.generation.request import allowed_threads, check_memory
 from topout.ladder.stack import Stack, label_of
 from topout.ladder.state import ClimbFolder
 from topout.ladder.walk import reason_to_skip
@@ -286,6 +286,8 @@ def _build(
         temperature=0.0,
         seed=request.seed,
     )
+    if device == "cpu":
+        check_memory(source.config, workload, describe().memory_bytes)
     return Build(
         source=source,
         workload=workload,

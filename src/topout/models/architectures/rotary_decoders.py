@@ -14,7 +14,6 @@ from topout.models.architecture import (
     language_head,
     stack_layers,
 )
-from topout.models.config import MOST_LAYERS
 from topout.models.fields import (
     Fields,
     check_heads,
@@ -145,7 +144,7 @@ def _read_gemma_text(fields: Fields, name: str) -> Architecture:
         check_heads(fields, fields.integer("hidden_size"), attention.heads)
     block = Block(
         name="block",
-        count=fields.integer("num_hidden_layers", most=MOST_LAYERS),
+        count=fields.integer("num_hidden_layers"),
         width=fields.integer("hidden_size"),
         attention=attention,
         mlp=Mlp(
@@ -229,7 +228,7 @@ def read_qwen_moe(fields: Fields) -> Architecture:
 
 
 def _qwen_blocks(fields: Fields, attention: Attention, is_qwen2: bool) -> list[Block]:
-    layers = fields.integer("num_hidden_layers", most=MOST_LAYERS)
+    layers = fields.integer("num_hidden_layers")
     experts = _experts(
         fields,
         "moe_intermediate_size",

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from topout.models.fields import Fields
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 DEFAULT_LENGTH = 128
+MOST_BUILT_LAYERS = 1000  # modules of so many take half a minute to build and to follow
+_MOST_ELEMENTS = 1 << 40  # of an input; products of its sizes have to stay below 2⁶³
 _DEFAULT_IMAGE_SIZE = 224
 Inputs = dict[str, Any]
 
@@ -32,6 +35,7 @@ def build_on_meta(config_json: dict[str, Any], name: str, dtype: str = "fp32") -
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r} is not known.", f"Choose {', '.join(DTYPES)}.")
     model_type = Fields(config_json, name).text("model_type")
+    _refuse_depth(config_json, name)
     with quiet_transformers():
         try:
             config = _config_class(model_type, name).from_dict(config_json)
@@ -52,6 +56,22 @@ def build_on_meta(config_json: dict[str, Any], name: str, dtype: str = "fp32") -
                 "Correct config.json.",
             ) from None
     return module.eval()
+
+
+def _refuse_depth(config_json: dict[str, Any], name: str) -> None:
+    """Raise InputError that names a field with more layers than can be built one by one."""
+    for key, value in config_json.items():
+        if isinstance(value, dict):
+            _refuse_depth(value, f"{name} `{key}`")
+        is_depth = key == "depths" or (
+            key.startswith(("n", "encoder", "decoder")) and "layer" in key
+        )
+        counts = value if isinstance(value, list) else [value]
+        numbers = [each for each in counts if isinstance(each, int)]
+        if is_depth and sum(numbers) > MOST_BUILT_LAYERS:
+            raise Fields(config_json, name).wrong(
+                key, value, f"at most {MOST_BUILT_LAYERS} where the model is built layer by layer"
+            )
 
 
 @contextlib.contextmanager
@@ -167,6 +187,7 @@ def _tokens(module: nn.Module, batch_size: int, length: int | None) -> Tensor:
         raise InputError(
             f"length {length} is above the model's context of {context} tokens.", "Give less."
         )
+    _refuse_elements(batch_size, length)
     return torch.zeros(batch_size, length, dtype=torch.long, device="meta")
 
 
@@ -176,5 +197,15 @@ def _image(module: nn.Module, batch_size: int) -> Tensor:
     size = getattr(config, "image_size", _DEFAULT_IMAGE_SIZE)
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     channels = getattr(config, "num_channels", 3)
+    _refuse_elements(batch_size, channels, height, width)
     dtype = next(module.parameters()).dtype
     return torch.zeros(batch_size, channels, height, width, dtype=dtype, device="meta")
+
+
+def _refuse_elements(*sizes: int) -> None:
+    if math.prod(sizes) > _MOST_ELEMENTS:
+        stated = " × ".join(map(str, sizes))
+        raise InputError(
+            f"an input of {stated} is larger than any machine holds.",
+            "Give a smaller --batch-size or --prompt-len.",
+        )

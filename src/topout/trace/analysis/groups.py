@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 from topout.errors import InputError, UnknownNameError
+from topout.input_file import MOST_CONFIG_BYTES, read_input
 from topout.trace.table import DEVICE_WORK
 
 # Groups that analyses ask for by name
@@ -89,10 +90,11 @@ def load_rules(path: Path | None = None, shipped: str = DEFAULT_RULES) -> Rules:
     if path is None:
         return default
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_input(path, MOST_CONFIG_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"the rules in {path} cannot be read: {error}.", "Give a TOML file in UTF-8."
+            f"the rules in {path} cannot be read: {reason}.", "Give a TOML file in UTF-8."
         ) from None
     own = _parse(text, str(path))
     rules = (*own.rule, *(default.rules if own.extends else ()))
@@ -145,7 +147,7 @@ def with_groups(events: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 def _parse(text: str, source: str) -> _RuleFile:
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{source} is not TOML: {error}.", "Correct that line.") from None
     try:
         rules = msgspec.convert(raw, _RuleFile, strict=True)

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from topout.errors import InputError
+from topout.input_file import open_input
 
 PIECE_BYTES = 4 << 20
 _HEAD_BYTES = 64 << 10
@@ -139,7 +140,7 @@ class FileText(AbstractContextManager["FileText"]):
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return open_input(path, again=True)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror or error}.",
