@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from topout.ladder.state import ClimbFolder
 from topout.ladder.walk import reason_to_skip
 from topout.machine.describe import describe
 from topout.models.draft import resolve_draft
+from topout.models.hub import only_stated_by
 from topout.models.precision import precision_of, stand_ins
 from topout.models.source import ModelSource, as_path, resolve_model
 from topout.records import Climb, Doubt, Dtype, Machine, WorkloadSummary
@@ -94,8 +96,10 @@ def _of_climb(request: LoadRequest, folder: ClimbFolder) -> Choice:
     climb, asked = folder.load(), folder.load_request()
     assert climb is not None
     named = request.moved_to or asked.model
+    only_its_own = nullcontext() if request.moved_to else only_stated_by(str(folder.path))
     try:
-        source = resolve_model(named, random_weights=asked.random_weights, seed=asked.seed)
+        with only_its_own:
+            source = resolve_model(named, random_weights=asked.random_weights, seed=asked.seed)
     except TopoutError as error:
         raise InputError(
             f"the model of the climb in {folder.path} is not found: {error.message}",
@@ -109,7 +113,8 @@ def _of_climb(request: LoadRequest, folder: ClimbFolder) -> Choice:
         )
     stack = _climbed_stack(request, climb, folder.path)
     draft_name = request.draft or asked.draft
-    draft = _draft_of(stack, draft_name, source, asked.random_weights, asked.seed)
+    with nullcontext() if request.draft else only_stated_by(str(folder.path)):
+        draft = _draft_of(stack, draft_name, source, asked.random_weights, asked.seed)
     workload = climb.workload
     device = request.device or workload.device
     build = _build(request, source, draft, device, request.dtype or workload.dtype)
