@@ -50,6 +50,7 @@ from .verbs.generate import generate as generate
 from .verbs.forecast_climb import forecast_climb as forecast_climb
 from .verbs.list_layers import list_layers as list_layers
 from .verbs.load import load as load
+from .verbs.load_pass import load_pass as load_pass
 from .verbs.profile_callable import profile as profile
 from .verbs.profile_model import profile_model as profile_model
 from .verbs.report_cost import report_cost as report_cost

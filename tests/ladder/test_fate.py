@@ -17,9 +17,9 @@ from topout.rungs.registry import find_rung, rung_names
 
 def climb_of(verdicts: list[Status]) -> tuple[Climb, Stack]:
     """A climb of the real ladder with these verdicts, and the stack that is left."""
-    champion, baseline = Stack(), untried(find_rung(rung_names()[0]), Stack(), "kept", "")
+    champion, baseline = Stack(), untried(find_rung(rung_names("generate")[0]), Stack(), "kept", "")
     rungs = [replace(baseline, on=[])]
-    for name, status in zip(rung_names()[1:], verdicts, strict=True):
+    for name, status in zip(rung_names("generate")[1:], verdicts, strict=True):
         stack = champion.plus(find_rung(name))
         rungs.append(untried(find_rung(name), stack, status, "because"))
         champion = stack if status == "kept" else champion
@@ -28,8 +28,8 @@ def climb_of(verdicts: list[Status]) -> tuple[Climb, Stack]:
 
 VERDICTS = st.lists(
     st.sampled_from(["kept", "rejected"]),
-    min_size=len(rung_names()) - 1,
-    max_size=len(rung_names()) - 1,
+    min_size=len(rung_names("generate")) - 1,
+    max_size=len(rung_names("generate")) - 1,
 )
 
 
@@ -63,7 +63,9 @@ def test_every_rung_of_the_final_stack_was_kept_or_is_needed(verdicts: list[Stat
 
 def test_bf16_weights_are_replaced_by_int8_ones() -> None:
     kept = {"static_cache", "bf16", "native_linear_int8"}
-    verdicts: list[Status] = ["kept" if name in kept else "rejected" for name in rung_names()[1:]]
+    verdicts: list[Status] = [
+        "kept" if name in kept else "rejected" for name in rung_names("generate")[1:]
+    ]
     climb, champion = climb_of(verdicts)
     assert champion.names == ["static_cache", "native_linear_int8"]
     replaced = {rung.name: climb.replaced_by(rung) for rung in climb.rungs}
@@ -73,7 +75,9 @@ def test_bf16_weights_are_replaced_by_int8_ones() -> None:
 
 def test_a_compile_that_gained_nothing_by_itself_is_needed_by_what_it_makes_possible() -> None:
     kept = {"static_cache", "generate_gemv"}
-    verdicts: list[Status] = ["kept" if name in kept else "rejected" for name in rung_names()[1:]]
+    verdicts: list[Status] = [
+        "kept" if name in kept else "rejected" for name in rung_names("generate")[1:]
+    ]
     climb, champion = climb_of(verdicts)
     assert champion.names == ["static_cache", "compile", "generate_gemv"]
     needed = {rung.name: climb.needed_by(rung) for rung in climb.rungs}

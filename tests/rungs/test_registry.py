@@ -148,7 +148,11 @@ def test_what_a_rung_of_ones_own_requires_comes_with_it() -> None:
 
 
 def test_all_rungs_are_climbed_unless_some_are_named() -> None:
-    assert [rung.name for rung in select_rungs(None)] == rung_names()
+    for task in ("generate", "forward"):
+        assert [rung.name for rung in select_rungs(None, task)] == rung_names(task)
+    assert "trace" not in rung_names("generate")
+    assert "static_cache" not in rung_names("forward")
+    assert set(rung_names("generate")) | set(rung_names("forward")) == set(rung_names())
     chosen = select_rungs(["bf16", "compile", "bf16", BASELINE])
     assert [rung.name for rung in chosen] == [BASELINE, "bf16", "compile"]
     assert [rung.name for rung in select_rungs([])] == [BASELINE]

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from topout.cost.measured_times import MeasuredTimes, mode_overhead, native_arithmetic
+from topout.cost.one_pass import one_pass_ops
 from topout.cost.ops import ELEMENT_BYTES, Load, Op, moved_bytes
 from topout.cost.passes import kv_elements, pass_ops
 from topout.cost.transformer import ExtraTraffic
 from topout.models.config import ModelConfig, architecture_of
+from topout.models.pass_config import PassConfig
 from topout.records import (
     Bound,
     Ceilings,
@@ -83,24 +85,45 @@ def predict(
         decode=decode,
         total_s=total,
         speedup=1.0 if rival_total_s is None else rival_total_s / total,
-        speedup_interval=_speedup_interval(prefill, decode, workload, rival_total_s),
+        speedup_interval=_speedup_interval(
+            [(1, prefill), (workload.new_tokens - 1, decode)], rival_total_s
+        ),
         assumptions=assumptions,
     )
 
 
+def predict_one_pass(
+    config: PassConfig, expectation: Expectation, context: Context, rival_total_s: float | None
+) -> Prediction:
+    """Time of a pass of an encoder or image classifier; all its work is in `prefill`."""
+    workload = context.workload
+    ops = one_pass_ops(config, workload.batch_size, workload.prompt_len)
+    mode = mode_overhead(context.rates, expectation.mode)
+    overhead_s = mode.prefill_fixed_s + config.layers * mode.prefill_per_layer_s
+    load = _load(ops, 0, expectation)
+    only = _phase(ops, load, expectation, context, overhead_s)
+    return Prediction(
+        prefill=only,
+        total_s=only.time_s,
+        speedup=1.0 if rival_total_s is None else rival_total_s / only.time_s,
+        speedup_interval=_speedup_interval([(1, only)], rival_total_s),
+        assumptions=["overheads are those of a decoder's prefill"],
+    )
+
+
 def _speedup_interval(
-    prefill: PhasePrediction,
-    decode: PhasePrediction,
-    workload: WorkloadSummary,
-    rival_total_s: float | None,
+    phases: list[tuple[int, PhasePrediction]], rival_total_s: float | None
 ) -> Interval | None:
-    """Over the rival's predicted time: what is wrong with both in the same way cancels."""
-    if rival_total_s is None or prefill.interval is None or decode.interval is None:
+    """Over the rival's predicted time: what is wrong with both in the same way cancels.
+
+    Each phase with how often it runs.
+    """
+    ends = [(times, each.interval) for times, each in phases if each.interval is not None]
+    if rival_total_s is None or len(ends) < len(phases):
         return None
-    tokens = workload.new_tokens - 1
     return Interval(
-        low=rival_total_s / (prefill.interval.high + tokens * decode.interval.high),
-        high=rival_total_s / (prefill.interval.low + tokens * decode.interval.low),
+        low=rival_total_s / sum(times * each.high for times, each in ends),
+        high=rival_total_s / sum(times * each.low for times, each in ends),
     )
 
 
@@ -119,7 +142,8 @@ def predict_prefill(
     )
     mode = mode_overhead(context.rates, expectation.mode)
     overhead = mode.prefill_fixed_s + config.layers * mode.prefill_per_layer_s
-    return _phase(ops, config, expectation, context, overhead)
+    load = _load(ops, _cached_elements(config, workload), expectation)
+    return _phase(ops, load, expectation, context, overhead)
 
 
 def predict_decode(
@@ -164,12 +188,13 @@ def _decode_pass(
     )
     mode = mode_overhead(context.rates, expectation.mode)
     overhead = mode.decode_fixed_s + config.layers * mode.decode_per_layer_s
-    return _phase(ops, config, expectation, context, overhead)
+    load = _load(ops, _cached_elements(config, workload), expectation)
+    return _phase(ops, load, expectation, context, overhead)
 
 
 def _phase(
     ops: list[Op],
-    config: ModelConfig,
+    load: Load,
     expectation: Expectation,
     context: Context,
     overhead_s: float,
@@ -183,7 +208,6 @@ def _phase(
         expectation.generated_gemv_rows,
         expectation.native,
     )
-    load = _load(ops, config, expectation, context)
     compute_s = memory_s = 0.0
     for op in ops:
         compute, memory = times.busy(op, load)
@@ -200,13 +224,16 @@ def _phase(
     )
 
 
-def _load(ops: list[Op], config: ModelConfig, expectation: Expectation, context: Context) -> Load:
-    """The working set that decides the memory level is all weights and the whole KV cache."""
-    workload, dtype = context.workload, expectation.dtype
+def _cached_elements(config: ModelConfig, workload: WorkloadSummary) -> int:
+    """Of the whole KV cache."""
+    longest = workload.prompt_len + workload.new_tokens
+    return kv_elements(architecture_of(config), workload.batch_size, longest)
+
+
+def _load(ops: list[Op], cached: int, expectation: Expectation) -> Load:
+    """The working set that decides the memory level is all weights and what is cached."""
+    dtype = expectation.dtype
     weight_dtype = expectation.weight_dtype or dtype
-    cached = kv_elements(
-        architecture_of(config), workload.batch_size, workload.prompt_len + workload.new_tokens
-    )
     weights = sum(op.weight_elements for op in ops)
     return Load(
         dtype=dtype,

@@ -3,6 +3,7 @@
 A session is built in this order, each hook called transform by transform from the bottom up:
 `configure` (before weights are loaded) → weights → `transform_model` (swap modules) →
 `transform_steps` (wrap prefill and decode) → `transform_session` (wrap the generation loop).
+A model of one pass: `configure` → weights → `transform_module` → `transform_pass` (wrap the call).
 """
 
 from __future__ import annotations
@@ -10,21 +11,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 import torch
+from torch import nn
 
 from topout.errors import UnsupportedError
+from topout.generation.pass_session import Pass, PassSession
 from topout.generation.request import Backend
 from topout.generation.sampling import Sampling
 from topout.generation.session import DecoderSession, Session, TransformersSession
 from topout.generation.speculation import PROPOSED_TOKENS
 from topout.generation.steps import DecoderSteps, Steps
+from topout.models.config import ModelConfig
 from topout.models.decoder import Decoder
 from topout.models.load import load_decoder, load_transformers
-from topout.models.source import ModelSource, resolve_model
-from topout.records import OutputClass, WorkloadSummary
+from topout.models.pass_model import load_pass, resolve_pass
+from topout.models.source import ModelSource, PassSource, resolve_model
+from topout.records import OutputClass, Task, WorkloadSummary
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,7 +54,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
     seed: int = 0
 
     @classmethod
-    def of(cls, source: ModelSource) -> ModelChoice:
+    def of(cls, source: ModelSource | PassSource) -> ModelChoice:
         """The choice that resolves to the same model."""
         folder = source.folder
         return cls(
@@ -58,6 +66,15 @@ class ModelChoice(msgspec.Struct, frozen=True):
     def resolve(self) -> ModelSource:
         """The model's source; raises as `resolve_model` does."""
         return resolve_model(self.name_or_path, random_weights=self.random_weights, seed=self.seed)
+
+    def resolve_pass(self, image_size: int | None) -> PassSource:
+        """The same of a model of one pass."""
+        return resolve_pass(
+            self.name_or_path,
+            random_weights=self.random_weights,
+            seed=self.seed,
+            image_size=image_size,
+        )
 
 
 class Preparation(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +91,10 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
 
     def build(self) -> Build:
         """What the session is built from, before any transform; raises as `resolve_model` does."""
+        runs_once = self.workload.task == "forward"
+        image_size = self.workload.image_size
         return Build(
-            source=self.model.resolve(),
+            source=self.model.resolve_pass(image_size) if runs_once else self.model.resolve(),
             workload=self.workload,
             draft=self.draft.resolve() if self.draft else None,
             quantized_folder=Path(self.quantized_folder),
@@ -88,7 +107,7 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
 class Build:
     """What a session is built from; `configure` may change the fields below `quantized_folder`."""
 
-    source: ModelSource
+    source: ModelSource | PassSource
     workload: WorkloadSummary
     draft: ModelSource | None
     quantized_folder: Path
@@ -99,6 +118,12 @@ class Build:
     context_len: int | None = None
     capacity: int | None = None
     draft_model: Decoder | None = None  # once a transform has loaded it
+
+    @property
+    def decoder(self) -> ModelSource:
+        """The source, of a workload that generates."""
+        assert is_decoder(self.source)
+        return self.source
 
     @property
     def device(self) -> torch.device:
@@ -126,10 +151,16 @@ class Build:
         return self.context_len or self.cache_len
 
 
+def is_decoder(source: ModelSource | PassSource) -> TypeIs[ModelSource]:
+    """Whether a source is of a model that generates, not of one that runs in one pass."""
+    return isinstance(source.config, ModelConfig)
+
+
 class Transform:
-    """One change to how a model generates, in the hooks that a session is built through."""
+    """One change to how a model runs, in the hooks that a session is built through."""
 
     output_class: ClassVar[OutputClass] = "exact"
+    tasks: ClassVar[tuple[Task, ...]] = ("generate",)  # that it is a change of
 
     def configure(self, build: Build) -> None:
         """Change what the session is built from, before weights are loaded."""
@@ -146,10 +177,33 @@ class Transform:
         """Wrap the generation loop."""
         return session
 
+    def transform_module(self, module: nn.Module, build: Build) -> nn.Module:
+        """Change the module of a pass."""
+        return module
+
+    def transform_pass(self, call: Pass, build: Build) -> Pass:
+        """Wrap the call of a pass."""
+        return call
+
 
 def build_session(build: Build, transforms: Sequence[Transform] = ()) -> Session:
     """Build the model under transforms, bottom first; none gives the plain backend."""
     return session_over(load_model(build, transforms), build)
+
+
+def build_pass_session(build: Build, transforms: Sequence[Transform] = ()) -> PassSession:
+    """Build a model of one pass under transforms, bottom first; none gives transformers' own."""
+    for transform in transforms:
+        transform.configure(build)
+    source = cast(PassSource, build.source)
+    module: nn.Module = load_pass(source, dtype=build.dtype, device=build.device)
+    for transform in transforms:
+        module = transform.transform_module(module, build)
+    call: Pass = module
+    for transform in transforms:
+        call = transform.transform_pass(call, build)
+    gives_logits = source.config.outputs > 0
+    return PassSession(call, module, build.device, gives_logits=gives_logits)
 
 
 def load_model(build: Build, transforms: Sequence[Transform] = ()) -> Any:
@@ -159,8 +213,8 @@ def load_model(build: Build, transforms: Sequence[Transform] = ()) -> Any:
         transform.configure(build)
     device = str(build.device)
     if build.backend == "transformers":
-        return load_transformers(build.source, dtype=build.dtype, device=device)
-    decoder = load_decoder(build.source, dtype=build.dtype, device=device, max_len=build.max_len)
+        return load_transformers(build.decoder, dtype=build.dtype, device=device)
+    decoder = load_decoder(build.decoder, dtype=build.dtype, device=device, max_len=build.max_len)
     for transform in transforms:
         decoder = transform.transform_model(decoder, build)
     return decoder

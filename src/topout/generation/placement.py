@@ -1,16 +1,19 @@
 """From raw runs to what a rung reached: estimates, utilization, the bound of each phase."""
 
+import functools
 from collections.abc import Sequence
 from statistics import fmean
 
 import msgspec
 
+from topout.cost.one_pass import one_pass_ops
 from topout.cost.ops import ELEMENT_BYTES, product_flops
 from topout.cost.passes import kv_elements, pass_ops
 from topout.cost.predict import Expectation
 from topout.measure.runner import Duel
 from topout.measure.stats import estimate, inverse
 from topout.models.config import ModelConfig, architecture_of
+from topout.models.pass_config import PassConfig
 from topout.records import (
     Bound,
     Ceilings,
@@ -62,6 +65,14 @@ def mean_run(runs: Sequence[RunSample]) -> RunSample:
 def prefill_work(config: ModelConfig, expectation: Expectation, workload: WorkloadSummary) -> Work:
     """One pass over the prompt: all weights once, keys and values written."""
     return _work(config, expectation, workload, workload.prompt_len, workload.prompt_len, 1)
+
+
+def one_pass_work(config: PassConfig, expectation: Expectation, workload: WorkloadSummary) -> Work:
+    """One pass over a batch: all weights once."""
+    ops = one_pass_ops(config, workload.batch_size, workload.prompt_len)
+    weight_size = ELEMENT_BYTES[expectation.weight_dtype or expectation.dtype]
+    weight_bytes = sum(op.weight_elements for op in ops) * weight_size
+    return Work(product_flops(ops), weight_bytes, weight_bytes)
 
 
 def decode_work(
@@ -167,14 +178,14 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Runs placed against the ceilings: prefill, decode, and the highest peak of memory."""
 
     prefill: PhaseResult
-    decode: PhaseResult
+    decode: PhaseResult | None
     ttft_s: Estimate
     peak_memory_bytes: int | None
 
 
 def place_run(
     samples: Sequence[RunSample],
-    config: ModelConfig,
+    config: ModelConfig | PassConfig,
     expectation: Expectation,
     workload: WorkloadSummary,
     ceilings: Ceilings,
@@ -185,29 +196,31 @@ def place_run(
     ratios = phase_ratios(duel) if duel is not None else None
     ttfts_s = [sample.ttft_s for sample in samples]
     probed = [each.ceiling_bytes_per_s for each in samples if each.ceiling_bytes_per_s]
-    read_bytes_per_s = max(probed, default=None)
-    prefill = place_phase(
+    place = functools.partial(
+        place_phase,
+        dtype=expectation.arithmetic,
+        ceilings=ceilings,
+        threads=workload.threads,
+        read_bytes_per_s=max(probed, default=None),
+    )
+    prefill = place(
         ttfts_s,
-        workload.batch_size * workload.prompt_len,
-        prefill_work(config, expectation, workload),
-        expectation.arithmetic,
-        ceilings,
-        workload.threads,
+        inputs_of(workload),
+        one_pass_work(config, expectation, workload)
+        if isinstance(config, PassConfig)
+        else prefill_work(config, expectation, workload),
         speedup=ratios.prefill if ratios else None,
         predicted=prediction.prefill if prediction else None,
-        read_bytes_per_s=read_bytes_per_s,
     )
-    decode = place_phase(
-        [decode_s(sample) for sample in samples],
-        workload.batch_size,
-        decode_work(config, expectation, workload, tokens_per_pass(samples)),
-        expectation.arithmetic,
-        ceilings,
-        workload.threads,
-        speedup=ratios.decode if ratios else None,
-        predicted=prediction.decode if prediction else None,
-        read_bytes_per_s=read_bytes_per_s,
-    )
+    decode = None
+    if not isinstance(config, PassConfig):
+        decode = place(
+            [decode_s(sample) for sample in samples],
+            workload.batch_size,
+            decode_work(config, expectation, workload, tokens_per_pass(samples)),
+            speedup=ratios.decode if ratios else None,
+            predicted=prediction.decode if prediction else None,
+        )
     peaks = [sample.peak_memory_bytes for sample in samples if sample.peak_memory_bytes]
     return Placement(
         prefill=prefill,
@@ -215,6 +228,11 @@ def place_run(
         ttft_s=estimate(ttfts_s),
         peak_memory_bytes=max(peaks, default=None),
     )
+
+
+def inputs_of(workload: WorkloadSummary) -> int:
+    """Tokens, or images, that go into a batch at first."""
+    return workload.batch_size * (1 if workload.image_size else workload.prompt_len)
 
 
 def is_above_ceiling(phase: PhaseResult) -> bool:
@@ -242,14 +260,15 @@ class PhaseRatios(msgspec.Struct, frozen=True):
     """Speedups of the phases, pair by pair."""
 
     prefill: PairedRatio
-    decode: PairedRatio
+    decode: PairedRatio | None
 
 
 def phase_ratios(duel: Duel[RunSample]) -> PhaseRatios:
     """Prefill and decode of a duel apart."""
+    generates = duel.rival[0].new_tokens > 1
     return PhaseRatios(
         prefill=duel.ratio(lambda sample: sample.ttft_s),
-        decode=duel.ratio(decode_s),
+        decode=duel.ratio(decode_s) if generates else None,
     )
 
 

@@ -38,8 +38,7 @@ class Reference(msgspec.Struct, frozen=True):
     @property
     def tolerance(self) -> float:
         """How far a logit of an exact rung may lie from the reference's."""
-        largest = float(self.logits.abs().max())
-        return NOISE_MARGIN * max(self.noise, LEAST_RELATIVE_NOISE * largest)
+        return tolerance_of(self.noise, self.logits)
 
     @property
     def scored_tokens(self) -> int:
@@ -100,12 +99,10 @@ def make_reference(
     groups = grouped(texts, prompt_lens, count, batch_size)
     at_once = [session.score_at_once(rows, prompt_len) for rows, prompt_len in groups]
     if not all(bool(torch.isfinite(logits).all()) for logits in at_once):
-        raise _not_finite(session.module)
+        raise not_finite(session.module)
     first, prompt_len = groups[0]
-    noise = float((session.score(first, prompt_len) - at_once[0]).abs().max())
-    if next(session.module.parameters()).dtype == torch.bfloat16:
-        # So coarsely rounded, two evaluations may agree to the last bit by chance.
-        noise = max(noise, LEAST_RELATIVE_NOISE_BF16 * float(at_once[0].abs().max()))
+    difference = float((session.score(first, prompt_len) - at_once[0]).abs().max())
+    noise = rounding_noise(session.module, difference, at_once[0])
     prompts = first[:, :prompt_len]
     greedy = session.generate(prompts, count).tokens
     continued = torch.cat([prompts, greedy], dim=1)
@@ -119,7 +116,19 @@ def make_reference(
     )
 
 
-def _not_finite(module: nn.Module) -> WeightsError:
+def tolerance_of(noise: float, outputs: Tensor) -> float:
+    """How far an output may lie from `outputs` where summing in another order gave `noise`."""
+    return NOISE_MARGIN * max(noise, LEAST_RELATIVE_NOISE * float(outputs.abs().max()))
+
+
+def rounding_noise(module: nn.Module, difference: float, outputs: Tensor) -> float:
+    """The noise that two evaluations of a module show; in bf16 they may agree by chance."""
+    if next(module.parameters()).dtype != torch.bfloat16:
+        return difference
+    return max(difference, LEAST_RELATIVE_NOISE_BF16 * float(outputs.abs().max()))
+
+
+def not_finite(module: nn.Module) -> WeightsError:
     """Names the weights that are the cause, where they are."""
     bad = [name for name, each in module.named_parameters() if not torch.isfinite(each).all()]
     if not bad:

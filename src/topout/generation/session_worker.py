@@ -14,8 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from topout.generation.build import Preparation, Transform, build_session
+from topout.generation.build import (
+    Preparation,
+    Transform,
+    build_pass_session,
+    build_session,
+)
 from topout.generation.draws import SAMPLED_DRAWS, verify_draws
+from topout.generation.pass_outputs import PassReference, make_pass_reference, verify_pass
+from topout.generation.pass_session import PassSession
 from topout.generation.reference import Reference, make_reference
 from topout.generation.session import Session
 from topout.generation.speculation import SpeculativeSession
@@ -28,10 +35,10 @@ from topout.records import Verification
 class SessionWorker:
     """Holds one session and answers what its parent asks of it."""
 
-    session: Session
+    session: Session | PassSession
     preparation: Preparation
-    prompts: Tensor  # [P, B, S]
-    windows: Tensor  # [W, S + N]
+    prompts: Tensor  # [P, B, S], of images [P, B, channels, height, width]
+    windows: Tensor  # [W, S + N], or as many inputs of a pass
     rows: Tensor  # [R, L]
 
     def __init__(self) -> None:
@@ -68,7 +75,9 @@ class SessionWorker:
             texts[name] for name in ("prompts", "windows", "rows")
         )
         transforms = self.transforms(self.preparation.transforms)
-        self.session = build_session(self.preparation.build(), transforms)
+        runs_once = workload.task == "forward"
+        build = build_pass_session if runs_once else build_session
+        self.session = build(self.preparation.build(), transforms)
         self.begin_peak()
         for _ in range(2):
             tokens = min(self.preparation.warmup_tokens, workload.new_tokens)
@@ -89,7 +98,7 @@ class SessionWorker:
         run = self.session.generate(self.prompts[number], timed_tokens)
         processor_s = time.process_time() - began_s
         self.generated[number] = run.tokens
-        scale = (new_tokens - 1) / (timed_tokens - 1)
+        scale = (new_tokens - 1) / (timed_tokens - 1) if timed_tokens > 1 else 1.0
         return {
             "ttft_s": run.ttft_s,
             "total_s": run.ttft_s + scale * (run.total_s - run.ttft_s),
@@ -110,9 +119,13 @@ class SessionWorker:
         windows = self.windows[: len(prompt_lens)]
         batch_size = self.preparation.workload.batch_size
         began = time.perf_counter()
-        reference = make_reference(
-            self.session, windows, prompt_lens, params["scored_tokens"], batch_size
-        )
+        reference: Reference | PassReference
+        if isinstance(self.session, PassSession):
+            reference = make_pass_reference(self.session, windows, batch_size)
+        else:
+            reference = make_reference(
+                self.session, windows, prompt_lens, params["scored_tokens"], batch_size
+            )
         reference.save(Path(params["path"]))
         self.begin_peak()
         return {"noise": reference.noise, "elapsed_s": time.perf_counter() - began}
@@ -120,6 +133,8 @@ class SessionWorker:
     def verify(self, params: dict[str, Any]) -> Verification:
         """Compare this session with the reference at `path`."""
         session, workload = self.session, self.preparation.workload
+        if isinstance(session, PassSession):
+            return self._verify_pass(session, params)
         reference = Reference.load(Path(params["path"]))
         verification = verify(
             session,
@@ -138,8 +153,21 @@ class SessionWorker:
         self.begin_peak()
         return verification
 
+    def _verify_pass(self, session: PassSession, params: dict[str, Any]) -> Verification:
+        verification = verify_pass(
+            session,
+            PassReference.load(Path(params["path"])),
+            output_class=params["output_class"],
+            max_loss=params["max_loss"],
+            batch_size=self.preparation.workload.batch_size,
+            gives_logits=session.gives_logits,
+        )
+        self.begin_peak()
+        return verification
+
     def losses(self, params: dict[str, Any]) -> None:
         """Write the losses [rows, L − 1] of rows `first` to `last` − 1 to `path`, in nats."""
+        assert not isinstance(self.session, PassSession)
         rows = self.rows[params["first"] : params["last"]]
         save_file({"losses": row_losses(self.session, rows)}, params["path"])
         self.begin_peak()

@@ -1,18 +1,24 @@
 """From a request to where measuring begins: the same steps for every verb that generates."""
 
+import dataclasses
+
 import msgspec
 
 from topout.cache_folder import writable_cache_folder
-from topout.generation.build import ModelChoice, Preparation
+from topout.errors import InputError, TopoutError
+from topout.generation.build import ModelChoice, Preparation, is_decoder
+from topout.generation.pass_inputs import count_pass, cut_inputs
 from topout.generation.request import Backend, GenerationRequest, check_memory
 from topout.generation.texts import Texts, cut_texts
 from topout.machine.ceilings import load_or_measure_ceilings
 from topout.machine.describe import describe
 from topout.machine.kept import kept_doubts
 from topout.measure.stats import load_doubts
-from topout.models.architecture import total_parameters
-from topout.models.config import architecture_of
-from topout.models.source import ModelSource, resolve_model
+from topout.models.architectures.read import find_config
+from topout.models.pass_config import PassConfig, parameters_of
+from topout.models.pass_model import resolve_pass
+from topout.models.pass_reading import runs_in_one_pass
+from topout.models.source import ModelSource, PassSource, resolve_model
 from topout.progress import Notify
 from topout.records import Ceilings, Doubt, Machine, ModelSummary, WorkloadSummary
 from topout.roofline import stand_in_doubts
@@ -22,7 +28,7 @@ from topout.run_folder import RunFolder
 class Subject(msgspec.Struct, frozen=True):
     """A model, the machine it runs on, and what is run."""
 
-    source: ModelSource
+    source: ModelSource | PassSource
     machine: Machine
     workload: WorkloadSummary
 
@@ -53,7 +59,7 @@ class Setting(Prepared, frozen=True):
 
 def resolve_subject(request: GenerationRequest) -> Subject:
     """Everything that can be wrong with a checked request shows here; raises a TopoutError."""
-    source = resolve_model(request.model, random_weights=request.random_weights, seed=request.seed)
+    source = _resolve(request)
     machine = describe()
     workload = request.workload(source, machine)
     if request.loads_weights and workload.device == "cpu":
@@ -61,12 +67,36 @@ def resolve_subject(request: GenerationRequest) -> Subject:
     return Subject(source, machine, workload)
 
 
+def _resolve(request: GenerationRequest) -> ModelSource | PassSource:
+    """By the architecture that the config states: what generates, or what runs in one pass."""
+    model, random, seed = request.model, request.random_weights, request.seed
+    try:
+        runs_once = runs_in_one_pass(find_config(model).config_json)
+    except TopoutError:
+        runs_once = False  # what is wrong with it is said where the whole model is resolved
+    if not runs_once:
+        if request.image_size is not None:
+            raise InputError(f"{model} takes no images.", "Leave --image-size out for this model.")
+        return resolve_model(model, random_weights=random, seed=seed)
+    source = resolve_pass(model, random_weights=random, seed=seed, image_size=request.image_size)
+    if source.config.shape is not None:
+        return source
+    counted = count_pass(source, request.prompt_len_for(source.config))
+    config = msgspec.structs.replace(source.config, counted_flops=counted)
+    return dataclasses.replace(source, config=config)
+
+
 def prepare(
     subject: Subject, text: list[str] | None, scored_tokens: int, folder: RunFolder
 ) -> Prepared:
     """Cut the text into the folder's scratch files; raises InputError when it is too short."""
     path = folder.scratch / "texts.safetensors"
-    texts = cut_texts(subject.source, subject.workload, text, scored_tokens, path)
+    source, workload = subject.source, subject.workload
+    texts = (
+        cut_texts(source, workload, text, scored_tokens, path)
+        if is_decoder(source)
+        else cut_inputs(source, workload, text, path)
+    )
     doubts = load_doubts()
     if subject.source.tokenizer_path is not None:
         doubts += texts.doubts()
@@ -109,13 +139,16 @@ def set_up(
     return with_ceilings(prepare(subject, text, scored_tokens, folder), notify)
 
 
-def model_summary(source: ModelSource, draft: ModelSource | None = None) -> ModelSummary:
+def model_summary(
+    source: ModelSource | PassSource, draft: ModelSource | None = None
+) -> ModelSummary:
     """What a record says of a model, and of the draft beside it."""
     config = source.config
     return ModelSummary(
         name=source.name,
         architecture=config.architecture,
-        parameters=total_parameters(architecture_of(config)),
+        class_name=config.class_name if isinstance(config, PassConfig) else None,
+        parameters=parameters_of(config),
         weights=source.origin,
         weights_dtype=source.weights_dtype,
         layers=config.layers,

@@ -71,7 +71,7 @@ def cut_texts(
     window_len = prompt_len + workload.new_tokens
     lens = prompt_lengths(workload, scored_tokens)
     most_bytes = _BYTES_PER_TOKEN * max(MOST_ROW_TOKENS, window_len * batch * len(lens))
-    texts, description = _read(text_paths, most_bytes)
+    texts, description = read_texts(text_paths, most_bytes)
     tokens_of = {name: tokenizer.encode(text) for name, text in texts.items()}
     for name, tokens in tokens_of.items():
         if len(tokens) < window_len:
@@ -122,7 +122,7 @@ def prompt_lengths(workload: WorkloadSummary, scored_tokens: int) -> list[int]:
     return lens[: min(max(3, wanted), MOST_BATCHES)]
 
 
-def _read(paths: list[str] | None, most_bytes: int) -> tuple[dict[str, str], str]:
+def read_texts(paths: list[str] | None, most_bytes: int) -> tuple[dict[str, str], str]:
     """(texts by name, a description of them all); raises InputError."""
     if paths is not None:
         return {path: read_text(Path(path))[:most_bytes] for path in paths}, ", ".join(paths)

@@ -55,16 +55,17 @@ def verify(
         )
     if output_class == "exact":
         passed, reason = _judge_exact(figures, reference.tolerance)
-        return _judged(figures, passed, reason)
+        return judged(figures, passed, reason)
     at_once = torch.cat([session.score_at_once(rows, prompt_len) for rows, prompt_len in groups])
     if not torch.isfinite(at_once).all():
         return _not_comparable("one of its logits is not finite", reference)
-    divergence_nats = float(torch.cat([*map(_divergences, at_once, logits)]).mean())
+    divergence_nats = float(torch.cat([*map(divergences, at_once, logits)]).mean())
     figures = msgspec.structs.replace(figures, decode_divergence=max(0.0, divergence_nats))
-    return _judged(figures, *_judge_decode(figures, max_loss))
+    return judged(figures, *_judge_decode(figures, max_loss))
 
 
-def _judged(figures: Verification, passed: bool, reason: str) -> Verification:
+def judged(figures: Verification, passed: bool, reason: str) -> Verification:
+    """The figures with the verdict on them."""
     verdict = "right" if passed else "wrong"
     return msgspec.structs.replace(figures, passed=passed, verdict=verdict, reason=reason)
 
@@ -79,11 +80,11 @@ def _not_comparable(reason: str, reference: Reference) -> Verification:
 
 def compare_logits(logits: Tensor, reference: Reference, text_bytes: int) -> Verification:
     """The figures of a comparison, not yet judged; logits [W, T, V]."""
-    divergences: list[Tensor] = []
+    of_windows: list[Tensor] = []
     losses, reference_losses = [], []
     for window, (ours, theirs) in enumerate(zip(logits, reference.logits, strict=True)):
         targets = reference.targets(window)
-        divergences.append(_divergences(theirs, ours))
+        of_windows.append(divergences(theirs, ours))
         losses.append(functional.cross_entropy(ours.double(), targets))
         reference_losses.append(functional.cross_entropy(theirs.double(), targets))
     loss = float(torch.stack(losses).mean())
@@ -92,7 +93,7 @@ def compare_logits(logits: Tensor, reference: Reference, text_bytes: int) -> Ver
     same = logits.argmax(dim=-1) == reference.logits.argmax(dim=-1)
     decided_count, positions = int(decided.sum()), decided.numel()
     right = int(same[decided].sum())
-    divergence = rise_of([each.numpy() for each in divergences])
+    divergence = rise_of([each.numpy() for each in of_windows])
     low, high = divergence.interval()
     return Verification(
         method=_METHOD,
@@ -112,7 +113,7 @@ def compare_logits(logits: Tensor, reference: Reference, text_bytes: int) -> Ver
     )
 
 
-def _divergences(of: Tensor, by: Tensor) -> Tensor:
+def divergences(of: Tensor, by: Tensor) -> Tensor:
     """KL divergence in nats of each position [T] of one distribution by another; logits [T, V]."""
     log_p = torch.log_softmax(of.double(), dim=-1)
     log_q = torch.log_softmax(by.double(), dim=-1)

@@ -64,7 +64,8 @@ class Baseline:
                 samples = [self._first_run, *more]
             self._notify(f"{BASELINE}: write the reference")
             self._candidate.reference = self._make_first_reference()
-            self.untrained = self._reason_untrained()
+            if self._plan.workload.task == "generate":
+                self.untrained = self._reason_untrained()
         return samples
 
     def acceptance(self) -> dict[str, float]:
@@ -86,6 +87,8 @@ class Baseline:
         """Of all windows, cut to as many as there is time for in each rung."""
         path = self._state.folder.scratch / "baseline.safetensors"
         once_s = self.make_reference(self._candidate, path)
+        if self._plan.workload.task == "forward":
+            return path
         # About half of it was for scoring a batch step by step, as every rung does with each.
         affordable = max(_LEAST_BATCHES, int(VERIFYING_BUDGET_S / (once_s / 2)))
         affordable *= self._plan.workload.batch_size

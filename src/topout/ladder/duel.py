@@ -16,6 +16,7 @@ WORKER_MODULE = "topout.ladder.worker"
 SLOW_RUN_S = 2.5  # a baseline's run from here on is timed over fewer tokens
 LEAST_TIMED_TOKENS = 16
 FAST_RUN_S = 1.0  # a baseline's run below this is made of two prompts
+PASSES_S, MOST_PASSES = 0.25, 50  # that a run of single passes takes, and is made of
 
 
 class Candidate(SessionProcess):
@@ -105,5 +106,7 @@ class Timing:
 
 
 def prompts_per_run(of_baseline: RunSample) -> int:
-    """Two prompts where time allows."""
+    """Two prompts where time allows; of single passes as many as take `PASSES_S` together."""
+    if of_baseline.new_tokens == 0:
+        return max(1, min(MOST_PASSES, round(PASSES_S / of_baseline.total_s)))
     return 2 if of_baseline.total_s < FAST_RUN_S else 1

@@ -28,7 +28,7 @@ def chain_doubt(duel: Duel, rungs: Sequence[RungResult]) -> Doubt | None:
 
 def climb_findings(climb: Climb) -> list[str]:
     """What can still be gained, the largest first, then the phases, speculation, predictions."""
-    rungs = {label_of(rung.stack): rung for rung in climb.rungs if rung.decode is not None}
+    rungs = {label_of(rung.stack): rung for rung in climb.rungs if rung.decode or rung.prefill}
     baseline = rungs.get(climb.baseline)
     if baseline is None:
         return []
@@ -39,8 +39,10 @@ def climb_findings(climb: Climb) -> list[str]:
         gains += _room(best)
     findings = [sentence for _, sentence in sorted(gains, key=lambda gain: -gain[0])]
     if best is not None and climbed:
-        findings.append(_decode_finding(label_of(best.stack), best))
-    findings += [_decode_finding("the baseline", baseline), _prefill_finding(baseline)]
+        findings.append(_last_phase_finding(label_of(best.stack), best))
+    findings.append(_last_phase_finding("the baseline", baseline))
+    if baseline.decode is not None:
+        findings.append(_prefill_finding(baseline))
     findings += _speculation_findings(climb)
     findings += _prediction_findings(climb)
     findings += _misprediction_findings(climb)
@@ -87,30 +89,48 @@ def _above_finding(what: str, phase: PhaseResult) -> str:
     )
 
 
-def _decode_finding(name: str, rung: RungResult) -> str:
-    assert rung.decode is not None
-    decode = rung.decode
-    if is_above_ceiling(decode):
-        return _above_finding(f"Decode of {name}", decode)
-    per_token = units.seconds(decode.time_s.median)
-    memory_s = _memory_s(decode)
-    bandwidth = units.bytes_per_s(decode.ceiling_bytes_per_s)
-    if decode.bound == "memory":
+def _last_phase(rung: RungResult) -> tuple[PhaseResult, str, str]:
+    """(decode, or the pass where nothing is generated; what it is called; what it takes time for).
+
+    The rung has been timed.
+    """
+    if rung.decode is not None:
+        return rung.decode, "decode", "token"
+    assert rung.prefill is not None
+    return rung.prefill, "the pass", "pass"
+
+
+def _last_phase_finding(name: str, rung: RungResult) -> str:
+    phase, called, unit = _last_phase(rung)
+    what = f"{called[0].upper()}{called[1:]} of {name}"
+    if is_above_ceiling(phase):
+        return _above_finding(what, phase)
+    taken = units.seconds(phase.time_s.median)
+    memory_s = _memory_s(phase)
+    bandwidth = units.bytes_per_s(phase.ceiling_bytes_per_s)
+    if phase.bound == "memory":
         return (
-            f"Decode of {name} is memory-bound: a token takes {per_token}, of which "
-            f"{units.seconds(memory_s)} are needed to read {units.si(decode.bytes, 'B')} at the "
-            f"{bandwidth} that were measured (MBU {units.percent(decode.mbu_of_ceiling)})."
+            f"{what} is memory-bound: a {unit} takes {taken}, of which "
+            f"{units.seconds(memory_s)} are needed to read {units.si(phase.bytes, 'B')} at the "
+            f"{bandwidth} that were measured (MBU {units.percent(phase.mbu_of_ceiling)})."
         )
-    if decode.bound == "compute":
+    if phase.bound == "compute":
         return (
-            f"Decode of {name} is compute-bound: a token takes {per_token} at "
-            f"{units.percent(decode.mfu_of_ceiling)} of the measured FLOP/s."
+            f"{what} is compute-bound: a {unit} takes {taken} at "
+            f"{units.percent(phase.mfu_of_ceiling)} of the measured FLOP/s."
         )
-    spent = decode.time_s.median - memory_s
+    if _compute_s(phase) > memory_s:
+        spent = phase.time_s.median - _compute_s(phase)
+        return (
+            f"{what} is overhead-bound: {units.seconds(spent)} of {taken} per {unit} are spent "
+            f"beyond {units.si(phase.flops, 'FLOP')} at the measured rate: in calls, small ops and "
+            f"slow kernels (MFU {units.percent(phase.mfu_of_ceiling)})."
+        )
+    spent = phase.time_s.median - memory_s
     return (
-        f"Decode of {name} is overhead-bound: {units.seconds(spent)} of {per_token} per token are "
-        f"spent beyond reading {units.si(decode.bytes, 'B')} at the measured {bandwidth}: "
-        f"in calls, small ops and slow kernels (MBU {units.percent(decode.mbu_of_ceiling)})."
+        f"{what} is overhead-bound: {units.seconds(spent)} of {taken} per {unit} are "
+        f"spent beyond reading {units.si(phase.bytes, 'B')} at the measured {bandwidth}: "
+        f"in calls, small ops and slow kernels (MBU {units.percent(phase.mbu_of_ceiling)})."
     )
 
 
@@ -138,18 +158,18 @@ _NEXT = {
 
 def _room(best: RungResult) -> list[tuple[float, str]]:
     """How far the best rung is from the limit of its own bytes and FLOPs, and what would help."""
-    assert best.decode is not None
-    if is_above_ceiling(best.decode):
+    phase, called, unit = _last_phase(best)
+    if is_above_ceiling(phase):
         return []
-    limit_s = max(_memory_s(best.decode), _compute_s(best.decode))
+    limit_s = max(_memory_s(phase), _compute_s(phase))
     if limit_s <= 0:
         return []
-    room = best.decode.time_s.median / limit_s
+    room = phase.time_s.median / limit_s
     sentence = (
-        f"At the measured ceilings a token of {label_of(best.stack)} would take "
-        f"{units.seconds(limit_s)}: {units.times(room)} of room is left in decode."
+        f"At the measured ceilings a {unit} of {label_of(best.stack)} would take "
+        f"{units.seconds(limit_s)}: {units.times(room)} of room is left in {called}."
     )
-    return [(room, f"{sentence} {_NEXT[best.decode.bound]}")]
+    return [(room, f"{sentence} {_NEXT[phase.bound]}")]
 
 
 def _undecided(climb: Climb) -> list[tuple[float, str]]:

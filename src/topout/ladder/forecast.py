@@ -25,9 +25,10 @@ def forecast(
     own output.
     """
     predictions = Predictions(build, context)
-    predictions.acceptance = _acceptance(build, texts)
-    predictions.acceptance_is_of = "the held-out text"
-    best = baseline = Stack()
+    if build.workload.task == "generate":
+        predictions.acceptance = _acceptance(build, texts)
+        predictions.acceptance_is_of = "the held-out text"
+    best = baseline = Stack(task=build.workload.task)
     found: list[RungForecast] = []
     for rung in rungs:
         stack = baseline if not found else best.plus(rung)
@@ -71,7 +72,7 @@ def _of_rung(rung: Rung, stack: Stack, rival: Stack, predictions: Predictions) -
         helps=helps,
         reason=reason,
         prediction=prediction,
-        speedup_over_baseline=predictions.predict(stack, Stack()).speedup,
+        speedup_over_baseline=predictions.predict(stack, Stack(task=stack.task)).speedup,
     )
 
 

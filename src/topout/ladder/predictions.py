@@ -1,9 +1,10 @@
 """What the cost model expects of a stack before it runs."""
 
-from topout.cost.predict import Context, Expectation, predict
+from topout.cost.predict import Context, Expectation, predict, predict_one_pass
 from topout.generation.build import Build
 from topout.ladder.stack import Stack
 from topout.models.config import ModelConfig
+from topout.models.pass_config import PassConfig
 from topout.records import Prediction
 from topout.rungs.registry import BASELINE, find_rung
 
@@ -18,14 +19,19 @@ class Predictions:
         self.acceptance_is_of = "the baseline's own output"
 
     @property
-    def config(self) -> ModelConfig:
+    def config(self) -> ModelConfig | PassConfig:
         """The model's."""
         return self.build.source.config
 
     def predict(self, stack: Stack, rival: Stack) -> Prediction:
-        """Times of prefill and decode, and the speedup over a rival's."""
-        rival_s = predict(self.config, self.expectation(rival), self.context, None).total_s
-        return predict(self.config, self.expectation(stack), self.context, rival_s)
+        """Times of prefill and decode, or of the pass, and the speedup over a rival's."""
+        return self._predict(stack, self._predict(rival, None).total_s)
+
+    def _predict(self, stack: Stack, rival_s: float | None) -> Prediction:
+        expectation = self.expectation(stack)
+        if isinstance(self.config, PassConfig):
+            return predict_one_pass(self.config, expectation, self.context, rival_s)
+        return predict(self.config, expectation, self.context, rival_s)
 
     def expectation(self, stack: Stack) -> Expectation:
         """What the rungs of a stack tell the cost model."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from topout.generation.request import GenerationDtype, GenerationRequest
-from topout.models.source import ModelSource
+from topout.models.source import ModelSource, PassSource
 from topout.options import Device, Option, Request
 from topout.records import Machine, WorkloadSummary
 
@@ -68,7 +68,7 @@ class ClimbRequest(GenerationRequest, frozen=True, kw_only=True):
         """Not for a prediction."""
         return not self.dry_run
 
-    def workload(self, source: ModelSource, machine: Machine) -> WorkloadSummary:
+    def workload(self, source: ModelSource | PassSource, machine: Machine) -> WorkloadSummary:
         """What every rung runs; raises as that of a generation does."""
         return msgspec.structs.replace(
             super().workload(source, machine), temperature=self.temperature, top_k=self.top_k

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topout.errors import InputError
-from topout.records import OutputClass
-from topout.rungs.registry import BASELINE, find_rung, rung_names
+from topout.records import OutputClass, Task
+from topout.rungs.registry import BASELINE, find_rung, required_by, rung_names
 from topout.rungs.rung import Rung
 
 
@@ -15,16 +15,24 @@ from topout.rungs.rung import Rung
 class Stack:
     """Rungs in the order they are built, bottom first; none of them is the baseline.
 
-    Raises InputError where what a rung requires is not below it, or one excludes another.
+    Raises InputError where what a rung requires is not below it, one excludes another, or is a
+    change of another task.
     """
 
     rungs: tuple[Rung, ...] = ()
+    task: Task = "generate"
 
     def __post_init__(self) -> None:
         for place, rung in enumerate(self.rungs):
+            if self.task not in rung.tasks:
+                what = "a generation" if self.task == "forward" else "one pass"
+                raise InputError(
+                    f"the rung {rung.name} changes {what} alone.",
+                    f"Rungs here are: {', '.join(rung_names(self.task))}.",
+                )
             below = self.rungs[:place]
             names = [each.name for each in below]
-            missing = [name for name in rung.requires if name not in names]
+            missing = [name for name in required_by(rung, self.task) if name not in names]
             rivals = [each.name for each in below if _exclude_each_other(each, rung)]
             if missing or rivals:
                 needs = f"requires {missing[0]}" if missing else f"cannot be beside {rivals[0]}"
@@ -34,9 +42,9 @@ class Stack:
                 )
 
     @classmethod
-    def of(cls, names: Sequence[str]) -> Stack:
+    def of(cls, names: Sequence[str], task: Task = "generate") -> Stack:
         """The stack of these rungs; raises as `find_rung` does, and InputError."""
-        return cls(tuple(find_rung(name) for name in names if name != BASELINE))
+        return cls(tuple(find_rung(name) for name in names if name != BASELINE), task)
 
     @property
     def names(self) -> list[str]:
@@ -56,7 +64,7 @@ class Stack:
     @property
     def below(self) -> Stack:
         """The stack that the topmost rung stands on."""
-        return Stack(self.rungs[:-1])
+        return Stack(self.rungs[:-1], self.task)
 
     def plus(self, rung: Rung) -> Stack:
         """This stack with a rung on top, and what that requires where it belongs.
@@ -64,16 +72,17 @@ class Stack:
         What cannot be beside them is left out, and what stands on something left out. Raises as
         `find_rung` does where a rung requires an unknown one, and InputError.
         """
-        added = [*_required_by(rung), rung]
+        added = [*_required_by(rung, self.task), rung]
         kept: list[Rung] = []
         for each in self.rungs:
             fits = not any(_exclude_each_other(each, new) for new in added)
-            if fits and set(each.requires) <= {below.name for below in kept}:
+            required = set(required_by(each, self.task))
+            if fits and required <= {below.name for below in kept}:
                 kept.append(each)
-        for required in added[:-1]:
-            if required.name not in {each.name for each in kept}:
-                kept.insert(_place(required, kept), required)
-        return Stack((*kept, rung))
+        for below in added[:-1]:
+            if below.name not in {each.name for each in kept}:
+                kept.insert(_place(below, kept), below)
+        return Stack((*kept, rung), self.task)
 
 
 def label_of(names: Sequence[str]) -> str:
@@ -85,12 +94,12 @@ def _exclude_each_other(one: Rung, other: Rung) -> bool:
     return one.name in other.excludes or other.name in one.excludes
 
 
-def _required_by(rung: Rung) -> list[Rung]:
+def _required_by(rung: Rung, task: Task) -> list[Rung]:
     """All that a rung requires, and what that requires, bottom first."""
     found: dict[str, Rung] = {}
-    for name in rung.requires:
+    for name in required_by(rung, task):
         below = find_rung(name)
-        found |= {each.name: each for each in [*_required_by(below), below]}
+        found |= {each.name: each for each in [*_required_by(below, task), below]}
     return list(found.values())
 
 

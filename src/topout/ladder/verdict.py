@@ -100,7 +100,8 @@ def tried(
     )
     if duel is not None:
         figures = _figures(candidate.stack, duel.candidate, predictions, trial.prediction, duel)
-        figures["doubts"] += position_doubts(trial.verification)
+        if candidate.stack.task == "generate":
+            figures["doubts"] += position_doubts(trial.verification)
         result = msgspec.structs.replace(
             result,
             rival=trial.rival,
@@ -185,7 +186,9 @@ def _speedups(
     return {
         "speedup": whole,
         "speedup_over_baseline": chained(speedup, whole) if speedup else None,
-        "decode_speedup_over_baseline": chained(of_decode, decode) if of_decode else None,
+        "decode_speedup_over_baseline": chained(of_decode, decode)
+        if of_decode and decode
+        else None,
     }
 
 

@@ -29,8 +29,8 @@ from topout.measure.fork_server import ForkServer
 from topout.measure.process import Closing
 from topout.measure.runner import Duel
 from topout.measure.worker import WorkerFailure
-from topout.models.architecture import total_parameters
-from topout.models.config import DTYPE_BYTES, architecture_of
+from topout.models.config import DTYPE_BYTES
+from topout.models.pass_config import parameters_of
 from topout.records import RungResult, RunSample, Verification
 from topout.rungs.compile import Compile
 from topout.rungs.registry import BASELINE
@@ -62,8 +62,13 @@ class Walk(Closing):
         self._timing = Timing(plan.workload.new_tokens, state.elapsed_s)
         self._held = contextlib.ExitStack()
         self._servers: dict[bool, ForkServer] = {}  # by whether what is forked compiles
-        self.baseline = self._start(Stack())
+        self.baseline = self._start(Stack(task=plan.workload.task))
         self._baseline = Baseline(self.baseline, plan, state, self._timing, self._notify)
+
+    @property
+    def _runs_once(self) -> bool:
+        """Whether nothing is generated: outputs of one pass are compared, and judged by that."""
+        return self.plan.workload.task == "forward"
 
     def close(self) -> None:
         """End all workers."""
@@ -88,8 +93,9 @@ class Walk(Closing):
     def _climb_baseline(self) -> None:
         """Time it, and make what all rungs are verified against."""
         samples = self._baseline.measure()
-        # What speculation would accept of the baseline's own text, for the predictions.
-        self._predictions.acceptance = self._baseline.acceptance()
+        if not self._runs_once:
+            # What speculation would accept of the baseline's own text, for the predictions.
+            self._predictions.acceptance = self._baseline.acceptance()
         if samples:
             prediction = self._predictions.predict(self.baseline.stack, self.baseline.stack)
             self._add(Trial(self.plan.rungs[0], self.baseline, prediction, samples=samples))
@@ -165,7 +171,7 @@ class Walk(Closing):
             return msgspec.structs.replace(found, against=label)
         assert self.baseline.reference is not None
         found = candidate.verify(self.baseline.reference, stack.output_class, max_loss, text_bytes)
-        if not found.passed or stack.output_class == "exact":
+        if not found.passed or stack.output_class == "exact" or self._runs_once:
             return found
         if self._baseline.untrained is not None:
             return judged_by_distance(found, max_loss, self._baseline.untrained)
@@ -209,11 +215,12 @@ class Walk(Closing):
         """
         if finished.status != "kept":
             return champion
-        stack = Stack.of(finished.stack)
+        task = self.plan.workload.task
+        stack = Stack.of(finished.stack, task)
         rungs = self.state.record.rungs
         later = [each for each in rungs[rungs.index(finished) + 1 :] if each.status == "kept"]
         is_last_exact = stack.output_class == "exact" and all(
-            Stack.of(each.stack).output_class == "near" for each in later
+            Stack.of(each.stack, task).output_class == "near" for each in later
         )
         if later and not is_last_exact:
             return champion
@@ -287,8 +294,7 @@ class Walk(Closing):
         workload = self.plan.workload
         if workload.device != "cpu":
             return None
-        parameters = total_parameters(architecture_of(self.plan.build.source.config))
-        size = parameters * DTYPE_BYTES[workload.dtype]
+        size = parameters_of(self.plan.build.source.config) * DTYPE_BYTES[workload.dtype]
         try:
             probe = BandwidthProbe(workload.threads, min(size, _MOST_PROBED_BYTES))
         except TopoutError as error:

@@ -16,7 +16,7 @@ from topout.models.encoder_checkpoint import (
     part_shapes,
     stored_labels,
 )
-from topout.models.source import AnySource, EncoderSource, ModelSource
+from topout.models.source import AnySource, EncoderSource, ModelSource, PassSource
 
 if TYPE_CHECKING:
     import torch
@@ -171,7 +171,7 @@ def decoder_reader(source: ModelSource, dtype: "torch.dtype") -> "Read":
     if memory is not None:
         return lambda name: memory[name].detach().to(dtype)
     if source.origin == "trained":
-        return _file_reader(source, dtype)
+        return file_reader(source, dtype)
     shapes = expected_tensors(source.config)
     return lambda name: random_tensor(name, shapes[name], source.seed, dtype)
 
@@ -191,7 +191,7 @@ def encoder_reader(
     stored = set(source.tensors)
     if stored_labels(source.tensors, source.config) != labels:
         stored -= part_shapes(source.config, "classifier", labels).keys()
-    read_stored = _file_reader(source, dtype)
+    read_stored = file_reader(source, dtype)
 
     def read(name: str) -> "Tensor":
         if name in stored:
@@ -201,7 +201,8 @@ def encoder_reader(
     return read
 
 
-def _file_reader(source: AnySource, dtype: "torch.dtype") -> "Read":
+def file_reader(source: AnySource | PassSource, dtype: "torch.dtype") -> "Read":
+    """A function from a stored tensor's name to the tensor, in memory of its own."""
     from safetensors import SafetensorError, safe_open
 
     def read(name: str) -> "Tensor":

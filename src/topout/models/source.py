@@ -1,14 +1,15 @@
 """From what a user names to where its config, weights and tokenizer are."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from topout.errors import InputError, UnsupportedError, WeightsError
+from topout.errors import InputError, UnknownNameError, UnsupportedError, WeightsError
 from topout.models.checkpoint import (
     PICKLE_SUFFIXES,
     StoredTensor,
@@ -21,21 +22,24 @@ from topout.models.checkpoint import (
 from topout.models.config import ModelConfig, read_config_json
 from topout.models.encoder_checkpoint import read_encoder_tensors
 from topout.models.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig
-from topout.models.hub import fetch, require_hub_name, stated_hub_id
 from topout.models.known import (
     bundled_folder,
+    fetch,
     known_config_json,
     known_encoder_names,
     known_names,
     short_name,
 )
+from topout.models.pass_config import PassConfig
 from topout.models.precision import stated_dtype
 from topout.records import WeightsOrigin
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Config = TypeVar("Config", ModelConfig, EncoderConfig, ModelConfig | EncoderConfig, covariant=True)
+Config = TypeVar(
+    "Config", ModelConfig, EncoderConfig, ModelConfig | EncoderConfig, PassConfig, covariant=True
+)
 
 
 IN_MEMORY = "in-memory"  # the fingerprint of weights that are in no file
@@ -67,6 +71,7 @@ class Source(Generic[Config]):
 ModelSource = Source[ModelConfig]  # of a decoder
 EncoderSource = Source[EncoderConfig]
 AnySource = Source[ModelConfig | EncoderConfig]
+PassSource = Source[PassConfig]  # of what runs in one pass, by transformers
 
 
 def resolve_model(
@@ -83,8 +88,8 @@ def resolve_model(
     InputError (no such path, hub not reachable, bad config), UnsupportedError (architecture) or
     WeightsError (missing, truncated, pickled or not fitting the config).
     """
-    asked = _Asked(ModelConfig.from_hugging_face, known_names(), random_weights, seed)
-    return _resolve(asked, name_or_path, revision)
+    kind = Kind(ModelConfig.from_hugging_face, read_tensors, _nameless, known_names())
+    return resolve(kind, name_or_path, random_weights, seed, revision)
 
 
 def resolve_encoder(
@@ -95,8 +100,9 @@ def resolve_encoder(
     revision: str | None = None,
 ) -> EncoderSource:
     """The same for an encoder: BERT, RoBERTa or DistilBERT. Raises as `resolve_model` does."""
-    asked = _Asked(EncoderConfig.from_hugging_face, known_encoder_names(), random_weights, seed)
-    return _resolve(asked, name_or_path, revision)
+    read_config = EncoderConfig.from_hugging_face
+    kind = Kind(read_config, read_encoder_tensors, _nameless_encoder, known_encoder_names())
+    return resolve(kind, name_or_path, random_weights, seed, revision)
 
 
 def resolve_source(
@@ -107,8 +113,9 @@ def resolve_source(
     revision: str | None = None,
 ) -> AnySource:
     """The same for a decoder or an encoder, by the `model_type` that its config states."""
-    asked = _Asked(_read_any_config, [*known_names(), *known_encoder_names()], random_weights, seed)
-    return _resolve(asked, name_or_path, revision)
+    names = [*known_names(), *known_encoder_names()]
+    kind = Kind(_read_any_config, _read_any_tensors, _nameless_of_any, names)
+    return resolve(kind, name_or_path, random_weights, seed, revision)
 
 
 def as_path(name_or_path: str) -> Path:
@@ -125,42 +132,32 @@ def as_path(name_or_path: str) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class _Asked(Generic[Config]):
-    """The models that are asked for, and with which weights."""
+def is_path_like(name: str) -> bool:
+    """Whether a name can only mean a path, not a known name or a hub id."""
+    return name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or name.count("/") > 1
+
+
+class Kind(NamedTuple, Generic[Config]):
+    """A kind of models: how a config of it is read, its tensors, and what tells two models apart.
+
+    `names` are those to offer for one that is not known.
+    """
 
     read_config: Callable[[dict[str, Any], str], Config]
-    names: list[str]  # to offer for one that is not known
-    random_weights: bool
-    seed: int
+    read_tensors: Callable[[list[Path], Config], dict[str, StoredTensor]]
+    nameless: Callable[[Config], Config]  # the same model in another folder is the same model
+    names: list[str]
 
 
-def _read_any_config(config_json: dict[str, Any], name: str) -> ModelConfig | EncoderConfig:
-    if config_json.get("model_type") in ENCODER_ARCHITECTURES:
-        return EncoderConfig.from_hugging_face(config_json, name)
-    return ModelConfig.from_hugging_face(config_json, name)
-
-
-def _resolve(asked: _Asked[Config], name_or_path: str, revision: str | None) -> Source[Config]:
-    stated = stated_hub_id(name_or_path)
-    here = None if stated is not None else _resolve_here(asked, name_or_path)
-    if here is not None:
-        return here
-    name = stated or name_or_path
-    known = short_name(name)
-    if known is not None:
-        config_json = known_config_json(known)
-        # Refuses what topout counts but does not run, before any download.
-        asked.read_config(config_json, known)
-        if asked.random_weights:
-            return _source(asked, known, None, config_json, [])
-    if stated is None:
-        require_hub_name(name, asked.names)
-    return _from_folder(asked, fetch(name, revision), known or name)
-
-
-def _resolve_here(asked: _Asked[Config], name_or_path: str) -> Source[Config] | None:
-    """What is a path on this machine, or comes with topout."""
+def resolve(
+    kind: Kind[Config],
+    name_or_path: str,
+    random_weights: bool = False,
+    seed: int = 0,
+    revision: str | None = None,
+) -> Source[Config]:
+    """What a name or path stands for as a model of a kind; as `resolve_model` says."""
+    asked = _Asked(kind, random_weights, seed)
     path = as_path(name_or_path)
     if path.is_dir():
         return _from_folder(asked, path, path.resolve().name)
@@ -169,7 +166,28 @@ def _resolve_here(asked: _Asked[Config], name_or_path: str) -> Source[Config] | 
         return _from_folder(asked, bundled, bundled.name)
     if path.is_file() or path.suffix in (".safetensors", *PICKLE_SUFFIXES):
         return _from_file(asked, path)
-    return None
+    known = short_name(name_or_path)
+    if known is not None:
+        config_json = known_config_json(known)
+        # Refuses what topout counts but does not run, before any download.
+        kind.read_config(config_json, known)
+        if random_weights:
+            return _source(asked, known, None, config_json, [])
+    if is_path_like(name_or_path):
+        raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
+    if known is None and "/" not in name_or_path:
+        raise UnknownNameError(
+            "model", name_or_path, kind.names, "Or give a folder in the Hugging Face layout."
+        )
+    return _from_folder(asked, fetch(name_or_path, revision), known or name_or_path)
+
+
+class _Asked(NamedTuple, Generic[Config]):
+    """A kind of models, and with which weights."""
+
+    kind: Kind[Config]
+    random_weights: bool
+    seed: int
 
 
 def _from_folder(asked: _Asked[Config], folder: Path, name: str) -> Source[Config]:
@@ -196,20 +214,17 @@ def _source(
     config_json: dict[str, Any],
     files: list[Path],
 ) -> Source[Config]:
-    config = asked.read_config(config_json, name)
+    config = asked.kind.read_config(config_json, name)
     origin: WeightsOrigin = "random" if asked.random_weights else "trained"
     seed, tensors, told = asked.seed, {}, [str(asked.seed).encode()]
     if origin == "trained":
         seed = 0
-        tensors = (
-            read_encoder_tensors(files, config)
-            if isinstance(config, EncoderConfig)
-            else read_tensors(files, config)
-        )
+        tensors = asked.kind.read_tensors(files, config)
         try:
             told = [digest_file(file) for file in files]
         except OSError as error:
             raise WeightsError(f"cannot read {error.filename}: {error.strerror}.") from None
+    shape = msgspec.json.encode(asked.kind.nameless(config))
     return Source(
         name=name,
         folder=folder,
@@ -220,7 +235,7 @@ def _source(
         weights_dtype=stored_dtype(tensors) or "fp32",
         tokenizer_path=None if folder is None else tokenizer_path(folder),
         seed=seed,
-        fingerprint=_fingerprint(config, origin.encode(), *told),
+        fingerprint=_fingerprint(shape, origin.encode(), *told),
     )
 
 
@@ -233,17 +248,35 @@ def tokenizer_path(folder: Path) -> Path | None:
     return folder / "vocab.txt" if (folder / "vocab.txt").is_file() else None
 
 
-def _fingerprint(config: ModelConfig | EncoderConfig, *parts: bytes) -> str:
-    shape = msgspec.json.encode(_nameless(config))
+def _fingerprint(*parts: bytes) -> str:
     digest = hashlib.sha256()
-    for part in (shape, *parts):
+    for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()
 
 
-def _nameless(config: ModelConfig | EncoderConfig) -> ModelConfig | EncoderConfig:
-    # The same model in another folder is the same model.
-    if isinstance(config, EncoderConfig):
-        nameless = msgspec.structs.replace(config.architecture, name="")
-        return msgspec.structs.replace(config, architecture=nameless)
+def _nameless(config: ModelConfig) -> ModelConfig:
     return msgspec.structs.replace(config, name="")
+
+
+def _nameless_encoder(config: EncoderConfig) -> EncoderConfig:
+    nameless = msgspec.structs.replace(config.architecture, name="")
+    return msgspec.structs.replace(config, architecture=nameless)
+
+
+def _read_any_config(config_json: dict[str, Any], name: str) -> ModelConfig | EncoderConfig:
+    if config_json.get("model_type") in ENCODER_ARCHITECTURES:
+        return EncoderConfig.from_hugging_face(config_json, name)
+    return ModelConfig.from_hugging_face(config_json, name)
+
+
+def _read_any_tensors(
+    files: list[Path], config: ModelConfig | EncoderConfig
+) -> dict[str, StoredTensor]:
+    if isinstance(config, EncoderConfig):
+        return read_encoder_tensors(files, config)
+    return read_tensors(files, config)
+
+
+def _nameless_of_any(config: ModelConfig | EncoderConfig) -> ModelConfig | EncoderConfig:
+    return _nameless_encoder(config) if isinstance(config, EncoderConfig) else _nameless(config)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from topout.errors import InputError
 from topout.input_file import MOST_TEXT_BYTES, read_input
-from topout.models.source import AnySource
+from topout.models.source import AnySource, PassSource
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ class Tokenizer(Protocol):
 class TrainedTokenizer:
     """The tokenizer that belongs to a model, run by the `tokenizers` library."""
 
-    def __init__(self, tokenizer: Any, source: AnySource) -> None:
+    def __init__(self, tokenizer: Any, source: AnySource | PassSource) -> None:
         self._tokenizer = tokenizer
         self._vocab_size = source.config.vocab_size
         self._file = source.tokenizer_path
@@ -114,7 +114,7 @@ class ByteTokenizer:
         return bytes(min(i // self._stride, 255) for i in ids).decode(errors="replace")
 
 
-def load_tokenizer(source: AnySource) -> Tokenizer:
+def load_tokenizer(source: AnySource | PassSource) -> Tokenizer:
     """The tokenizer of a model, or `ByteTokenizer` when it has none (its `description` says so).
 
     Reads tokenizer.json, or GPT-2's vocab.json and merges.txt. Raises InputError for a file that
@@ -137,7 +137,7 @@ def load_tokenizer(source: AnySource) -> Tokenizer:
     return TrainedTokenizer(backend, source)
 
 
-def _gpt2_backend(source: AnySource) -> Any:
+def _gpt2_backend(source: AnySource | PassSource) -> Any:
     """GPT-2's byte-level BPE from vocab.json and merges.txt."""
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers
@@ -165,7 +165,7 @@ def _check_room(max_len: int, least: int) -> None:
         )
 
 
-def _bos_id(source: AnySource) -> int | None:
+def _bos_id(source: AnySource | PassSource) -> int | None:
     stated = source.config_json.get("bos_token_id")
     is_token = type(stated) is int and 0 <= stated < source.config.vocab_size
     return stated if is_token else None

@@ -1,10 +1,13 @@
 """What a user asks of `topout profile`, checked before anything is run."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
+from topout.errors import InputError
 from topout.generation.request import BackendOption, GenerationRequest
+from topout.models.source import ModelSource, PassSource
 from topout.options import Device, Option
+from topout.records import Machine, WorkloadSummary
 from topout.whole_file import check_folder, check_place
 
 PhaseChoice = Literal["both", "prefill", "decode"]
@@ -14,6 +17,8 @@ DEFAULT_REPEATS = 3
 
 class ProfileRequest(GenerationRequest, frozen=True, kw_only=True):
     """The options of `topout profile`; None stands for a default that depends on the others."""
+
+    default_new_tokens: ClassVar[int] = DEFAULT_NEW_TOKENS
 
     backend: BackendOption = "decoder"
     phase: Annotated[PhaseChoice, Option("Which part of generating.")] = "both"
@@ -39,6 +44,16 @@ class ProfileRequest(GenerationRequest, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise OutputError where a trace could not be written."""
         check_exports(self.perfetto, self.tensorboard)
+
+    def workload(self, source: ModelSource | PassSource, machine: Machine) -> WorkloadSummary:
+        """What is run; raises as that of a generation does, InputError for a phase it lacks."""
+        found = super().workload(source, machine)
+        if found.task == "forward" and self.phase != "both":
+            raise InputError(
+                f"{source.name} runs in one pass and has no {self.phase}.",
+                "Leave --phase out for this model.",
+            )
+        return found
 
     @property
     def run_tokens(self) -> int:

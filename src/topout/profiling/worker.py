@@ -30,13 +30,13 @@ class ProfileWorker(SessionWorker):
 
     def plain(self, params: dict[str, Any]) -> PlainRun:
         """A timed run without the profiler."""
-        passes = _Passes(lambda: self._generate(params))
+        passes = self._passes(params)
         with _told(self.session.module, passes.next):
             return run_plain(passes.run, self.preparation.workload.threads)
 
     def captured(self, params: dict[str, Any]) -> CapturedRun:
         """A run under the profiler; its trace goes to `path`."""
-        module, passes = self.session.module, _Passes(lambda: self._generate(params))
+        module, passes = self.session.module, self._passes(params)
 
         def on_forward(called: torch.nn.Module) -> None:
             if called is module:
@@ -49,6 +49,10 @@ class ProfileWorker(SessionWorker):
         """What the operators of a run have to do."""
         return run_counted(lambda _: self._generate(params), self.session.module)
 
+    def _passes(self, params: dict[str, Any]) -> "_Passes":
+        first = "prefill" if self.preparation.workload.task == "generate" else "forward"
+        return _Passes(first, lambda: self._generate(params))
+
     def _generate(self, params: dict[str, Any]) -> None:
         self.session.generate(self.prompts[0], params["tokens"])
 
@@ -56,15 +60,16 @@ class ProfileWorker(SessionWorker):
 class _Passes:
     """Tells the passes of a generation apart: each forward of the whole model begins one."""
 
-    def __init__(self, generate: Callable[[], None]) -> None:
+    def __init__(self, first: str, generate: Callable[[], None]) -> None:
+        self._first = first
         self._generate = generate
         self._count = 0
         self._phases = Phases()
 
     def run(self, phases: Phases) -> None:
-        """Generate; what is done before the first forward is prefill's."""
+        """Generate; what is done before the first forward belongs to the first phase."""
         self._phases, self._count = phases, 0
-        phases.begin("prefill")
+        phases.begin(self._first)
         self._generate()
 
     def next(self) -> None:

@@ -72,7 +72,7 @@ class NativeLinear(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x [..., K] → [..., N] in x's type; `residual` has the shape and type of y."""
-        if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        if torch.compiler.is_compiling() or _is_traced() or torch.is_grad_enabled():
             y: Tensor = linear_op(
                 x, residual, self.index, self.outputs, self.activation, self.dynamic
             )
@@ -83,6 +83,12 @@ class NativeLinear(nn.Module):
         """What print shows."""
         activations = "int8" if self.dynamic else "as they are"
         return f"{self.inputs} → {self.outputs}, {self.packed.format}, activations {activations}"
+
+
+def _is_traced() -> bool:
+    """Whether `torch.jit.trace` records what is called, of which it sees ops alone."""
+    traced: bool = torch._C._is_tracing()
+    return traced
 
 
 class NativeMlp(nn.Module):

@@ -14,6 +14,7 @@ from .climb import (
     RunReport as RunReport,
     RunResult as RunResult,
     RunSample as RunSample,
+    Task as Task,
     TextLoss as TextLoss,
     Verification as Verification,
     WorkloadSummary as WorkloadSummary,

@@ -17,18 +17,22 @@ from topout.records.record import (
     WeightsOrigin,
 )
 
+# "forward": one pass over a batch, of an encoder or a classifier of images.
+Task = Literal["generate", "forward"]
+
 
 class ModelSummary(Record, frozen=True, kw_only=True):
     """The model that was climbed."""
 
     name: str
     architecture: str  # Hugging Face model_type
+    class_name: str | None = None  # of transformers, where that is not the one with a text head
     parameters: int
     weights: WeightsOrigin
     weights_dtype: str  # as stored
     layers: int
     width: int
-    heads: int
+    heads: int  # 0 here and below: it has none
     kv_heads: int
     vocab_size: int
     context_len: int
@@ -39,9 +43,10 @@ class ModelSummary(Record, frozen=True, kw_only=True):
 class WorkloadSummary(Record, frozen=True, kw_only=True):
     """What was run: the same for every rung."""
 
-    task: str  # "generate"
-    prompt_len: int
-    new_tokens: int
+    task: Task
+    prompt_len: int  # of a pass: tokens of a sequence; 0 where images go in
+    new_tokens: int  # of a pass: 0
+    image_size: int | None = None  # pixels on a side, where images go in
     batch_size: int
     threads: int
     device: str
@@ -51,6 +56,11 @@ class WorkloadSummary(Record, frozen=True, kw_only=True):
     top_k: int | None = None
     seed: int = 0
     prompt_source: str = ""
+
+
+def unit_of(workload: WorkloadSummary) -> str:
+    """What a rate of a workload counts."""
+    return "images/s" if workload.image_size else "tokens/s"
 
 
 class PhasePrediction(Record, frozen=True, kw_only=True):
@@ -69,8 +79,8 @@ class PhasePrediction(Record, frozen=True, kw_only=True):
 class Prediction(Record, frozen=True, kw_only=True):
     """What the cost model expects of a rung before it runs."""
 
-    prefill: PhasePrediction
-    decode: PhasePrediction
+    prefill: PhasePrediction  # of a model of one pass: that pass
+    decode: PhasePrediction | None = None  # None: nothing is generated
     total_s: float
     speedup: float  # over the rival, of the whole workload
     speedup_interval: Interval | None = None
@@ -80,7 +90,7 @@ class Prediction(Record, frozen=True, kw_only=True):
 class PhaseResult(Record, frozen=True, kw_only=True):
     """One phase of one rung as measured and placed against the ceilings."""
 
-    tokens_per_s: Estimate
+    tokens_per_s: Estimate  # images per second, where images go in
     time_s: Estimate  # prefill: of the phase; decode: of one token
     speedup: PairedRatio | None = None
     flops: float  # the work the phase needs (decode: per token)
@@ -183,6 +193,8 @@ class Verification(Record, frozen=True, kw_only=True):
     generated_tokens_compared: int | None = None
     first_divergence: int | None = None
     p_value: float | None = None  # sampled: of the test that the distribution is the baseline's
+    cosine_distance: float | None = None  # hidden states: 1 - the cosine with the baseline's
+    cosine_interval: Interval | None = None  # 95 %
     decode_divergence: float | None = None  # near: nats per token, its decode from its large pass
     quality: Quality | None = None  # near: of trained weights
 
@@ -228,7 +240,7 @@ class Duel(Record, frozen=True, kw_only=True):
     champion: str
     speedup: PairedRatio
     prefill_speedup: PairedRatio
-    decode_speedup: PairedRatio
+    decode_speedup: PairedRatio | None = None  # None: nothing is generated
     samples: list[RunSample] = []  # the champion's
     rival_samples: list[RunSample] = []  # the baseline's
     disturbed: list[DisturbedPair] = []
@@ -302,11 +314,18 @@ class RunResult(Record, frozen=True, kw_only=True):
     """One way to run the model: its phases placed under the ceilings, and its single runs."""
 
     name: str  # "pytorch", or the version or file in its place
-    prefill: PhaseResult
-    decode: PhaseResult
+    prefill: PhaseResult  # of a model of one pass: that pass
+    decode: PhaseResult | None = None  # None: nothing is generated
     ttft_s: Estimate
     peak_memory_bytes: int | None = None
     samples: list[RunSample] = []
+
+    @property
+    def phases(self) -> list[tuple[str, PhaseResult]]:
+        """Each phase by its name."""
+        if self.decode is None:
+            return [("forward", self.prefill)]
+        return [("prefill", self.prefill), ("decode", self.decode)]
 
 
 class GemmSwap(Record, frozen=True, kw_only=True):

@@ -5,18 +5,19 @@ from typing import Literal
 from topout import units
 from topout.errors import InputError
 from topout.records import (
-    Climb,
     Estimate,
     OperatorRate,
     PairedRatio,
     PhasePrediction,
     PhaseResult,
     RankTime,
+    RungForecast,
     RungResult,
     RunSample,
     TrainCase,
     WorkloadSummary,
 )
+from topout.records.climb import unit_of
 from topout.report.document import Cell, Tile
 from topout.roofline import ROOF_TOLERANCE, Placement, is_above, place
 
@@ -73,15 +74,17 @@ def ratio_tile(name: str, ratio: PairedRatio | None, detail: str) -> Tile:
     return Tile(name, cell.value, cell.below, detail)
 
 
-def rates_sentence(before: float, after: float) -> str:
-    """The absolute rates behind a ratio, in tokens/s: "210 → 904 tokens/s"."""
-    return f"{units.significant(before)} → {units.significant(after)} tokens/s"
+def rates_sentence(before: float, after: float, workload: WorkloadSummary) -> str:
+    """The absolute rates behind a ratio: "210 → 904 tokens/s"."""
+    unit = unit_of(workload)
+    return f"{units.significant(before)} → {units.significant(after)} {unit}"
 
 
 TERMS = {
     "Prefill and decode": "Prefill reads the whole prompt at once and yields the first new token; "
     "decode yields the others one after another. Prefill is mostly bound by arithmetic, decode by "
     "memory.",
+    "Forward": "One forward pass over the whole batch: nothing is generated.",
     "TTFT, TPOT": "Time to first token: all of prefill; and time per output token after it: (total "
     "− TTFT) / (new tokens − 1).",
     "MFU": "Model FLOP/s utilization: the FLOPs that the model needs, over the time taken, over "
@@ -112,12 +115,49 @@ Phase = Literal["prefill", "decode"]
 PHASES: tuple[Phase, Phase] = ("prefill", "decode")
 
 
+def phases_of(workload: WorkloadSummary) -> tuple[Phase, ...]:
+    """The phases that a workload has: a model of one pass has that alone, kept as `prefill`."""
+    return ("prefill",) if workload.task == "forward" else PHASES
+
+
+def phase_name(workload: WorkloadSummary, phase: Phase) -> str:
+    """How a phase is called: "prefill", "decode", or "forward"."""
+    return "forward" if workload.task == "forward" else phase
+
+
+def time_name(workload: WorkloadSummary) -> str:
+    """How the time of the first phase is called."""
+    return "Time" if workload.task == "forward" else "TTFT"
+
+
+def rate_title(workload: WorkloadSummary, phase: Phase) -> str:
+    """What an axis of rates shows: "decode, tokens/s"."""
+    return f"{phase_name(workload, phase)}, {unit_of(workload)}"
+
+
+def rate_head(workload: WorkloadSummary, phase: Phase) -> str:
+    """The head of a column of rates: "Decode" over "tok/s"."""
+    unit = "img/s" if workload.image_size else "tok/s"
+    return f"{phase_name(workload, phase).capitalize()}\n{unit}"
+
+
+def phase_terms(workload: WorkloadSummary) -> tuple[str, ...]:
+    """The terms that explain the phases of a workload."""
+    return ("Forward",) if workload.task == "forward" else ("Prefill and decode", "TTFT, TPOT")
+
+
+def meaningless(workload: WorkloadSummary) -> str:
+    """What random weights are good for nothing in."""
+    what = "outputs are" if workload.task == "forward" else "text is"
+    return f"the {what} meaningless"
+
+
 def phase_result(rung: RungResult, phase: Phase) -> PhaseResult | None:
     """What was measured of one phase."""
     return rung.prefill if phase == "prefill" else rung.decode
 
 
-def phase_prediction(rung: RungResult, phase: Phase) -> PhasePrediction | None:
+def phase_prediction(rung: RungResult | RungForecast, phase: Phase) -> PhasePrediction | None:
     """What was predicted of one phase."""
     if rung.prediction is None:
         return None
@@ -127,7 +167,7 @@ def phase_prediction(rung: RungResult, phase: Phase) -> PhasePrediction | None:
 def sample_tokens_per_s(sample: RunSample, workload: WorkloadSummary, phase: Phase) -> float | None:
     """Tokens/s of all sequences of the batch in one run; None when the phase took no time."""
     if phase == "prefill":
-        tokens, time_s = workload.prompt_len, sample.ttft_s
+        tokens, time_s = _inputs(workload), sample.ttft_s
     else:
         # The first new token comes out of prefill.
         tokens, time_s = sample.new_tokens - 1, sample.total_s - sample.ttft_s
@@ -135,17 +175,25 @@ def sample_tokens_per_s(sample: RunSample, workload: WorkloadSummary, phase: Pha
 
 
 def sample_rates(sample: RunSample, workload: WorkloadSummary) -> list[str]:
-    """Tokens/s of one run in prefill and in decode."""
-    return [figure(sample_tokens_per_s(sample, workload, phase), 4) for phase in PHASES]
+    """Tokens/s of one run in each of its phases."""
+    phases = phases_of(workload)
+    return [figure(sample_tokens_per_s(sample, workload, phase), 4) for phase in phases]
 
 
-def predicted_tokens_per_s(climb: Climb, rung: RungResult, phase: Phase) -> float | None:
+def _inputs(workload: WorkloadSummary) -> int:
+    """Tokens that go into a sequence at first, or its one image."""
+    return 1 if workload.image_size else workload.prompt_len
+
+
+def predicted_tokens_per_s(
+    workload: WorkloadSummary, rung: RungResult | RungForecast, phase: Phase
+) -> float | None:
     """Tokens/s that the cost model expected; None when it made no prediction."""
     expected = phase_prediction(rung, phase)
     if expected is None or expected.time_s <= 0:
         return None
-    tokens = climb.workload.prompt_len if phase == "prefill" else 1
-    return tokens * climb.workload.batch_size / expected.time_s
+    tokens = _inputs(workload) if phase == "prefill" else 1
+    return tokens * workload.batch_size / expected.time_s
 
 
 def bound_of(result: PhaseResult) -> str:

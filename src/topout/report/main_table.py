@@ -101,9 +101,9 @@ _LAYOUTS = {
     ),
     "RunReport": _Layout(
         lambda report: (
-            (result.name, phase, getattr(result, phase))
+            (result.name, phase, measured)
             for result in report.results
-            for phase in ("prefill", "decode")
+            for phase, measured in result.phases
         ),
         [records.PhaseResult],
         {"name": str, "phase": str},

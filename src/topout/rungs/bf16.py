@@ -12,6 +12,7 @@ class Bf16(Rung):
 
     name = "bf16"
     change = "weights, activations and KV cache in bf16: half the bytes of fp32"
+    tasks = ("generate", "forward")
     output_class = "near"
 
     def reason_to_skip(self, build: Build) -> str | None:

@@ -11,6 +11,7 @@ from topout.cache_folder import use_compiler_cache
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
 from topout.generation.build import Build
+from topout.generation.pass_session import Pass
 from topout.generation.steps import DecoderSteps, PlainPrefill, Steps
 from topout.models.decoder import Decoder, StaticCache
 from topout.rungs.rung import Rung
@@ -21,6 +22,7 @@ class Compile(Rung):
 
     name = "compile"
     change = "torch.compile of prefill and decode apart, shapes fixed: one call per token"
+    tasks = ("generate", "forward")
     requires = ("static_cache",)
 
     def reason_to_skip(self, build: Build) -> str | None:
@@ -43,6 +45,10 @@ class Compile(Rung):
         assert isinstance(steps, DecoderSteps)
         compiled = CompiledSteps(steps)
         return compiled if build.context_len is None else PlainPrefill(compiled, steps)
+
+    def transform_pass(self, call: Pass, build: Build) -> Pass:
+        """Compile the call; what a module of transformers does outside of graphs stays there."""
+        return torch.compile(call, dynamic=False, mode=compile_mode(build.device))
 
 
 class CompiledSteps:

@@ -3,12 +3,18 @@
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from topout.cost.predict import Expectation
 from topout.errors import CompilerError
 from topout.generation.build import Build
 from topout.models.decoder import Decoder
-from topout.quantization.native_layers import NATIVE_FORMATS, NativeName, swap_decoder_layers
+from topout.quantization.native_layers import (
+    NATIVE_FORMATS,
+    NativeName,
+    swap_decoder_layers,
+    swap_linears,
+)
 from topout.quantization.rounding import Scheme, load_or_quantize
 from topout.records import OutputClass
 from topout.rungs.rung import Rung
@@ -22,6 +28,7 @@ class NativeLinearRung(Rung):
     """
 
     weights: ClassVar[NativeName]
+    tasks = ("generate", "forward")
     requires = ("static_cache",)
     output_class: ClassVar[OutputClass] = "near"
 
@@ -61,6 +68,11 @@ class NativeLinearRung(Rung):
             fingerprint = build.source.fingerprint
             weights = load_or_quantize(model, build.quantized_folder, fingerprint, form.scheme)
         return swap_decoder_layers(model, form, weights)
+
+    def transform_module(self, module: nn.Module, build: Build) -> nn.Module:
+        """Swap the linear layers of a module of transformers one by one: nothing is fused."""
+        swap_linears(module, self.weights)
+        return module
 
 
 # A call of ours costs other overhead than PyTorch's, and there are fewer of them.

@@ -3,14 +3,23 @@
 The quantized checkpoint is made once, saved as safetensors, and loaded by every later session.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from topout.cost.predict import Expectation
 from topout.generation.build import Build
+from topout.kernels.linear_ops import Int4Weight, Int8Weight
 from topout.models.decoder import Decoder
-from topout.quantization.rounding import INT8, Scheme, linear_layers, load_or_quantize
+from topout.quantization.rounding import (
+    INT8,
+    Scheme,
+    linear_layers,
+    load_or_quantize,
+    quantize_per_channel,
+)
 from topout.rungs.generate_gemv import GeneratedGemvLinear, few_rows_product, most_rows
 from topout.rungs.rung import Rung
 
@@ -26,6 +35,7 @@ class QuantizeWeightsInt8(Rung):
 
     name = "quantize_weights_int8"
     change = "weights of all linear layers in int8, one scale per output channel; activations stay"
+    tasks = ("generate", "forward")
     requires = ("static_cache",)
     output_class = "near"
 
@@ -41,12 +51,26 @@ class QuantizeWeightsInt8(Rung):
         """Swap each nn.Linear for its int8 twin, from the saved checkpoint where there is one."""
         fingerprint = build.source.fingerprint
         weights = load_or_quantize(model, build.quantized_folder, fingerprint, INT8)
-        for name, linear in linear_layers(model):
-            values, scales, *_ = weights[name]
-            generated = isinstance(linear, GeneratedGemvLinear)
-            layer = WeightOnlyInt8Linear(values, scales, linear.bias, generated=generated)
-            model.set_submodule(name, layer.to(build.device))
+        _swap(model, weights, build.device)
         return model
+
+    def transform_module(self, module: nn.Module, build: Build) -> nn.Module:
+        """The same of a module of transformers, rounded as it is loaded."""
+        weights = {
+            name: quantize_per_channel(linear.weight) for name, linear in linear_layers(module)
+        }
+        _swap(module, weights, build.device)
+        return module
+
+
+def _swap(
+    model: nn.Module, weights: Mapping[str, Int8Weight | Int4Weight], device: torch.device
+) -> None:
+    for name, linear in linear_layers(model):
+        values, scales, *_ = weights[name]
+        generated = isinstance(linear, GeneratedGemvLinear)
+        layer = WeightOnlyInt8Linear(values, scales, linear.bias, generated=generated)
+        model.set_submodule(name, layer.to(device))
 
 
 class WeightOnlyInt8Linear(nn.Module):

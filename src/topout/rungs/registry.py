@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from topout.errors import InputError, UnknownNameError
 from topout.import_path import import_own
+from topout.records import Task
 from topout.rungs.rung import Rung
 
 
@@ -21,6 +22,7 @@ RUNGS: tuple[type[Rung], ...] = tuple(
     for path in (
         "transformers_eager:TransformersEager",
         "static_cache:StaticCacheRung",
+        "trace:Trace",
         "compile:Compile",
         "generate_gemv:GenerateGemv",
         "native_linear:NativeLinearFp32",
@@ -38,9 +40,9 @@ BASELINE = RUNGS[0].name
 _FOUND: dict[str, Rung] = {rung.name: rung() for rung in RUNGS}  # the user's own join them
 
 
-def rung_names() -> list[str]:
-    """Names of the rungs that come with topout, in ladder order."""
-    return [rung.name for rung in RUNGS]
+def rung_names(task: Task | None = None) -> list[str]:
+    """Names of the rungs that come with topout, in ladder order; those of a task, or all."""
+    return [rung.name for rung in RUNGS if task is None or task in rung.tasks]
 
 
 def find_rung(name: str) -> Rung:
@@ -90,18 +92,23 @@ def _own_rung(path: str) -> Rung:
     return renamed()
 
 
-def select_rungs(names: Sequence[str] | None) -> list[Rung]:
-    """The rungs to climb, baseline first; all of the ladder where `names` is None.
+def required_by(rung: Rung, task: Task) -> list[str]:
+    """The rungs that must be in force below one; those that are of other tasks need not."""
+    return [name for name in rung.requires if task in find_rung(name).tasks]
+
+
+def select_rungs(names: Sequence[str] | None, task: Task = "generate") -> list[Rung]:
+    """The rungs to climb, baseline first; all of the task's ladder where `names` is None.
 
     They keep their order, but for one that an earlier one requires: it is climbed before that.
     Raises UnknownNameError or InputError, also for what a rung requires.
     """
-    wanted = [BASELINE, *(rung_names() if names is None else names)]
+    wanted = [BASELINE, *(rung_names(task) if names is None else names)]
     ordered: dict[str, Rung] = {}
 
     def add(name: str) -> None:
         rung = find_rung(name)
-        for below in rung.requires:
+        for below in required_by(rung, task):
             add(below)
         if name in wanted:
             ordered.setdefault(name, rung)

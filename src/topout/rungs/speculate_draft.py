@@ -31,12 +31,12 @@ class SpeculateDraft(Rung):
             return batched
         if build.draft is None:
             return "no draft model: name a smaller one with the same tokenizer by --draft"
-        if build.draft.config.vocab_size != build.source.config.vocab_size:
+        if build.draft.config.vocab_size != build.decoder.config.vocab_size:
             return (
                 f"the draft has {build.draft.config.vocab_size} tokens and the model "
-                f"{build.source.config.vocab_size}; they must share a tokenizer"
+                f"{build.decoder.config.vocab_size}; they must share a tokenizer"
             )
-        return no_room(build, build.source) or no_room(build, build.draft)
+        return no_room(build, build.decoder) or no_room(build, build.draft)
 
     def expect(self, expectation: Expectation, build: Build) -> Expectation:
         """A pass reads the weights once for several tokens, and the draft's for each proposal."""

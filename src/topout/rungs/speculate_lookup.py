@@ -24,7 +24,7 @@ class SpeculateLookup(Rung):
 
     def reason_to_skip(self, build: Build) -> str | None:
         """Needs one sequence at a time, and room for its proposals."""
-        return not_one_sequence(build) or no_room(build, build.source)
+        return not_one_sequence(build) or no_room(build, build.decoder)
 
     def expect(self, expectation: Expectation, build: Build) -> Expectation:
         """A pass reads the weights once for several tokens."""

@@ -10,7 +10,7 @@ import msgspec
 from topout.cache_folder import writable_cache_folder
 from topout.cost.predict import Context
 from topout.errors import InputError, OutputError, TopoutError
-from topout.generation.build import require_cuda
+from topout.generation.build import is_decoder, require_cuda
 from topout.generation.quality import QualityTest
 from topout.generation.subject import (
     Prepared,
@@ -31,7 +31,7 @@ from topout.machine.kept import kept_doubts
 from topout.measure.runner import StoppingRule
 from topout.measure.speed_test import LOOKS, SpeedTest
 from topout.models.draft import resolve_draft
-from topout.models.hub import only_stated_by
+from topout.models.known import DEFAULT_MODEL, known_config_json
 from topout.models.source import ModelSource
 from topout.progress import Announce, Notify, silent, unheard
 from topout.records import Climb, Doubt
@@ -39,7 +39,7 @@ from topout.records.record import stamp
 from topout.run_folder import Interrupted, RunFolder
 from topout.rungs.compile import Compile
 from topout.rungs.native_linear import NativeLinearRung
-from topout.rungs.registry import let_in, own_rungs, select_rungs
+from topout.rungs.registry import find_rung, let_in, own_rungs, select_rungs
 from topout.rungs.rung import Rung
 
 SCORED_TOKENS = 128  # of a window, at most: each is a pass of the model
@@ -86,7 +86,7 @@ def _climb(
     folder.save_request(request)
     state: ClimbState | None = None
     try:
-        scored_tokens = min(SCORED_TOKENS, request.new_tokens)
+        scored_tokens = min(SCORED_TOKENS, subject.workload.new_tokens)
         prepared = prepare(subject, request.text, scored_tokens, folder)
         plan = _plan(request, prepared, draft, rungs, folder, notify, announce)
         fresh = _begun(request, prepared, draft)
@@ -119,12 +119,22 @@ def resolve_climb(
 ) -> tuple[list[Rung], Subject, ModelSource | None]:
     """(rungs, subject, draft) of a request; raises a TopoutError for what cannot be climbed."""
     request.check()
-    rungs = select_rungs(request.rungs)
-    for rung in rungs[1:]:
-        Stack().plus(rung)  # what cannot stand is refused before anything is measured
+    for name in request.rungs or []:
+        find_rung(name)  # an unknown one is refused before the model is looked for
     if request.device == "cuda":
         require_cuda()
     subject = resolve_subject(request)
+    task = subject.workload.task
+    rungs = select_rungs(request.rungs, task)
+    for rung in rungs[1:]:
+        Stack(task=task).plus(rung)  # what cannot stand is refused before anything is measured
+    if not is_decoder(subject.source):
+        if request.draft is not None:
+            raise InputError(
+                f"{subject.source.name} runs in one pass: there is nothing to speculate on.",
+                "Leave --draft out for this model.",
+            )
+        return rungs, subject, None
     draft = resolve_draft(
         request.draft, subject.source, random_weights=request.random_weights, seed=request.seed
     )
@@ -156,8 +166,7 @@ def resume(
     if foreign := [name for name in named if name not in recorded]:
         raise InputError(f"the climb in {path} has no {', '.join(foreign)}.", go_on)
     let_in(recorded)
-    with only_stated_by(str(path)):
-        return _climb(request, folder, notify, announce)
+    return _climb(request, folder, notify, announce)
 
 
 def _resume_command(path: Path, own: list[str]) -> str:
@@ -208,9 +217,11 @@ def calibrate(
     source, workload = prepared.source, prepared.workload
     setting = with_ceilings(prepared, notify)
     machine, ceilings = setting.machine, setting.ceilings
+    # Overheads are measured of generating models; those of one pass are taken as theirs.
+    config_json = source.config_json if is_decoder(source) else known_config_json(DEFAULT_MODEL)
     wanted = RatesRequest(
-        architecture=source.config.architecture,
-        config_json=source.config_json,
+        architecture=config_json["model_type"],
+        config_json=config_json,
         device=workload.device,
         threads=workload.threads,
         with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),

@@ -25,7 +25,7 @@ def forecast_climb(
     let_in(request.rungs)
     rungs, subject, draft = resolve_climb(request)
     with RunFolder.create("forecast", subject.source.name) as folder:
-        prepared = prepare(subject, request.text, request.new_tokens, folder)
+        prepared = prepare(subject, request.text, subject.workload.new_tokens, folder)
         context, doubts = calibrate(request, prepared, rungs, folder, notify)
         notify("predict the ladder", 0.9)
         build = prepared.preparation("transformers", draft=draft).build()

@@ -31,7 +31,7 @@ def generate(
     """
     began = time.perf_counter()
     choice = choose(request)
-    notify(f"load {choice.build.source.name} under {choice.stack.label}", 0.0)
+    notify(f"load {choice.build.decoder.name} under {choice.stack.label}", 0.0)
     with LoadedModel(choice) as model:
         sampling = request.sampling()
         prompt = model.token_ids(request.text)
@@ -78,7 +78,7 @@ def _report(
         reasons["decode_s"] = "no token came after the prefill's"
     return GenerateReport(
         **stamp(),
-        model=model_summary(build.source, build.draft),
+        model=model_summary(build.decoder, build.draft),
         stack=model.stack,
         output_class=model.choice.stack.output_class,
         device=build.workload.device,

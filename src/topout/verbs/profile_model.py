@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from topout.errors import InputError
+from topout.generation.build import is_decoder
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
 from topout.machine.catalog.measured import roofs_for
 from topout.measure.worker import WorkerFailure
@@ -62,7 +63,7 @@ def _profile(
         ceilings=setting.ceilings,
         model=model_summary(setting.source),
         workload=workload,
-        backend=request.backend,
+        backend=request.backend if is_decoder(setting.source) else "transformers",
         threads=workload.threads,
         weight_bytes=weight_bytes,
         doubts=setting.doubts,

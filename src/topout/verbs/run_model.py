@@ -8,6 +8,7 @@ from topout import units
 from topout.cost.predict import Expectation
 from topout.errors import InputError
 from topout.gemm.sources import GemmChoice
+from topout.generation.build import is_decoder
 from topout.generation.placement import (
     exceeded_by,
     is_above_ceiling,
@@ -64,7 +65,7 @@ def run_model(request: RunRequest, *, notify: Notify = silent) -> tuple[RunRepor
         choice.compile()
     scored = _QUICK_SCORED_TOKENS if request.quick else _SCORED_TOKENS
     with RunFolder.create("run", subject.source.name) as folder:
-        scored_tokens = min(scored, request.new_tokens)
+        scored_tokens = min(scored, subject.workload.new_tokens)
         setting = set_up(subject, request.text, scored_tokens, folder, notify)
         report = _report(request, setting, _measure(request, choice, setting, folder, notify))
         report = msgspec.structs.replace(report, elapsed_s=time.monotonic() - began)
@@ -80,7 +81,8 @@ def _measure(
     notify: Notify,
 ) -> _Measured:
     """Time both ways; a fault with the other product in place leaves PyTorch's own runs."""
-    timed_tokens = min(_QUICK_TOKENS, request.new_tokens) if request.quick else request.new_tokens
+    new_tokens = setting.workload.new_tokens
+    timed_tokens = min(_QUICK_TOKENS, new_tokens) if request.quick else new_tokens
 
     def process() -> RunProcess:
         log = folder.logs / "run.log"
@@ -96,7 +98,11 @@ def _measure(
     try:
         with process() as model:
             model.prepare(setting.preparation(request.backend))
-            return _Measured(model.weight_bytes, model.run_alone(request.repeat_count), failed)
+            return _Measured(
+                model.weight_bytes,
+                model.run_alone(request.repeats_of(setting.workload.task)),
+                failed,
+            )
     except WorkerFailure as failure:
         raise InputError(
             f"{setting.source.name} {failure.message}.",
@@ -114,7 +120,8 @@ def _measure_routed(
     """The model with another product in place, verified, then timed; the swap alone if it fails."""
     source = str(choice.source) if choice.source is not None else None
     swap = GemmSwap(name=choice.name, source=source)
-    repeats, windows = request.repeat_count, request.batch_size
+    repeats = request.repeats_of(setting.workload.task)
+    windows = request.batch_size
     assert request.gemm is not None
     try:
         model.prepare(setting.preparation(request.backend))
@@ -166,7 +173,7 @@ def _report(request: RunRequest, setting: Setting, measured: _Measured) -> RunRe
         ceilings=setting.ceilings,
         model=model_summary(setting.source),
         workload=workload,
-        backend=request.backend,
+        backend=request.backend if is_decoder(setting.source) else "transformers",
         weight_bytes=measured.weight_bytes,
         result=placed(PYTORCH, measured.samples),
         gemm=gemm,
@@ -179,11 +186,7 @@ def _report(request: RunRequest, setting: Setting, measured: _Measured) -> RunRe
 def ceiling_doubts(report: RunReport) -> list[Doubt]:
     """The ceilings that a phase was measured above."""
     return exceeded_doubts(
-        [
-            found
-            for each in report.results
-            for found in exceeded_by(each.name, ("prefill", each.prefill), ("decode", each.decode))
-        ]
+        [found for each in report.results for found in exceeded_by(each.name, *each.phases)]
     )
 
 
@@ -198,15 +201,18 @@ def _sample_doubts(about: str, samples: list[RunSample]) -> list[Doubt]:
 def run_findings(report: RunReport) -> list[str]:
     """How far each phase is from its limit, and what another matrix product did."""
     prefill, decode = report.result.prefill, report.result.decode
-    findings = [_prefill_sentence(prefill), _decode_sentence(decode)]
+    if decode is None:
+        findings = [_compute_sentence("A pass", prefill)]
+    else:
+        findings = [_compute_sentence("Prefill", prefill), _decode_sentence(decode)]
     if report.gemm is not None:
         findings += _gemm_sentences(report.gemm)
     return findings
 
 
-def _prefill_sentence(prefill: PhaseResult) -> str:
+def _compute_sentence(what: str, prefill: PhaseResult) -> str:
     reached = units.flops_per_s(prefill.flops / prefill.time_s.median)
-    text = f"Prefill does {reached}"
+    text = f"{what} does {reached}"
     if prefill.ceiling_flops_per_s and prefill.mfu_of_ceiling is not None:
         text += (
             f", {share_of(prefill.mfu_of_ceiling)} of the "
@@ -237,6 +243,9 @@ def _gemm_sentences(gemm: GemmSwap) -> list[str]:
     if gemm.reason is not None:
         return [f"{gemm.name} has no speed. {gemm.reason}"]
     sentences = []
+    if gemm.prefill_speedup is not None and gemm.decode_speedup is None:
+        faster = ratio_words(gemm.prefill_speedup, "as fast")
+        sentences.append(f"With {gemm.name} in PyTorch's place a pass is {faster}.")
     if gemm.prefill_speedup is not None and gemm.decode_speedup is not None:
         sentences.append(
             f"With {gemm.name} in PyTorch's place prefill is "

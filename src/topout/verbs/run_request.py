@@ -6,11 +6,11 @@ from topout.errors import InputError
 from topout.gemm.sources import GemmChoice, parse_choice
 from topout.generation.request import BackendOption, GenerationRequest
 from topout.models.precision import Precision
-from topout.models.source import ModelSource
+from topout.models.source import ModelSource, PassSource
 from topout.options import Option
-from topout.records import Machine
+from topout.records import Machine, Task
 
-DEFAULT_REPEATS, QUICK_REPEATS = 5, 2
+DEFAULT_REPEATS, PASS_REPEATS, QUICK_REPEATS = 5, 20, 2
 
 
 class RunRequest(GenerationRequest, frozen=True, kw_only=True):
@@ -22,7 +22,11 @@ class RunRequest(GenerationRequest, frozen=True, kw_only=True):
     ] = None
     backend: BackendOption = "decoder"
     repeats: Annotated[
-        int | None, Option("Runs, or pairs of runs with --gemm; default: 5, quick: 2.", least=1)
+        int | None,
+        Option(
+            "Runs, or pairs of runs with --gemm; default: 5, of single passes 20, quick: 2.",
+            least=1,
+        ),
     ] = None
     quick: Annotated[bool, Option("Two runs of a few tokens.")] = False
 
@@ -42,12 +46,12 @@ class RunRequest(GenerationRequest, frozen=True, kw_only=True):
             return None
         return parse_choice(self.gemm, "bf16" if self.dtype == "bf16" else "fp32")
 
-    @property
-    def repeat_count(self) -> int:
+    def repeats_of(self, task: Task) -> int:
         """How often each way is timed."""
-        return self.repeats or (QUICK_REPEATS if self.quick else DEFAULT_REPEATS)
+        usual = PASS_REPEATS if task == "forward" else DEFAULT_REPEATS
+        return self.repeats or (QUICK_REPEATS if self.quick else usual)
 
-    def precision_for(self, source: ModelSource, machine: Machine) -> Precision:
+    def precision_for(self, source: ModelSource | PassSource, machine: Machine) -> Precision:
         """That of a --gemm, which decides it; raises InputError as `precision_of` does."""
         choice = self.choice()
         if self.dtype is not None or choice is None:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from topout.cache_folder import writable_cache_folder
 from topout.errors import InputError, RecordError, TopoutError, UnsupportedError
-from topout.generation.build import TORCH_DTYPES, Build, require_cuda
+from topout.generation.build import TORCH_DTYPES, Build, is_decoder, require_cuda
 from topout.generation.request import allowed_threads, check_memory
 from topout.ladder.stack import Stack, label_of
 from topout.ladder.state import ClimbFolder
 from topout.ladder.walk import reason_to_skip
 from topout.machine.describe import describe
 from topout.models.draft import resolve_draft
-from topout.models.hub import only_stated_by
+from topout.models.pass_model import resolve_pass
 from topout.models.precision import precision_of, stand_ins
-from topout.models.source import ModelSource, as_path, resolve_model
-from topout.records import Climb, Doubt, Dtype, Machine, WorkloadSummary
+from topout.models.source import ModelSource, PassSource, as_path, resolve_model
+from topout.records import Climb, Doubt, Dtype, Machine, Task, WorkloadSummary
 from topout.run_folder import RUN_FILE
 from topout.rungs.registry import BASELINE, let_in, own_rungs, rung_names
 from topout.version import __version__
@@ -39,15 +38,16 @@ class Choice:
     doubts: list[Doubt] = field(default_factory=list)
 
 
-def choose(request: LoadRequest) -> Choice:
-    """The stack that a request names, of a climb or over a model.
+def choose(request: LoadRequest, task: Task = "generate") -> Choice:
+    """The stack that a request names, of a climb or over a model of a task.
 
-    Raises as `resolve_model` and `Stack.of` do, RecordError for a damaged record, InputError where
-    the model is not the one that was climbed, UnsupportedError where the stack does not apply.
+    Raises UnsupportedError for a climb of the other task and where the stack does not apply;
+    RecordError for a damaged record, InputError where the model is not the one that was climbed;
+    else as `resolve_model` and `Stack.of` do.
     """
     folder = as_path(request.model)
     if (folder / RUN_FILE).is_file():
-        return _of_climb(request, ClimbFolder(folder))
+        return _of_climb(request, ClimbFolder(folder), task)
     for name, value in (("exact", request.exact), ("moved-to", request.moved_to)):
         if value:
             raise InputError(
@@ -56,7 +56,7 @@ def choose(request: LoadRequest) -> Choice:
             )
     if (folder / SAVED_FILE).is_file():
         return _of_saved(request, folder)
-    return _of_model(request)
+    return _of_model(request) if task == "generate" else _of_pass(request)
 
 
 def parse_stack(text: str) -> list[str]:
@@ -67,11 +67,11 @@ def parse_stack(text: str) -> list[str]:
     return [name for name in names if name != BASELINE]
 
 
-def named_stack(text: str) -> Stack:
+def named_stack(text: str, task: Task = "generate") -> Stack:
     """The stack of a label that the user gave, whose own rungs are imported."""
     names = parse_stack(text)
     let_in(names)
-    return Stack.of(names)
+    return Stack.of(names, task)
 
 
 # --- of a model ---------------------------------------------------------------------------------
@@ -89,17 +89,36 @@ def _of_model(request: LoadRequest) -> Choice:
     return _applying(stack, build, _threads(request, machine, None), [])
 
 
+def _of_pass(request: LoadRequest) -> Choice:
+    stack = named_stack(request.stack or BASELINE, "forward")
+    source = resolve_pass(request.model, random_weights=request.random_weights, seed=request.seed)
+    device, machine = request.device or "cpu", describe()
+    dtype = precision_of(
+        source.name, source.published_dtype, request.dtype, stand_ins(machine, device)
+    ).dtype
+    build = _pass_build(source, device, cast(Dtype, dtype))
+    check_memory(source.config, build.workload, machine.memory_bytes)
+    return _applying(stack, build, _threads(request, machine, None), [])
+
+
 # --- of a climb ---------------------------------------------------------------------------------
 
 
-def _of_climb(request: LoadRequest, folder: ClimbFolder) -> Choice:
+def _of_climb(request: LoadRequest, folder: ClimbFolder, task: Task) -> Choice:
     climb, asked = folder.load(), folder.load_request()
     assert climb is not None
+    workload = climb.workload
+    if workload.task != task:
+        raise _other_task(folder.path, workload.task)
     named = request.moved_to or asked.model
-    only_its_own = nullcontext() if request.moved_to else only_stated_by(str(folder.path))
+    random, seed = asked.random_weights, asked.seed
+    source: ModelSource | PassSource
     try:
-        with only_its_own:
-            source = resolve_model(named, random_weights=asked.random_weights, seed=asked.seed)
+        if task == "generate":
+            source = resolve_model(named, random_weights=random, seed=seed)
+        else:
+            size = workload.image_size
+            source = resolve_pass(named, random_weights=random, seed=seed, image_size=size)
     except TopoutError as error:
         raise InputError(
             f"the model of the climb in {folder.path} is not found: {error.message}",
@@ -112,12 +131,12 @@ def _of_climb(request: LoadRequest, folder: ClimbFolder) -> Choice:
             "Climb it anew; or load it by a stack's name, which nothing was proven of.",
         )
     stack = _climbed_stack(request, climb, folder.path)
-    draft_name = request.draft or asked.draft
-    with nullcontext() if request.draft else only_stated_by(str(folder.path)):
-        draft = _draft_of(stack, draft_name, source, asked.random_weights, asked.seed)
-    workload = climb.workload
-    device = request.device or workload.device
-    build = _build(request, source, draft, device, request.dtype or workload.dtype)
+    device, dtype = request.device or workload.device, request.dtype or workload.dtype
+    if is_decoder(source):
+        draft = _draft_of(stack, request.draft or asked.draft, source, random, seed)
+        build = _build(request, source, draft, device, dtype)
+    else:
+        build = _pass_build(source, device, dtype)
     machine = describe()
     return _applying(
         stack,
@@ -127,18 +146,33 @@ def _of_climb(request: LoadRequest, folder: ClimbFolder) -> Choice:
     )
 
 
+def _other_task(path: Path, task: Task) -> UnsupportedError:
+    """Of a climb that was of what a verb does not load."""
+    if task == "forward":
+        return UnsupportedError(
+            f"the climb in {path} is of a model that runs in one pass and generates nothing.",
+            "Load it with topout.load_pass.",
+        )
+    return UnsupportedError(
+        f"the climb in {path} is of a model that generates.", "Load it with topout.load."
+    )
+
+
 def _climbed_stack(request: LoadRequest, climb: Climb, path: Path) -> Stack:
     """The named stack, or the best of the record."""
     label = climb.best_exact if request.exact else climb.best
     if label is None:
         label = label_of(_kept_so_far(climb, exact=request.exact))
-    return _recorded_stack(label, request.stack, path, climb.topout_version)
+    version, task = climb.topout_version, climb.workload.task
+    return _recorded_stack(label, request.stack, path, version, task)
 
 
-def _recorded_stack(label: str, named: str | None, path: Path, version: str) -> Stack:
+def _recorded_stack(
+    label: str, named: str | None, path: Path, version: str, task: Task = "generate"
+) -> Stack:
     """The stack that is named, else that of a record; code that only a record names is not run."""
     if named is not None:
-        return named_stack(named)
+        return named_stack(named, task)
     names = parse_stack(label)
     own = own_rungs(names)
     if own:
@@ -154,7 +188,7 @@ def _recorded_stack(label: str, named: str | None, path: Path, version: str) -> 
             f"written by topout {version}.",
             "Climb anew, or name another --stack.",
         )
-    return Stack.of(names)
+    return Stack.of(names, task)
 
 
 def _kept_so_far(climb: Climb, *, exact: bool) -> list[str]:
@@ -166,7 +200,9 @@ def _kept_so_far(climb: Climb, *, exact: bool) -> list[str]:
     return [name for name in kept[-1] if name != BASELINE] if kept else []
 
 
-def _climb_doubts(climb: Climb, machine: Machine, source: ModelSource, device: str) -> list[Doubt]:
+def _climb_doubts(
+    climb: Climb, machine: Machine, source: ModelSource | PassSource, device: str
+) -> list[Doubt]:
     """Why the figures of a climb may not be those of the model that is loaded from it."""
     doubts = []
     if not climb.finished:
@@ -303,6 +339,22 @@ def _build(
     )
 
 
+def _pass_build(source: PassSource, device: str, dtype: Dtype) -> Build:
+    workload = WorkloadSummary(
+        task="forward",
+        prompt_len=0,
+        new_tokens=0,
+        image_size=source.config.image_size or None,
+        batch_size=1,
+        threads=1,
+        device=device,
+        dtype=dtype,
+        temperature=0.0,
+    )
+    folder = writable_cache_folder("quantized")
+    return Build(source, workload, draft=None, quantized_folder=folder, dtype=TORCH_DTYPES[dtype])
+
+
 def _threads(request: LoadRequest, machine: Machine, climbed: int | None) -> int | None:
     """As asked, else as climbed, as far as there are CPUs."""
     if request.threads is not None:
@@ -318,9 +370,10 @@ def _applying(stack: Stack, build: Build, threads: int | None, doubts: list[Doub
     if reason is not None:
         raise UnsupportedError(f"{stack.label} does not apply here: {reason}", "Choose another.")
     if build.source.origin == "random":
+        gives = "text is" if is_decoder(build.source) else "outputs are"
         random = Doubt(
             about="weights",
-            sentence=f"{build.source.name} has random weights: the speed is real, the text is "
+            sentence=f"{build.source.name} has random weights: the speed is real, the {gives} "
             "meaningless.",
             remedy="Give a model with its weights.",
         )

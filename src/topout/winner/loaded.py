@@ -60,7 +60,7 @@ class LoadedModel(Closing):
         self._sessions: dict[int, Session] = {}  # by capacity
         self._in_use = threading.Lock()
         self._closed = False
-        source = choice.build.source
+        source = choice.build.decoder
         has_text = source.tokenizer_path is not None or source.origin == "random"
         self.tokenizer = load_tokenizer(source) if has_text else tokenizer
         self._end_tokens = end_tokens(source)
@@ -68,7 +68,7 @@ class LoadedModel(Closing):
     @property
     def name(self) -> str:
         """The model's name."""
-        return self._build.source.name
+        return self._build.decoder.name
 
     @property
     def stack(self) -> str:
@@ -252,7 +252,7 @@ class LoadedModel(Closing):
                     "Give one sequence of whole numbers.",
                 )
             prompt = prompt.tolist()
-        vocab_size = self._build.source.config.vocab_size
+        vocab_size = self._build.decoder.config.vocab_size
         for token in prompt:
             if not isinstance(token, int) or isinstance(token, bool):
                 raise InputError(f"{token!r} is no token id.", "Give whole numbers, or a text.")

@@ -99,9 +99,9 @@ def save_stack(
             f"{own[0]} is a rung of your own, and what it does to weights is not known.",
             "Save a stack without it.",
         )
-    if build.source.origin == "random":
+    if build.decoder.origin == "random":
         raise UnsupportedError(
-            f"{build.source.name} has random weights: there is nothing to save.",
+            f"{build.decoder.name} has random weights: there is nothing to save.",
             "They are made again from their seed.",
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -111,7 +111,7 @@ def save_stack(
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             _write(stack, build, unfinished)
-            if build.source.tokenizer_path is None and isinstance(tokenizer, TrainedTokenizer):
+            if build.decoder.tokenizer_path is None and isinstance(tokenizer, TrainedTokenizer):
                 tokenizer.save(unfinished / "tokenizer.json")
             unfinished.chmod(0o755)
             if folder.exists():
@@ -124,7 +124,7 @@ def save_stack(
 
 
 def _write(stack: Stack, build: Build, folder: Path) -> None:
-    source, linear = build.source, _stored_linear_weights(stack)
+    source, linear = build.decoder, _stored_linear_weights(stack)
     scheme = linear if isinstance(linear, Scheme) else None
     _write_model(source, build.dtype, linear, folder)
     if scheme is not None:
@@ -200,12 +200,12 @@ def _linear_tensors(config: ModelConfig) -> set[str]:
 
 def _write_quantized(build: Build, scheme: Scheme, folder: Path) -> None:
     """The checkpoint that the rung was built from; made once more where it was not kept."""
-    fingerprint = build.source.fingerprint
+    fingerprint = build.decoder.fingerprint
     kept = checkpoint_path(build.quantized_folder, fingerprint, scheme)
     if kept.is_file():
         shutil.copyfile(kept, checkpoint_path(folder, fingerprint, scheme))
         return
-    load_or_quantize(load_decoder(build.source, dtype=build.dtype), folder, fingerprint, scheme)
+    load_or_quantize(load_decoder(build.decoder, dtype=build.dtype), folder, fingerprint, scheme)
     if not checkpoint_path(folder, fingerprint, scheme).is_file():
         raise OutputError(f"cannot write the quantized weights to {folder}.", "Free some space.")
 

@@ -18,7 +18,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DEFAULT_LENGTH = 128
 MOST_BUILT_LAYERS = 1000  # modules of so many take half a minute to build and to follow
 _MOST_ELEMENTS = 1 << 40  # of an input; products of its sizes have to stay below 2⁶³
-_DEFAULT_IMAGE_SIZE = 224
+DEFAULT_IMAGE_SIZE = 224
 Inputs = dict[str, Any]
 
 
@@ -38,7 +38,7 @@ def build_on_meta(config_json: dict[str, Any], name: str, dtype: str = "fp32") -
     _refuse_depth(config_json, name)
     with quiet_transformers():
         try:
-            config = _config_class(model_type, name).from_dict(config_json)
+            config = config_of(config_json, name)
             model_class = _model_class(config, config_json, name)
             with torch.device("meta"):
                 module: nn.Module = model_class._from_config(
@@ -74,17 +74,26 @@ def _refuse_depth(config_json: dict[str, Any], name: str) -> None:
             )
 
 
+def config_of(config_json: dict[str, Any], name: str) -> Any:
+    """The config object of transformers; raises UnsupportedError for an unknown model_type."""
+    return _config_class(Fields(config_json, name).text("model_type"), name).from_dict(config_json)
+
+
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keeps transformers' remarks on configs and missing kernels off the terminal."""
+    """Keeps the remarks of transformers, and its bars of progress, off the terminal."""
     from transformers.utils import logging as transformers_logging
 
     before = transformers_logging.get_verbosity()
+    has_bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers_logging.set_verbosity(before)
+        if has_bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _config_class(model_type: str, name: str) -> Any:
@@ -194,7 +203,7 @@ def _tokens(module: nn.Module, batch_size: int, length: int | None) -> Tensor:
 def _image(module: nn.Module, batch_size: int) -> Tensor:
     config: Any = module.config
     config = getattr(config, "vision_config", config)
-    size = getattr(config, "image_size", _DEFAULT_IMAGE_SIZE)
+    size = getattr(config, "image_size", DEFAULT_IMAGE_SIZE)
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     channels = getattr(config, "num_channels", 3)
     _refuse_elements(batch_size, channels, height, width)

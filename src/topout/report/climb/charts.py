@@ -7,6 +7,7 @@ import altair as alt
 
 from topout import units
 from topout.records import Climb, RunSample
+from topout.records.climb import unit_of
 from topout.report.charts.theme import (
     BLUE,
     GREY,
@@ -24,6 +25,10 @@ from topout.report.climb.roofline_chart import roofline_chart
 from topout.report.climb.rung import RungRow, rung_rows
 from topout.report.document import Chart
 from topout.report.figures import (
+    phase_name,
+    phase_result,
+    phases_of,
+    rate_title,
     sample_tokens_per_s,
 )
 
@@ -32,16 +37,13 @@ def climb_charts(climb: Climb) -> list[Chart]:
     """The charts that `climb` has the figures for, in the order in which they are read."""
     rungs = climb.rungs
     charts = []
-    if any(rung.decode for rung in rungs):
-        charts.append(
-            Chart("decode", "The ladder: decode", LADDER_CAPTION, ladder_chart(climb, "decode"))
-        )
-    if any(rung.prefill for rung in rungs):
-        charts.append(
-            Chart("prefill", "The ladder: prefill", LADDER_CAPTION, ladder_chart(climb, "prefill"))
-        )
+    for phase in reversed(phases_of(climb.workload)):
+        if any(phase_result(rung, phase) for rung in rungs):
+            title = f"The ladder: {phase_name(climb.workload, phase)}"
+            charts.append(Chart(phase, title, LADDER_CAPTION, ladder_chart(climb, phase)))
     if any(rung.prefill or rung.decode for rung in rungs):
-        charts.append(Chart("roofline", "The roofline", _ROOFLINE, roofline_chart(climb)))
+        caption = _ROOFLINE if climb.workload.task == "generate" else _ROOFLINE_OF_ONE
+        charts.append(Chart("roofline", "The roofline", caption, roofline_chart(climb)))
     if any(rung.weight_bytes or rung.peak_memory_bytes for rung in rungs):
         charts.append(Chart("memory", "Memory", _MEMORY, memory_chart(climb)))
     if any(rung.samples for rung in rungs):
@@ -58,6 +60,7 @@ _ROOFLINE = (
     "Circles: decode. Squares: prefill. Numbers follow the order of the ladder. "
     "A point on its line can only be moved by doing less work."
 )
+_ROOFLINE_OF_ONE = _ROOFLINE.replace("Circles: decode. Squares: prefill. ", "")
 _MEMORY = "Weights of the rung, and all else that its process held at the peak."
 _RUNS = (
     "Every timed run of a rung (filled) and of its rival (hollow), in the order in which they "
@@ -137,14 +140,15 @@ _LEFT = 48
 
 
 def runs_over_time(climb: Climb) -> Spec:
-    """Decode tokens/s of every timed run, rung and rival, by the time at which it began."""
+    """The rate of every timed run in its last phase, rung and rival, by when it began."""
+    work, phase = climb.workload, phases_of(climb.workload)[-1]
     rows = [row for row in rung_rows(climb) if row.rung.samples]
     dots = [_dot(climb, row, role, sample) for row, role, sample in _all_runs(climb)]
     base = chart_of([dot for dot in dots if dot is not None]).encode(
         x=_time_axis(climb, None),
         y=alt.Y(
             "rate:Q",
-            title="decode, tokens/s",
+            title=rate_title(work, phase),
             scale=alt.Scale(zero=True),
             axis=alt.Axis(minExtent=_LEFT, maxExtent=_LEFT, tickCount=5),
         ),
@@ -158,7 +162,7 @@ def runs_over_time(climb: Climb) -> Spec:
 
 _RUNG, _RIVAL = "the rung", "its rival"
 _RUN_TOOLTIP = tooltips(
-    "label: rung, role: run of, decode, ttft: time to first token, at: began at, "
+    "label: rung, role: run of, rated: rate, ttft: time to first token, at: began at, "
     "stolen: CPU time stolen, bandwidth: bandwidth just before"
 )
 
@@ -230,7 +234,7 @@ def _all_runs(climb: Climb) -> Iterator[tuple[RungRow, str, RunSample]]:
 
 
 def _dot(climb: Climb, row: RungRow, role: str, sample: RunSample) -> dict[str, Any] | None:
-    rate = sample_tokens_per_s(sample, climb.workload, "decode")
+    rate = sample_tokens_per_s(sample, climb.workload, phases_of(climb.workload)[-1])
     if rate is None:
         return None
     return {
@@ -239,7 +243,7 @@ def _dot(climb: Climb, row: RungRow, role: str, sample: RunSample) -> dict[str, 
         "rate": rate,
         "at_s": sample.at_s,
         "at": units.seconds(sample.at_s),
-        "decode": f"{units.significant(rate, 4)} tokens/s",
+        "rated": f"{units.significant(rate, 4)} {unit_of(climb.workload)}",
         "ttft": units.seconds(sample.ttft_s),
         "stolen": units.percent(sample.stolen_share, 1),
         "bandwidth": units.bytes_per_s(sample.ceiling_bytes_per_s),

@@ -28,6 +28,11 @@ from topout.report.document import (
 from topout.report.figures import (
     Phase,
     interval,
+    meaningless,
+    phase_name,
+    phase_terms,
+    phases_of,
+    rate_head,
     rates_sentence,
     ratio_tile,
     sample_tokens_per_s,
@@ -82,7 +87,7 @@ def climb_document(climb: Climb, folder: str | None = None) -> Document:
         about=f"{workload_sentence(climb.model, work, on)}; {climb.machine.cpu_model}",
         headlines=headlines(climb),
         tiles=_tiles(climb),
-        lead=[main_chart, _ladder(rows), *winner_sections(climb, folder)],
+        lead=[main_chart, _ladder(climb, rows), *winner_sections(climb, folder)],
         parts=[
             other_charts,
             Section("Rung by rung", cards, key="rungs", only="page", printed=False),
@@ -92,7 +97,7 @@ def climb_document(climb: Climb, folder: str | None = None) -> Document:
         doubts=_doubts(climb, rows),
         absent=Absent(climb.reasons),
         terms=[
-            *terms("Prefill and decode", "TTFT, TPOT", "MFU", "MBU", "Speedup and its interval"),
+            *terms(*phase_terms(climb.workload), "MFU", "MBU", "Speedup and its interval"),
             *_OWN_TERMS.items(),
             *terms("±", "Regions of the roofline"),
         ],
@@ -108,7 +113,8 @@ def headlines(climb: Climb) -> list[str]:
         sentences.append(f"With the output unchanged: {_duel_sentence(exact)}")
     if climb.model.weights == "random":
         sentences.append(
-            f"{climb.model.name} has random weights: the speed is real, the text is meaningless."
+            f"{climb.model.name} has random weights: the speed is real, "
+            f"{meaningless(climb.workload)}."
         )
     if not climb.finished:
         sentences.append("The climb was interrupted; what follows is what was finished.")
@@ -116,6 +122,11 @@ def headlines(climb: Climb) -> list[str]:
 
 
 def _duel_sentence(duel: Duel) -> str:
+    if duel.decode_speedup is None:
+        return (
+            f"{duel.champion} is {units.times(duel.speedup.median)} as fast as the baseline "
+            f"{interval(duel.speedup)}."
+        )
     return (
         f"{duel.champion} is {units.times(duel.decode_speedup.median)} the baseline in decode "
         f"{interval(duel.decode_speedup)}, {units.times(duel.prefill_speedup.median)} in prefill "
@@ -143,20 +154,21 @@ _WHICH_GAIN = (
 )
 
 
-def _ladder(rows: list[RungRow]) -> Section:
+def _ladder(climb: Climb, rows: list[RungRow]) -> Section:
+    work = climb.workload
+    names = [phase_name(work, each) for each in phases_of(work)]
     columns = [
         Column("", text=True, only="terminal"),
         Column("Rung", text=True, least=16),
-        Column("Prefill\ntok/s", least=7),
-        Column("Decode\ntok/s", least=7),
+        *(Column(rate_head(work, each), least=7) for each in phases_of(work)),
         Column("Speedup\nover rival"),
         Column("Pre-\ndicted", below_width=_WIDE),
         Column("Predicted\nspeedup", from_width=_WIDE),
         Column("Over\nbase", below_width=_WIDE),
         Column("Over\nbaseline", from_width=_WIDE),
         Column("MFU\nMBU", below_width=_WIDE),
-        Column("MFU\nprefill", from_width=_WIDE),
-        Column("MBU\ndecode", from_width=_WIDE),
+        Column(f"MFU\n{names[0]}", from_width=_WIDE),
+        Column(f"MBU\n{names[-1]}", from_width=_WIDE),
         Column("Peak\nmemory"),
     ]
     parts: list[Part] = [
@@ -169,21 +181,20 @@ def _ladder(rows: list[RungRow]) -> Section:
         Paragraph(
             _WHICH_GAIN if any(row.speedup.value != units.ABSENT for row in rows) else "", "note"
         ),
-        Table(columns, [_row(row) for row in rows], notes_title="Verdict and reason"),
+        Table(columns, [_row(row, len(names)) for row in rows], notes_title="Verdict and reason"),
         Paragraph("" if rows else "No rung was finished."),
     ]
     return Section("The ladder", parts, key="ladder")
 
 
-def _row(row: RungRow) -> Row:
+def _row(row: RungRow, phases: int) -> Row:
     verdict = verdict_cell(row)
     over: Style = "best" if row.is_best or row.is_best_exact else ""
     return Row(
         [
             Cell(row.mark, style=verdict.style),
             Cell(f"{row.number} {row.label}", short=row.label, link=f"#rung-{row.number}"),
-            row.prefill,
-            row.decode,
+            *[row.prefill, row.decode][:phases],
             row.speedup,
             row.predicted,
             row.predicted,
@@ -211,6 +222,11 @@ def _tiles(climb: Climb) -> list[Tile]:
     if duel is None:
         return []
     pairs = f"{len(duel.speedup.pairs)} pairs of runs in turns"
+    if duel.decode_speedup is None:
+        return [
+            ratio_tile("speedup", duel.speedup, _rates(climb, duel, "prefill")),
+            Tile("evidence", str(len(duel.speedup.pairs)), detail="pairs of runs in turns"),
+        ]
     return [
         ratio_tile("decode", duel.decode_speedup, _rates(climb, duel, "decode")),
         ratio_tile("prefill", duel.prefill_speedup, _rates(climb, duel, "prefill")),
@@ -227,7 +243,8 @@ def _rates(climb: Climb, duel: Duel, phase: Phase) -> str:
         if not known:
             return ""
         medians.append(statistics.median(known))
-    return rates_sentence(*medians)
+    before, after = medians
+    return rates_sentence(before, after, climb.workload)
 
 
 def _doubts(climb: Climb, rows: list[RungRow]) -> list[Doubt]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from topout import units
-from topout.records import ClimbForecast, PhasePrediction, RungForecast
+from topout.records import ClimbForecast, RungForecast
 from topout.report.document import (
     Absent,
     Cell,
@@ -17,7 +17,17 @@ from topout.report.document import (
     Table,
     first_and_others,
 )
-from topout.report.figures import figure, terms
+from topout.report.figures import (
+    Phase,
+    figure,
+    phase_name,
+    phase_prediction,
+    phase_terms,
+    phases_of,
+    predicted_tokens_per_s,
+    rate_head,
+    terms,
+)
 from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
 
 _WIDE = 100  # characters that the predicted interval and the bound need
@@ -61,7 +71,7 @@ def forecast_document(forecast: ClimbForecast) -> Document:
         ],
         doubts=forecast.doubts,
         absent=Absent(forecast.reasons),
-        terms=terms("Prefill and decode", "Speedup and its interval"),
+        terms=terms(phase_terms(work)[0], "Speedup and its interval"),
         data_note="All predictions, as JSON, are inside this page.",
     )
 
@@ -77,15 +87,16 @@ def _headline(forecast: ClimbForecast) -> str:
 
 
 def _table(forecast: ClimbForecast) -> Table:
+    work = forecast.workload
+    last = phase_name(work, phases_of(work)[-1])
     columns = [
         Column("", text=True, only="terminal"),
         Column("Rung", text=True, least=16),
-        Column("Prefill\ntok/s", least=7),
-        Column("Decode\ntok/s", least=7),
+        *(Column(rate_head(work, each), least=7) for each in phases_of(work)),
         Column("Over\nits rival"),
         Column("Within", from_width=_WIDE),
         Column("Over\nbaseline"),
-        Column("Decode\nbound by", text=True, from_width=_WIDE),
+        Column(f"{last.capitalize()}\nbound by", text=True, from_width=_WIDE),
         Column("Output", text=True),
     ]
     return Table(
@@ -96,24 +107,24 @@ def _table(forecast: ClimbForecast) -> Table:
 
 
 def _row(forecast: ClimbForecast, rung: RungForecast) -> Row:
-    predicted, work = rung.prediction, forecast.workload
+    predicted, phases = rung.prediction, phases_of(forecast.workload)
+    last = phase_prediction(rung, phases[-1])
     within = predicted.speedup_interval if predicted is not None and rung.rival else None
     style: Style = "kept" if rung.helps else "soft"
     return Row(
         [
             Cell("✓" if rung.helps else "", style=style),
             Cell(f"✓ {rung.name}" if rung.helps else rung.name, short=rung.name, style=style),
-            _rate(predicted.prefill if predicted else None, work.prompt_len * work.batch_size),
-            _rate(predicted.decode if predicted else None, work.batch_size),
+            *(_rate(forecast, rung, phase) for phase in phases),
             units.times(predicted.speedup if predicted and rung.rival else None),
             f"[{within.low:.2f}, {within.high:.2f}]" if within else units.ABSENT,
             units.times(rung.speedup_over_baseline),
-            predicted.decode.bound if predicted else units.ABSENT,
+            last.bound if last else units.ABSENT,
             rung.output_class,
         ],
         note=rung.reason if predicted is None else "",
     )
 
 
-def _rate(phase: PhasePrediction | None, tokens: int) -> str:
-    return figure(tokens / phase.time_s if phase is not None and phase.time_s > 0 else None)
+def _rate(forecast: ClimbForecast, rung: RungForecast, phase: Phase) -> str:
+    return figure(predicted_tokens_per_s(forecast.workload, rung, phase))

@@ -4,6 +4,7 @@ import altair as alt
 
 from topout import units
 from topout.records import ClimbForecast, PhasePrediction
+from topout.records.climb import unit_of
 from topout.report.charts.theme import (
     BLUE,
     GREY,
@@ -17,7 +18,14 @@ from topout.report.charts.theme import (
     tooltips,
 )
 from topout.report.document import Chart
-from topout.report.figures import Phase
+from topout.report.figures import (
+    Phase,
+    phase_name,
+    phase_prediction,
+    phases_of,
+    predicted_tokens_per_s,
+    rate_title,
+)
 
 _STEP = 30  # pixels per rung
 _CAPTION = (
@@ -28,27 +36,38 @@ _TOOLTIP = tooltips("label: rung, outlook, predicted, within, bound, change")
 
 
 def forecast_charts(forecast: ClimbForecast) -> list[Chart]:
-    """Decode, then prefill."""
-    phases: tuple[Phase, ...] = ("decode", "prefill")
+    """The last phase first: that is the one that users wait for."""
+    work = forecast.workload
     return [
-        Chart(phase, f"The ladder, predicted: {phase}", _CAPTION, _bars(forecast, phase))
-        for phase in phases
+        Chart(
+            phase,
+            f"The ladder, predicted: {phase_name(work, phase)}",
+            _CAPTION,
+            _bars(forecast, phase),
+        )
+        for phase in reversed(phases_of(work))
     ]
 
 
 def _bars(forecast: ClimbForecast, phase: Phase) -> Spec:
     work = forecast.workload
-    tokens = work.batch_size * (work.prompt_len if phase == "prefill" else 1)
+    unit = unit_of(work)
     bars: list[Row] = []
     for rung in forecast.rungs:
-        if rung.prediction is not None:
-            expected = getattr(rung.prediction, phase)
-            figures = _rates(expected, tokens)
+        expected = phase_prediction(rung, phase)
+        rate = predicted_tokens_per_s(work, rung, phase)
+        if expected is not None and rate is not None:
+            figures = _rates(expected, rate, unit)
             about = {"label": rung.name, "outlook": _OUTLOOK[rung.helps], "change": rung.change}
             bars.append({**about, **figures})
     y = names_axis("label", [bar["label"] for bar in bars], 190)
     scale = alt.Scale(domain=[0, max(bar["end"] for bar in bars) * 1.02], nice=False)
-    x = alt.X("rate:Q", scale=scale, title=f"{phase}, tokens/s", axis=alt.Axis(tickCount=6))
+    x = alt.X(
+        "rate:Q",
+        scale=scale,
+        title=rate_title(work, phase),
+        axis=alt.Axis(tickCount=6),
+    )
     colours = {_OUTLOOK[True]: BLUE, _OUTLOOK[False]: GREY}
     base = chart_of(bars)
     layers = alt.layer(
@@ -63,18 +82,18 @@ def _bars(forecast: ClimbForecast, phase: Phase) -> Spec:
     return finished(layers, height=_STEP * len(bars), padding=VALUE_MARGIN)
 
 
-def _rates(expected: PhasePrediction, tokens: int) -> Row:
-    rate = tokens / expected.time_s
+def _rates(expected: PhasePrediction, rate: float, unit: str) -> Row:
     low = high = rate
     if expected.interval is not None:
-        low, high = tokens / expected.interval.high, tokens / expected.interval.low
+        inputs = rate * expected.time_s
+        low, high = inputs / expected.interval.high, inputs / expected.interval.low
     return {
         "rate": rate,
         "low": low,
         "high": high,
         "end": high,
         "value": units.significant(rate),
-        "predicted": f"{units.significant(rate)} tokens/s",
-        "within": f"{units.significant(low)} to {units.significant(high)} tokens/s",
+        "predicted": f"{units.significant(rate)} {unit}",
+        "within": f"{units.significant(low)} to {units.significant(high)} {unit}",
         "bound": expected.bound,
     }

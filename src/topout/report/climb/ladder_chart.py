@@ -6,6 +6,7 @@ import altair as alt
 
 from topout import units
 from topout.records import Climb
+from topout.records.climb import unit_of
 from topout.report.charts.theme import (
     VALUE_MARGIN,
     VERDICT_COLOURS,
@@ -23,6 +24,7 @@ from topout.report.figures import (
     bound_of,
     phase_result,
     predicted_tokens_per_s,
+    rate_title,
     sample_tokens_per_s,
 )
 from topout.roofline import share_of
@@ -44,7 +46,12 @@ def ladder_chart(climb: Climb, phase: Phase) -> Spec:
     order = [row.label for row in rows]
     y = names_axis("label", order, 190)
     scale = alt.Scale(domain=[0, _longest(bars) * 1.02], nice=False)
-    x = alt.X("rate:Q", scale=scale, title=f"{phase}, tokens/s", axis=alt.Axis(tickCount=6))
+    x = alt.X(
+        "rate:Q",
+        scale=scale,
+        title=rate_title(climb.workload, phase),
+        axis=alt.Axis(tickCount=6),
+    )
     base = chart_of(bars)
     layers = alt.layer(
         base.mark_bar(height=_BAR, opacity=0.85, cornerRadiusEnd=2).encode(
@@ -68,15 +75,15 @@ def ladder_chart(climb: Climb, phase: Phase) -> Spec:
 
 
 def _bar(climb: Climb, row: RungRow, phase: Phase) -> Row:
-    result = phase_result(row.rung, phase)
-    predicted = predicted_tokens_per_s(climb, row.rung, phase)
+    result, unit = phase_result(row.rung, phase), unit_of(climb.workload)
+    predicted = predicted_tokens_per_s(climb.workload, row.rung, phase)
     bar: Row = {
         "label": row.label,
         "verdict": row.verdict,
         "stack": row.stack,
         "reason": row.rung.reason,
         "speedup": row.speedup.line,
-        "predicted": "" if predicted is None else f"{units.significant(predicted)} tokens/s",
+        "predicted": "" if predicted is None else f"{units.significant(predicted)} {unit}",
         "value": row.verdict,
         "end": 0.0,
     }
@@ -88,7 +95,7 @@ def _bar(climb: Climb, row: RungRow, phase: Phase) -> Row:
         "rate": rate.median,
         "low": rate.low,
         "high": rate.high,
-        "measured": f"{units.significant(rate.median)} tokens/s, 95 % interval "
+        "measured": f"{units.significant(rate.median)} {unit}, 95 % interval "
         f"{units.significant(rate.low)} to {units.significant(rate.high)}",
         "value": units.significant(rate.median),
         "end": max([rate.high, *rates]),
@@ -109,7 +116,7 @@ _BAR_TOOLTIP = tooltips(
 
 def _runs(climb: Climb, rows: list[RungRow], phase: Phase, y: alt.Y) -> Any:
     """Every single run as a dot on its bar, spread over the bar's height so that none hides."""
-    dots = []
+    dots, unit = [], unit_of(climb.workload)
     for row in rows:
         for number, sample in enumerate(row.rung.samples):
             rate = sample_tokens_per_s(sample, climb.workload, phase)
@@ -122,7 +129,7 @@ def _runs(climb: Climb, rows: list[RungRow], phase: Phase, y: alt.Y) -> Any:
                         "rate": rate,
                         "offset": offset,
                         "run": number + 1,
-                        "measured": f"{units.significant(rate, 4)} tokens/s",
+                        "measured": f"{units.significant(rate, 4)} {unit}",
                         "stolen": units.percent(sample.stolen_share, 1),
                         "bandwidth": units.bytes_per_s(sample.ceiling_bytes_per_s),
                     }

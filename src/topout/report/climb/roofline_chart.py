@@ -18,7 +18,7 @@ from topout.report.charts.theme import (
     tooltips,
 )
 from topout.report.climb.rung import RungRow, rung_rows
-from topout.report.figures import PHASES, Phase, phase_result, placement, rate_unit_of
+from topout.report.figures import PHASES, Phase, phase_result, phases_of, placement, rate_unit_of
 from topout.report.roofline.frame import (
     WIDTH,
     Frame,
@@ -97,7 +97,7 @@ def _bandwidth(ceilings: Ceilings) -> list[BandwidthCeiling]:
 def _points(climb: Climb) -> list[Row]:
     points = []
     for number, row in enumerate(rung_rows(climb)):
-        for phase in PHASES:
+        for phase in phases_of(climb.workload):
             result = phase_result(row.rung, phase)
             if result is not None and result.flops > 0 and result.time_s.median > 0:
                 points.append(_point(row, number, phase, result))

@@ -25,17 +25,20 @@ from topout.report.document import (
     Table,
 )
 from topout.report.figures import (
-    PHASES,
     Phase,
     bound_of,
     figure,
+    phase_name,
     phase_prediction,
     phase_result,
+    phases_of,
     placement,
     predicted_tokens_per_s,
     rate_cell,
+    rate_head,
     ratio_cell,
     sample_rates,
+    time_name,
 )
 from topout.roofline import share_of
 
@@ -72,8 +75,8 @@ class RungRow:
     speedup: Cell  # over the rival
     predicted: str
     over_baseline: Cell  # as its final duel says, else the product of its stack's ratios
-    mfu: str  # prefill, of the measured ceiling
-    mbu: str  # decode, of the measured ceiling
+    mfu: str  # of the first phase, of the measured ceiling
+    mbu: str  # of the last phase, of the measured ceiling
     memory: str
 
     @property
@@ -118,6 +121,7 @@ def _row(climb: Climb, rung: RungResult, number: int, label: str) -> RungRow:
     stack = " + ".join(rung.stack)
     verdict = _verdict(climb, rung)
     is_kept = not baseline and rung.status == "kept"
+    last = phase_result(rung, phases_of(climb.workload)[-1])
     return RungRow(
         rung=rung,
         number=number,
@@ -137,7 +141,7 @@ def _row(climb: Climb, rung: RungResult, number: int, label: str) -> RungRow:
         predicted=units.times(rung.predicted_speedup),
         over_baseline=Cell("1.00×") if baseline else _over_baseline(climb, rung),
         mfu=share_of(rung.prefill.mfu_of_ceiling if rung.prefill else None),
-        mbu=share_of(rung.decode.mbu_of_ceiling if rung.decode else None),
+        mbu=share_of(last.mbu_of_ceiling if last else None),
         memory=units.memory(rung.peak_memory_bytes),
     )
 
@@ -166,7 +170,7 @@ def _over_baseline(climb: Climb, rung: RungResult) -> Cell:
 def rung_card(climb: Climb, row: RungRow, verdict: Cell) -> Section:
     """All that the record of a rung holds."""
     rung = row.rung
-    phases = [_phase(climb, rung, phase) for phase in PHASES]
+    phases = [_phase(climb, rung, phase) for phase in phases_of(climb.workload)]
     assumptions = rung.prediction.assumptions if rung.prediction else []
     assumed = f"The prediction assumes: {'; '.join(assumptions)}." if assumptions else ""
     samples = _samples(climb, rung)
@@ -210,7 +214,7 @@ def _facts(climb: Climb, row: RungRow) -> list[tuple[str, str]]:
         ("In decode, in turns", ratio_cell(duel.decode_speedup if duel else None).line),
         (f"Over the baseline{product}", ratio_cell(rung.speedup_over_baseline).line),
         (f"In decode{product}", ratio_cell(rung.decode_speedup_over_baseline).line),
-        ("Time to first token", _seconds(rung.ttft_s)),
+        ("Time to first token", _seconds(rung.ttft_s) if rung.decode else ""),
         ("Output class", _OUTPUT[rung.output_class]),
         ("Weights", units.memory(rung.weight_bytes or None)),
         ("Peak memory", units.memory(rung.peak_memory_bytes or None)),
@@ -240,8 +244,8 @@ def _phase(climb: Climb, rung: RungResult, phase: Phase) -> Table:
                 _seconds(result.time_s if result else None),
             ),
             (
-                "Tokens per second",
-                figure(predicted_tokens_per_s(climb, rung, phase)),
+                "Images per second" if climb.workload.image_size else "Tokens per second",
+                figure(predicted_tokens_per_s(climb.workload, rung, phase)),
                 _plain(result.tokens_per_s if result else None),
             ),
             *(_terms(expected) if expected else []),
@@ -255,7 +259,11 @@ def _phase(climb: Climb, rung: RungResult, phase: Phase) -> Table:
             *(_place(result) if result else []),
         ]
     columns = [Column("", text=True), Column("Predicted"), Column("Measured")]
-    return Table(columns, [Row(row) for row in rows], phase.capitalize() if rows else "")
+    return Table(
+        columns,
+        [Row(row) for row in rows],
+        phase_name(climb.workload, phase).capitalize() if rows else "",
+    )
 
 
 def _predicted_speedup(rung: RungResult) -> str:
@@ -301,7 +309,9 @@ def _of(share: float | None, ceiling: float | None, unit: str) -> str:
 def _samples(climb: Climb, rung: RungResult) -> Table:
     """The timed runs of the rung and of its rival, in the order in which they ran."""
     runs = [("rung", s) for s in rung.samples] + [("rival", s) for s in rung.rival_samples]
-    titles = ("Began at", "TTFT", "Total", "Prefill\ntok/s", "Decode\ntok/s", "Passes")
+    work = climb.workload
+    rates = [rate_head(work, each) for each in phases_of(work)]
+    titles = ("Began at", time_name(work), "Total", *rates, "Passes")
     more = ("Stolen\nCPU", "Bandwidth\nbefore", "Peak\nmemory")
     columns = [Column("Run of", text=True), *map(Column, (*titles, *more))]
     rows = [

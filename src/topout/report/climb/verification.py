@@ -37,6 +37,9 @@ def verification_facts(verification: Verification | None) -> list[tuple[str, str
     if v.kl_divergence is not None:
         interval = interval_range(v.kl_interval, _nats)
         rows.append(("KL divergence, nats per token", _nats(v.kl_divergence) + interval))
+    if v.cosine_distance is not None:
+        interval = interval_range(v.cosine_interval, _nats)
+        rows.append(("1 − cosine with the baseline's", _nats(v.cosine_distance) + interval))
     return rows + [(name, f"{value:.5g}") for name, value in figures if value is not None]
 
 

@@ -11,19 +11,20 @@ def winner_sections(climb: Climb, folder: str | None) -> list[Section]:
     if folder is None or climb.best is None:
         return []
     parts: list[Facts | Paragraph] = []
+    runs_once = climb.workload.task == "forward"
     if climb.best == climb.baseline:
         sentence = f"The best stack here is the baseline itself, {climb.baseline}: go on with that."
         parts.append(Paragraph(sentence))
     else:
-        parts.append(Facts(_lines(climb.best, folder, exact=False)))
+        parts.append(Facts(_lines(climb.best, folder, exact=False, runs_once=runs_once)))
         if climb.best_exact not in (None, climb.best, climb.baseline):
             assert climb.best_exact is not None
-            lines = _lines(climb.best_exact, folder, exact=True)
+            lines = _lines(climb.best_exact, folder, exact=True, runs_once=runs_once)
             parts.append(Facts(lines, "With the output unchanged"))
     return [Section("Use the winner", parts, key="winner")]
 
 
-def _lines(label: str, folder: str, *, exact: bool) -> list[tuple[str, str]]:
+def _lines(label: str, folder: str, *, exact: bool, runs_once: bool) -> list[tuple[str, str]]:
     """Python and shell; a stack with a rung of the user's own is named, since only then it runs."""
     own = ":" in label
     python, shell = repr(folder), shlex.quote(folder)
@@ -32,6 +33,8 @@ def _lines(label: str, folder: str, *, exact: bool) -> list[tuple[str, str]]:
     elif exact:
         python += ", exact=True"
     option = f" --stack {shlex.quote(label)}" if own else " --exact" if exact else ""
+    if runs_once:
+        return [("Python", f"topout.load_pass({python})(batch)")]
     return [
         ("Python", f"topout.load({python}).generate('…')"),
         ("Shell", f"topout generate {shell} '…'{option}"),

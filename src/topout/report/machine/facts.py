@@ -29,10 +29,17 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
 def workload_sentence(model: ModelSummary, work: WorkloadSummary, *manner: str) -> str:
     """What was run, and in what `manner`: a backend, threads, a device."""
     how = ", ".join([precision(work.dtype, work.dtype_origin), *manner])
-    return (
-        f"{units.parameters(model.parameters)} parameters ({model.weights} weights), {how}; "
-        f"prompt {work.prompt_len} tokens, {work.new_tokens} new, batch {work.batch_size}"
-    )
+    weights = f"{units.parameters(model.parameters)} parameters ({model.weights} weights)"
+    asked = f"prompt {work.prompt_len} tokens, {work.new_tokens} new"
+    if work.task == "forward":
+        asked = f"one pass over {_input(work)}"
+    return f"{weights}, {how}; {asked}, batch {work.batch_size}"
+
+
+def _input(work: WorkloadSummary) -> str:
+    """What one input of a pass is."""
+    size = work.image_size
+    return f"an image of {size}×{size}" if size else f"{work.prompt_len} tokens"
 
 
 def workload_facts(
@@ -45,17 +52,32 @@ def workload_facts(
 ) -> Facts:
     """What was run: the model, the prompt and where it is from, and `more` of how."""
     weights = [("Weights", units.memory(weight_bytes))] if weight_bytes is not None else []
+    built_as = model.class_name or model.architecture
     pairs = [
-        ("Model", f"{model.name} ({model.architecture}, {model.weights} weights)"),
+        ("Model", f"{model.name} ({built_as}, {model.weights} weights)"),
         ("Parameters", units.parameters(model.parameters)),
         *weights,
-        ("Shape", f"{model.layers} layers, {model.width} wide, {model.heads} heads"),
-        ("Prompt", f"{work.prompt_len} tokens{f' of {source}' if source else ''}"),
-        ("New tokens", f"{work.new_tokens}, {decoding}"),
+        ("Shape", ", ".join(_shape(model))),
+        *asked(work, decoding, f" of {source}" if source else ""),
         ("Batch", str(work.batch_size)),
         ("Precision", precision(work.dtype, work.dtype_origin)),
     ]
     return Facts([*pairs, *more], "What was run")
+
+
+def _shape(model: ModelSummary) -> list[str]:
+    heads = [f"{model.heads} heads"] if model.heads else []
+    return [f"{model.layers} layers", f"{model.width} wide", *heads]
+
+
+def asked(work: WorkloadSummary, decoding: str = "", source: str = "") -> list[tuple[str, str]]:
+    """The input, and what is generated after it."""
+    if work.task == "forward":
+        return [("One pass over", f"{_input(work)}{source}")]
+    return [
+        ("Prompt", f"{work.prompt_len} tokens{source}"),
+        ("New tokens", f"{work.new_tokens}, {decoding}" if decoding else str(work.new_tokens)),
+    ]
 
 
 def machine_section(

@@ -18,7 +18,7 @@ from topout.report.document import (
     table_of,
 )
 from topout.report.figures import precision
-from topout.report.machine.facts import machine_section, workload_sentence
+from topout.report.machine.facts import asked, machine_section, workload_sentence
 from topout.report.profile.phase import gap_share, phase_section
 from topout.units import (
     counted,
@@ -151,11 +151,10 @@ def _run(report: ProfileReport) -> list[tuple[str, str]]:
     model, work = report.model, report.workload
     if model is not None and work is not None:
         facts[1:1] = [
-            ("Model", f"{model.architecture}, {model.weights} weights"),
+            ("Model", f"{model.class_name or model.architecture}, {model.weights} weights"),
             ("Parameters", units.parameters(model.parameters)),
             ("Weights", units.memory(report.weight_bytes)),
-            ("Prompt", f"{work.prompt_len} tokens of {work.prompt_source or 'text'}"),
-            ("New tokens", str(work.new_tokens)),
+            *asked(work, source=f" of {work.prompt_source or 'text'}"),
             ("Batch", str(work.batch_size)),
             ("Precision", precision(work.dtype, work.dtype_origin)),
             ("Run by", f"{report.backend}, {work.device}"),

@@ -6,10 +6,10 @@ from topout import units
 from topout.cost.roofs import RooflinePoint, roofs_of
 from topout.errors import InputError
 from topout.records import Hardware, PhaseResult
-from topout.records.climb import RunReport, RunResult
+from topout.records.climb import RunReport, RunResult, unit_of
 from topout.report.charts.theme import BLUE, ORANGE, Spec, chart_of, coloured, finished, tooltips
 from topout.report.document import Chart
-from topout.report.figures import PHASES, Phase, sample_tokens_per_s
+from topout.report.figures import Phase, phase_name, phases_of, rate_title, sample_tokens_per_s
 from topout.report.roofline.hierarchical import hierarchical_roofline
 
 _ROOFLINE = (
@@ -25,9 +25,15 @@ def run_charts(report: RunReport, hardware: Hardware | None) -> list[Chart]:
     roofline = run_roofline(report, hardware) if hardware is not None else None
     if roofline is not None:
         charts.append(Chart("roofline", "The roofline", _ROOFLINE, roofline))
-    titles = {"prefill": "The single runs: prefill", "decode": "The single runs: decode"}
+    work = report.workload
     charts += [
-        Chart(f"runs_{phase}", titles[phase], _RUNS, runs_chart(report, phase)) for phase in PHASES
+        Chart(
+            f"runs_{phase}",
+            f"The single runs: {phase_name(work, phase)}",
+            _RUNS,
+            runs_chart(report, phase),
+        )
+        for phase in phases_of(work)
     ]
     return charts
 
@@ -37,10 +43,9 @@ def run_roofline(report: RunReport, hardware: Hardware) -> Spec | None:
     points = [
         point
         for result in report.results
-        for point in (
-            _point(result, "prefill", result.prefill, hardware),
-            _point(result, "decode", result.decode, hardware),
-        )
+        for phase in phases_of(report.workload)
+        if (measured := result.prefill if phase == "prefill" else result.decode) is not None
+        for point in [_point(result, phase_name(report.workload, phase), measured, hardware)]
     ]
     try:
         return hierarchical_roofline(hardware, points, dtype=report.workload.dtype)
@@ -63,9 +68,9 @@ def _point(result: RunResult, name: str, phase: PhaseResult, hardware: Hardware)
 
 def runs_chart(report: RunReport, phase: Phase) -> Spec:
     """Tokens/s of each run as a dot, a row per way to multiply, with a tick at the median."""
-    results = report.results
+    results, unit = report.results, unit_of(report.workload)
     rows = [
-        {"name": result.name, "rate": rate, "figure": f"{units.significant(rate, 4)} tokens/s"}
+        {"name": result.name, "rate": rate, "figure": f"{units.significant(rate, 4)} {unit}"}
         for result in results
         for sample in result.samples
         if (rate := sample_tokens_per_s(sample, report.workload, phase)) is not None
@@ -75,7 +80,7 @@ def runs_chart(report: RunReport, phase: Phase) -> Spec:
     base = chart_of(rows).encode(
         x=alt.X(
             "rate:Q",
-            title=f"{phase}, tokens/s",
+            title=rate_title(report.workload, phase),
             scale=alt.Scale(zero=True),
             axis=alt.Axis(tickCount=8),
         ),

@@ -1,10 +1,17 @@
 """A run as a document: the rates, the product put in PyTorch's place, phases, machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from topout import units
-from topout.records import Hardware, PhaseResult, Verification
-from topout.records.climb import GemmSwap, RunReport, RunResult
+from topout.records import (
+    Hardware,
+    PairedRatio,
+    PhaseResult,
+    RunSample,
+    Verification,
+    WorkloadSummary,
+)
+from topout.records.climb import GemmSwap, RunReport, RunResult, unit_of
 from topout.report.document import (
     Absent,
     Cell,
@@ -22,15 +29,22 @@ from topout.report.document import (
     table_of,
 )
 from topout.report.figures import (
+    Phase,
     bound_of,
     figure,
     interval,
+    meaningless,
+    phase_name,
+    phase_terms,
+    phases_of,
     rate_cell,
+    rate_head,
     rates_sentence,
     ratio_cell,
     ratio_tile,
     sample_rates,
     terms,
+    time_name,
 )
 from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
 from topout.roofline import share_of
@@ -74,7 +88,7 @@ def run_document(report: RunReport, hardware: Hardware | None = None) -> Documen
         doubts=report.doubts,
         absent=Absent(report.reasons),
         terms=[
-            *terms("Prefill and decode", "TTFT, TPOT", "MFU", "MBU", "Speedup and its interval"),
+            *terms(*phase_terms(report.workload), "MFU", "MBU", "Speedup and its interval"),
             *_OWN_TERMS.items(),
         ],
         data_note="All figures with every single run, as JSON, are inside this page.",
@@ -83,11 +97,15 @@ def run_document(report: RunReport, hardware: Hardware | None = None) -> Documen
 
 def _headlines(report: RunReport) -> list[str]:
     gemm, own = report.gemm, report.result
-    rates = (
-        f"{figure(own.prefill.tokens_per_s.median)} tokens/s in prefill "
-        f"(the first after {units.seconds(own.ttft_s.median)}), "
-        f"{figure(own.decode.tokens_per_s.median)} tokens/s in decode"
-    )
+    first = figure(own.prefill.tokens_per_s.median)
+    if own.decode is None:
+        unit = unit_of(report.workload)
+        rates = f"{first} {unit}, a pass in {units.seconds(own.ttft_s.median)}"
+    else:
+        rates = (
+            f"{first} tokens/s in prefill (the first after {units.seconds(own.ttft_s.median)}), "
+            f"{figure(own.decode.tokens_per_s.median)} tokens/s in decode"
+        )
     sentences = [f"{report.model.name} runs at {rates}."]
     if gemm is not None and gemm.prefill_speedup is not None and gemm.decode_speedup is not None:
         sentences = [
@@ -96,40 +114,54 @@ def _headlines(report: RunReport) -> list[str]:
             f"{interval(gemm.prefill_speedup)}, decode at {ratio_cell(gemm.decode_speedup).line}.",
             f"PyTorch's own: {rates}.",
         ]
+    elif gemm is not None and gemm.prefill_speedup is not None:
+        ratio = ratio_cell(gemm.prefill_speedup).line
+        sentences = [
+            f"With {gemm.name} in PyTorch's place a pass runs at {ratio} the speed.",
+            f"PyTorch's own: {rates}.",
+        ]
     elif gemm is not None and gemm.reason is not None:
         sentences.insert(0, f"{gemm.name} has no speed. {gemm.reason}")
     if report.model.weights == "random":
-        sentences.append("The weights are random: the speed is real, the text is meaningless.")
+        sentences.append(
+            f"The weights are random: the speed is real, {meaningless(report.workload)}."
+        )
     return sentences
 
 
 def _rates(report: RunReport) -> Table:
     compared = len(report.results) > 1
+    work = report.workload
+    phases = phases_of(work)
     columns = [
         Column("Product", text=True, least=10),
-        Column("Prefill\ntok/s"),
-        Column("Decode\ntok/s"),
-        *([Column("Prefill\nspeedup"), Column("Decode\nspeedup")] if compared else []),
-        Column("TTFT"),
+        *(Column(rate_head(work, each)) for each in phases),
+        *(
+            Column(f"{phase_name(work, each).capitalize()}\nspeedup")
+            for each in (phases if compared else ())
+        ),
+        Column(time_name(work)),
         Column("MFU\nMBU", below_width=_WIDE),
-        Column("MFU\nprefill", from_width=_WIDE),
-        Column("MBU\ndecode", from_width=_WIDE),
+        Column(f"MFU\n{phase_name(work, phases[0])}", from_width=_WIDE),
+        Column(f"MBU\n{phase_name(work, phases[-1])}", from_width=_WIDE),
         Column("Peak\nmemory"),
     ]
     return Table(columns, [_rate_row(report, each, compared) for each in report.results])
 
 
 def _rate_row(report: RunReport, result: RunResult, compared: bool) -> Row:
-    prefill, decode = result.prefill, result.decode
-    mfu, mbu = share_of(prefill.mfu_of_ceiling), share_of(decode.mbu_of_ceiling)
+    measured = [each for each in (result.prefill, result.decode) if each is not None]
+    mfu, mbu = share_of(measured[0].mfu_of_ceiling), share_of(measured[-1].mbu_of_ceiling)
     gemm = report.gemm if result is not report.result else None
-    ratios = (gemm.prefill_speedup, gemm.decode_speedup) if gemm else (None, None)
+    ratios = [gemm.prefill_speedup, gemm.decode_speedup] if gemm else [None, None]
     return Row(
         [
             Cell(result.name, style="best"),
-            rate_cell(prefill.tokens_per_s),
-            rate_cell(decode.tokens_per_s),
-            *(ratio_cell(ratio) if gemm else "" for ratio in (ratios if compared else ())),
+            *(rate_cell(each.tokens_per_s) for each in measured),
+            *(
+                ratio_cell(ratio) if gemm else ""
+                for ratio in (ratios[: len(measured)] if compared else ())
+            ),
             units.seconds(result.ttft_s.median),
             f"{mfu}\n{mbu}",
             mfu,
@@ -140,18 +172,22 @@ def _rate_row(report: RunReport, result: RunResult, compared: bool) -> Row:
 
 
 def _tiles(report: RunReport) -> list[Tile]:
-    own, gemm = report.result, report.gemm
+    own, gemm, work = report.result, report.gemm, report.workload
     prefill, decode = own.prefill, own.decode
-    mfu, mbu = share_of(prefill.mfu_of_ceiling), share_of(decode.mbu_of_ceiling)
     if gemm is None or gemm.result is None:
-        shown = [rate_cell(each.tokens_per_s) for each in (prefill, decode)]
+        runs_once = decode is None
+        prompt = f"{work.prompt_len} tokens of prompt"
         return [
-            Tile("prefill, tokens/s", shown[0].value, shown[0].below, f"{mfu} of the arithmetic"),
-            Tile("decode, tokens/s", shown[1].value, shown[1].below, f"{mbu} of the bandwidth"),
+            _rate_tile(report, "prefill", prefill, prefill.mfu_of_ceiling, "arithmetic"),
+            *(
+                [_rate_tile(report, "decode", decode, decode.mbu_of_ceiling, "bandwidth")]
+                if decode is not None
+                else []
+            ),
             Tile(
-                "time to first token",
+                "time of a pass" if runs_once else "time to first token",
                 units.seconds(own.ttft_s.median),
-                detail=f"{report.workload.prompt_len} tokens of prompt",
+                detail=f"batch {work.batch_size}" if runs_once else prompt,
             ),
             Tile(
                 "peak memory",
@@ -161,16 +197,31 @@ def _tiles(report: RunReport) -> list[Tile]:
         ]
     theirs = gemm.result
     pairs = f"{len(theirs.samples)} pairs of runs in turns"
+    found: list[tuple[Phase, PairedRatio | None, PhaseResult, PhaseResult]] = [
+        ("prefill", gemm.prefill_speedup, prefill, theirs.prefill)
+    ]
+    if decode is not None and theirs.decode is not None:
+        found.append(("decode", gemm.decode_speedup, decode, theirs.decode))
     return [
-        ratio_tile("prefill", gemm.prefill_speedup, _rates_of(prefill, theirs.prefill)),
-        ratio_tile("decode", gemm.decode_speedup, _rates_of(decode, theirs.decode)),
-        ratio_tile("whole workload", gemm.speedup, pairs),
+        *(
+            ratio_tile(phase_name(work, phase), ratio, _rates_of(before, after, work))
+            for phase, ratio, before, after in found
+        ),
+        *([ratio_tile("whole workload", gemm.speedup, pairs)] if decode is not None else []),
         _routed(gemm),
     ]
 
 
-def _rates_of(before: PhaseResult, after: PhaseResult) -> str:
-    return rates_sentence(before.tokens_per_s.median, after.tokens_per_s.median)
+def _rate_tile(
+    report: RunReport, phase: Phase, result: PhaseResult, share: float | None, what: str
+) -> Tile:
+    work, shown = report.workload, rate_cell(result.tokens_per_s)
+    name = f"{phase_name(work, phase)}, {unit_of(work)}"
+    return Tile(name, shown.value, shown.below, f"{share_of(share)} of the {what}")
+
+
+def _rates_of(before: PhaseResult, after: PhaseResult, work: WorkloadSummary) -> str:
+    return rates_sentence(before.tokens_per_s.median, after.tokens_per_s.median, work)
 
 
 def _routed(gemm: GemmSwap) -> Tile:
@@ -234,8 +285,8 @@ def _phases(report: RunReport) -> Section:
         Section(
             result.name,
             [
-                Facts(_phase(result.prefill), "Prefill"),
-                Facts(_phase(result.decode), "Decode, one token"),
+                Facts(_phase(result.prefill), "Prefill" if result.decode else "One pass"),
+                *([Facts(_phase(result.decode), "Decode, one token")] if result.decode else []),
             ],
             card=True,
             columns=True,
@@ -264,14 +315,19 @@ def _phase(phase: PhaseResult) -> list[tuple[str, str]]:
 def _samples(report: RunReport) -> Section:
     """Every timed run, in the order in which they ran."""
     runs = [(each.name, sample) for each in report.results for sample in each.samples]
+    work = report.workload
+    names = [phase_name(work, each).capitalize() for each in phases_of(work)]
+
+    def rate_of(place: int) -> Callable[[tuple[str, RunSample]], str]:
+        return lambda run: sample_rates(run[1], work)[place]
+
     table = table_of(
         sorted(runs, key=lambda run: run[1].at_s),
         [
             (Column("Run of", text=True), lambda run: run[0]),
             ("Began at", lambda run: units.seconds(run[1].at_s)),
-            ("TTFT", lambda run: units.seconds(run[1].ttft_s)),
-            ("Prefill, tokens/s", lambda run: sample_rates(run[1], report.workload)[0]),
-            ("Decode, tokens/s", lambda run: sample_rates(run[1], report.workload)[1]),
+            (time_name(work), lambda run: units.seconds(run[1].ttft_s)),
+            *((f"{name}, {unit_of(work)}", rate_of(place)) for place, name in enumerate(names)),
             ("Peak", lambda run: units.memory(run[1].peak_memory_bytes)),
         ],
     )
