@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from topout.errors import OutputError
+from topout.home_folder import NO_HOME, expanded
 from topout.progress import say
 
 _VARIABLE = "TOPOUT_CACHE"
@@ -30,11 +31,11 @@ _told: set[str] = set()
 def cache_folder() -> Path:
     """The folder that the user's environment names: TOPOUT_CACHE, else XDG's, else ~/.cache."""
     if own := os.environ.get(_VARIABLE):
-        return Path(own).expanduser().absolute()
-    named = [Path(each) for each in (os.environ.get("XDG_CACHE_HOME"), "~/.cache") if each]
+        return expanded(own).absolute()
+    named = [expanded(each) for each in (os.environ.get("XDG_CACHE_HOME"), "~/.cache") if each]
     # By its specification a relative one is void: it would be a folder of where the user stands.
-    absolute = [each.expanduser() for each in named if each.expanduser().is_absolute()]
-    return (absolute or [Path(os.devnull)])[0] / "topout"
+    absolute = [each for each in named if each.is_absolute()]
+    return (absolute or [NO_HOME])[0] / "topout"
 
 
 def writable_cache_folder(part: str) -> Path:

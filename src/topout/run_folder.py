@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from topout.errors import OutputError, writing
+from topout.home_folder import expanded
 from topout.measure.process import Closing
 from topout.records.record import Record, write
 from topout.whole_file import whole_file
@@ -33,7 +34,7 @@ class RunFolder(Closing):
     @classmethod
     def create(cls, verb: str, subject: str) -> Self:
         """A new folder under $TOPOUT_HOME, or `topout-runs` here; raises OutputError."""
-        home = Path(os.environ.get(HOME_VARIABLE) or "topout-runs")
+        home = expanded(os.environ.get(HOME_VARIABLE) or "topout-runs")
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", subject).strip("-.")[-60:] or "unnamed"
         stamp = time.strftime("%Y%m%d-%H%M%S")
         for attempt in range(_MOST_IN_A_SECOND):

@@ -15,6 +15,7 @@ from topout.cli.standard_streams import prepare_streams, showing
 from topout.cli.verbosity import telling
 from topout.errors import InputError, UnknownNameError
 from topout.extras import Extra, missing_of, require
+from topout.home_folder import ensure_home
 from topout.options import Request
 from topout.progress import say
 from topout.run_folder import Interrupted
@@ -87,6 +88,7 @@ FORMER_FLAGS: Mapping[str, Mapping[str, str]] = {
 def main() -> None:
     """Run the command line; `exit_status.STATUSES` are its ends."""
     prepare_streams()
+    ensure_home()
     with as_interrupts() as ending:
         sys.exit(ended(lambda: _main(sys.argv[1:], ending), ending))
 

@@ -1,7 +1,6 @@
 """From what a user names to where its config, weights and tokenizer are."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from topout.errors import InputError, UnknownNameError, UnsupportedError, WeightsError
+from topout.errors import InputError, UnsupportedError, WeightsError
 from topout.models.checkpoint import (
     PICKLE_SUFFIXES,
     StoredTensor,
@@ -22,9 +21,9 @@ from topout.models.checkpoint import (
 from topout.models.config import ModelConfig, read_config_json
 from topout.models.encoder_checkpoint import read_encoder_tensors
 from topout.models.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig
+from topout.models.hub import fetch, require_hub_name, stated_hub_id
 from topout.models.known import (
     bundled_folder,
-    fetch,
     known_config_json,
     known_encoder_names,
     known_names,
@@ -132,11 +131,6 @@ def as_path(name_or_path: str) -> Path:
     return path
 
 
-def is_path_like(name: str) -> bool:
-    """Whether a name can only mean a path, not a known name or a hub id."""
-    return name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or name.count("/") > 1
-
-
 class Kind(NamedTuple, Generic[Config]):
     """A kind of models: how a config of it is read, its tensors, and what tells two models apart.
 
@@ -158,6 +152,25 @@ def resolve(
 ) -> Source[Config]:
     """What a name or path stands for as a model of a kind; as `resolve_model` says."""
     asked = _Asked(kind, random_weights, seed)
+    stated = stated_hub_id(name_or_path)
+    here = None if stated is not None else _resolve_here(asked, name_or_path)
+    if here is not None:
+        return here
+    name = stated or name_or_path
+    known = short_name(name)
+    if known is not None:
+        config_json = known_config_json(known)
+        # Refuses what topout counts but does not run, before any download.
+        kind.read_config(config_json, known)
+        if random_weights:
+            return _source(asked, known, None, config_json, [])
+    if stated is None:
+        require_hub_name(name, kind.names)
+    return _from_folder(asked, fetch(name, revision), known or name)
+
+
+def _resolve_here(asked: "_Asked[Config]", name_or_path: str) -> Source[Config] | None:
+    """What is a path on this machine, or comes with topout."""
     path = as_path(name_or_path)
     if path.is_dir():
         return _from_folder(asked, path, path.resolve().name)
@@ -166,20 +179,7 @@ def resolve(
         return _from_folder(asked, bundled, bundled.name)
     if path.is_file() or path.suffix in (".safetensors", *PICKLE_SUFFIXES):
         return _from_file(asked, path)
-    known = short_name(name_or_path)
-    if known is not None:
-        config_json = known_config_json(known)
-        # Refuses what topout counts but does not run, before any download.
-        kind.read_config(config_json, known)
-        if random_weights:
-            return _source(asked, known, None, config_json, [])
-    if is_path_like(name_or_path):
-        raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
-    if known is None and "/" not in name_or_path:
-        raise UnknownNameError(
-            "model", name_or_path, kind.names, "Or give a folder in the Hugging Face layout."
-        )
-    return _from_folder(asked, fetch(name_or_path, revision), known or name_or_path)
+    return None
 
 
 class _Asked(NamedTuple, Generic[Config]):

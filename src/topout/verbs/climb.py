@@ -31,6 +31,7 @@ from topout.machine.kept import kept_doubts
 from topout.measure.runner import StoppingRule
 from topout.measure.speed_test import LOOKS, SpeedTest
 from topout.models.draft import resolve_draft
+from topout.models.hub import only_stated_by
 from topout.models.known import DEFAULT_MODEL, known_config_json
 from topout.models.source import ModelSource
 from topout.progress import Announce, Notify, silent, unheard
@@ -166,7 +167,8 @@ def resume(
     if foreign := [name for name in named if name not in recorded]:
         raise InputError(f"the climb in {path} has no {', '.join(foreign)}.", go_on)
     let_in(recorded)
-    return _climb(request, folder, notify, announce)
+    with only_stated_by(str(path)):
+        return _climb(request, folder, notify, announce)
 
 
 def _resume_command(path: Path, own: list[str]) -> str:

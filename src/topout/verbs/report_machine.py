@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from topout.machine.catalog.find import check_name, save_hardware
+from topout.machine.catalog.find import place_of, save_hardware
 from topout.machine.ceilings import kept_ceilings, load_or_measure_ceilings, main_rates
 from topout.machine.describe import describe
 from topout.machine.effort import MachineRequest, SaveMachineRequest
@@ -52,7 +52,7 @@ def save_machine(
 
     Raises InputError for a name that cannot be one; OutputError where the file cannot be written.
     """
-    check_name(request.name)  # before minutes of measuring
+    place_of(request.name)  # before minutes of measuring
     hardware = measured_here(
         find_architecture("gpt2"),
         device=request.device,

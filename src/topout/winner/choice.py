@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from topout.ladder.state import ClimbFolder
 from topout.ladder.walk import reason_to_skip
 from topout.machine.describe import describe
 from topout.models.draft import resolve_draft
+from topout.models.hub import only_stated_by
 from topout.models.pass_model import resolve_pass
 from topout.models.precision import precision_of, stand_ins
 from topout.models.source import ModelSource, PassSource, as_path, resolve_model
@@ -113,12 +115,14 @@ def _of_climb(request: LoadRequest, folder: ClimbFolder, task: Task) -> Choice:
     named = request.moved_to or asked.model
     random, seed = asked.random_weights, asked.seed
     source: ModelSource | PassSource
+    only_its_own = nullcontext() if request.moved_to else only_stated_by(str(folder.path))
     try:
-        if task == "generate":
-            source = resolve_model(named, random_weights=random, seed=seed)
-        else:
-            size = workload.image_size
-            source = resolve_pass(named, random_weights=random, seed=seed, image_size=size)
+        with only_its_own:
+            if task == "generate":
+                source = resolve_model(named, random_weights=random, seed=seed)
+            else:
+                size = workload.image_size
+                source = resolve_pass(named, random_weights=random, seed=seed, image_size=size)
     except TopoutError as error:
         raise InputError(
             f"the model of the climb in {folder.path} is not found: {error.message}",
@@ -133,7 +137,8 @@ def _of_climb(request: LoadRequest, folder: ClimbFolder, task: Task) -> Choice:
     stack = _climbed_stack(request, climb, folder.path)
     device, dtype = request.device or workload.device, request.dtype or workload.dtype
     if is_decoder(source):
-        draft = _draft_of(stack, request.draft or asked.draft, source, random, seed)
+        with nullcontext() if request.draft else only_stated_by(str(folder.path)):
+            draft = _draft_of(stack, request.draft or asked.draft, source, random, seed)
         build = _build(request, source, draft, device, dtype)
     else:
         build = _pass_build(source, device, dtype)

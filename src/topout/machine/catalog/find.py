@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 
 from topout.errors import InputError, OutputError, UnknownNameError
+from topout.home_folder import expanded
 from topout.machine.figures import check_figures, check_rates, fault
 from topout.records import Hardware, Record, read, write
+from topout.whole_file import check_place
 
 DATA_FOLDER = Path(__file__).parent / "data"
 # What /proc/cpuinfo adds to a processor's name.
@@ -67,9 +69,9 @@ def saved_folder() -> Path:
     That is $XDG_DATA_HOME/topout/machines, by default ~/.local/share/topout/machines.
     """
     if home := os.environ.get("TOPOUT_HOME"):
-        return Path(home).expanduser() / "machines"
+        return expanded(home) / "machines"
     shared = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(shared).expanduser() / "topout" / "machines"
+    return expanded(shared) / "topout" / "machines"
 
 
 def saved_names() -> list[str]:
@@ -77,15 +79,13 @@ def saved_names() -> list[str]:
     return sorted(path.stem for path in saved_folder().glob("*.json") if _NAME.fullmatch(path.stem))
 
 
-def save_hardware(hardware: Hardware, name: str) -> Path:
-    """Keep `hardware` under `name`, over an older one of that name; returns its file.
+def place_of(name: str) -> Path:
+    """The file in which an own machine is kept, in a folder that is made where it is not there.
 
-    Raises InputError for a name that is not plain or belongs to a shipped machine, RecordError
-    for figures out of range, OutputError when the file cannot be written.
+    Raises InputError for a name that is not plain or belongs to a shipped machine, OutputError when
+    the file could not be written.
     """
     check_name(name)
-    renamed = msgspec.structs.replace(hardware, name=name)
-    check_hardware(renamed, f"machine {name!r}")
     folder = saved_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,6 +94,19 @@ def save_hardware(hardware: Hardware, name: str) -> Path:
             f"cannot make {folder}: {error.strerror}.", "Set TOPOUT_HOME to a folder of yours."
         ) from None
     path = folder / f"{name}.json"
+    check_place("the machine", path)
+    return path
+
+
+def save_hardware(hardware: Hardware, name: str) -> Path:
+    """Keep `hardware` under `name`, over an older one of that name; returns its file.
+
+    Raises as `place_of`, RecordError for figures out of range, and OutputError when the file cannot
+    be written.
+    """
+    path = place_of(name)
+    renamed = msgspec.structs.replace(hardware, name=name)
+    check_hardware(renamed, f"machine {name!r}")
     write(renamed, path)
     return path
 
@@ -122,7 +135,7 @@ def find_hardware(name: str) -> Hardware:
     UnknownNameError that offers the nearest names, RecordError that names a file and its field.
     """
     if name.endswith(".json") or "/" in name or "\\" in name:
-        return read_hardware(Path(name).expanduser())
+        return read_hardware(expanded(name))
     key = name.strip().lower()
     if key in saved_names():
         return read_hardware(saved_folder() / f"{key}.json")

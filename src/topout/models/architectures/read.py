@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from topout.errors import InputError, UnknownNameError, UnsupportedError, WeightsError
+from topout.errors import InputError, UnsupportedError, WeightsError
 from topout.models.architecture import Architecture
 from topout.models.architectures.encoders import read_bert, read_t5
 from topout.models.architectures.image_models import read_resnet, read_vit
@@ -22,15 +22,15 @@ from topout.models.architectures.rotary_decoders import (
 from topout.models.checkpoint import find_weight_files, read_header, stored_dtype
 from topout.models.config import read_config_json, read_decoder, read_json_object
 from topout.models.fields import Fields
+from topout.models.hub import fetch_config, require_hub_name, stated_hub_id
 from topout.models.known import (
     bundled_folder,
     countable_names,
-    fetch_config,
     known_config_json,
     short_name,
 )
 from topout.models.precision import stated_dtype
-from topout.models.source import as_path, is_path_like
+from topout.models.source import as_path
 
 _TEXT_READERS: dict[str, Callable[[Fields], Architecture]] = {
     "gpt2": read_decoder,
@@ -136,6 +136,21 @@ class FoundConfig(NamedTuple):
 
 def find_config(name_or_path: str, *, revision: str | None = None) -> FoundConfig:
     """The `config.json` of what a user names; raises as `find_architecture` does."""
+    stated = stated_hub_id(name_or_path)
+    here = None if stated is not None else _find_here(name_or_path)
+    if here is not None:
+        return here
+    name = stated or name_or_path
+    if (known := short_name(name)) is not None:
+        return FoundConfig(known, known_config_json(known))
+    if stated is None:
+        require_hub_name(name, countable_names())
+    folder = fetch_config(name, revision)
+    return FoundConfig(name, read_config_json(folder), folder)
+
+
+def _find_here(name_or_path: str) -> FoundConfig | None:
+    """That of what is a path on this machine, or comes with topout."""
     path = as_path(name_or_path)
     if path.is_dir():
         return FoundConfig(path.resolve().name, read_config_json(path), path)
@@ -144,16 +159,7 @@ def find_config(name_or_path: str, *, revision: str | None = None) -> FoundConfi
     if path.is_file():
         place = path if path.suffix == ".safetensors" else path.parent
         return FoundConfig(path.resolve().parent.name or path.name, _read_file(path), place)
-    if (known := short_name(name_or_path)) is not None:
-        return FoundConfig(known, known_config_json(known))
-    if is_path_like(name_or_path) or path.suffix == ".json":
-        raise InputError(f"no such folder or file: {name_or_path!r}.", "Check the path.")
-    if "/" not in name_or_path:
-        raise UnknownNameError(
-            "model", name_or_path, countable_names(), "Or give a folder in the Hugging Face layout."
-        )
-    folder = fetch_config(name_or_path, revision)
-    return FoundConfig(name_or_path, read_config_json(folder), folder)
+    return None
 
 
 def _read_file(path: Path) -> dict[str, Any]:
