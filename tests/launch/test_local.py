@@ -53,6 +53,24 @@ def assert_all_gone(folder: Path) -> None:
     assert not psutil.Process().children(recursive=True)
 
 
+def test_nobody_else_can_reach_the_ranks_or_what_starts_them(tmp_path: Path) -> None:
+    """On a machine of many users, what listens on a port listens to all of them."""
+    listening: list[object] = []
+
+    def look() -> None:
+        if len(pids(tmp_path)) < 2:
+            return
+        processes = psutil.Process().children(recursive=True)
+        assert len(processes) >= 3  # torchrun and two ranks
+        for process in processes:
+            listening.extend(each for each in process.net_connections() if each.status == "LISTEN")
+        raise StopIteration
+
+    with pytest.raises(StopIteration):
+        run("sleep", tmp_path, watch=look)
+    assert listening == []
+
+
 def test_ranks_run_and_their_logs_are_kept(tmp_path: Path) -> None:
     run("well", tmp_path)
     for rank in range(2):

@@ -1,5 +1,6 @@
 """Two ranks of gloo do what one process does on their batches joined; every sample has its turn."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,20 @@ def test_ranks_take_the_steps_of_one_process_on_the_joined_batch(
     # The comparison would notice: half of the samples lead elsewhere.
     other = dict(trained(Ranks(), 3 * ACCUMULATION, samples, 1).state_dict())
     assert largest_difference(first, other) > 1e-3
+
+
+def test_ranks_are_reached_over_the_loopback_alone(tmp_path: Path) -> None:
+    run_ranks(
+        "tests.train.meeting_program",
+        [str(tmp_path)],
+        ranks=2,
+        logs=tmp_path / "logs",
+        environment={**ONE_THREAD, "GLOO_SOCKET_IFNAME": "lo"},
+    )
+    for rank in range(2):
+        total, addresses = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert total == 1 + 2
+        assert set(addresses) <= {"127.0.0.1", "::1"}, addresses
 
 
 def test_without_torchruns_variables_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ LAST_LINES = 12
 _LONGEST_LINE = 300
 _READ_BYTES = 1 << 16  # from the end of a log
 NOTES_VARIABLE = "TOPOUT_RANK_NOTES"  # the folder, in the environment of a rank
+STORE_VARIABLE = "TOPOUT_RANK_STORE"  # a file by which ranks meet without listening on a port
 
 
 class RankEnd(msgspec.Struct, frozen=True):
@@ -53,34 +55,45 @@ def run_ranks(
     """Run `python -m MODULE ARGUMENTS…` as `ranks` processes and wait for all of them.
 
     They find RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in their environment, as
-    under any torchrun; the port is one that the system gave out as free. `logs` gets a file per
-    rank. `watch` is called often meanwhile. Raises RankFailure when a rank fails: the others have
-    ended by then. Whatever is raised here or by `watch`, Ctrl-C included, no rank is left running.
+    under any torchrun, and in STORE_VARIABLE a file to meet by, in a folder of this user alone.
+    `logs` gets a file per rank. `watch` is called often meanwhile. Raises RankFailure when a rank
+    fails: the others have ended by then. Whatever is raised here or by `watch`, Ctrl-C included, no
+    rank is left running.
     """
     logs.mkdir(parents=True, exist_ok=True)
     failure_file = logs / "failures.json"
-    command = [
-        *python_command("topout.launch.local", failure_file),
-        *("--standalone", "--local-addr", _LOOPBACK, "--nproc-per-node", str(ranks)),
-        *("--redirects", "3", "--log-dir", str(logs), "--monitor-interval", "0.1"),
-        *("--module", module, *arguments),
-    ]
-    with (logs / "torchrun.log").open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=child_environment({**environment, NOTES_VARIABLE: str(logs.absolute())}),
-            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the ranks
-        )
-    try:
-        while process.poll() is None:
+    with tempfile.TemporaryDirectory(prefix="topout-ranks-") as folder:
+        meeting = Path(folder).absolute()
+        command = [
+            *python_command("topout.launch.local", failure_file),
+            # By --standalone it would take pickles from whoever reaches a port of this machine.
+            *("--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file", "--rdzv-id", "ranks"),
+            *("--rdzv-endpoint", str(meeting / "torchrun"), "--local-addr", _LOOPBACK),
+            *("--nnodes", "1", "--nproc-per-node", str(ranks)),
+            *("--redirects", "3", "--log-dir", str(logs), "--monitor-interval", "0.1"),
+            *("--module", module, *arguments),
+        ]
+        own = {
+            NOTES_VARIABLE: str(logs.absolute()),
+            STORE_VARIABLE: str(meeting / "ranks"),
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # nor does torchrun open a port for ranks
+        }
+        with (logs / "torchrun.log").open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=child_environment({**environment, **own}),
+                start_new_session=True,  # Ctrl-C reaches this process alone, which ends the ranks
+            )
+        try:
+            while process.poll() is None:
+                watch()
+                time.sleep(_POLL_S)
             watch()
-            time.sleep(_POLL_S)
-        watch()
-    finally:
-        end_process_tree(process)
+        finally:
+            end_process_tree(process)
     log_of_rank = gather_logs(logs)
     for log in (logs / "torchrun.log", *log_of_rank.values()):
         log_new_lines(_LOGGER, log, 0)

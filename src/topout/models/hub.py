@@ -72,6 +72,21 @@ def is_path_like(name: str) -> bool:
 
 
 @contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """In the `with` block the hub's library reaches no network, whoever asks it; it is installed.
+
+    For transformers, which would fetch what a config names.
+    """
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
 def only_stated_by(file: str) -> Iterator[None]:
     """In the `with` block nothing is fetched: names of models come from `file`, not the user."""
     token = _only_stated_by.set(file)

@@ -16,6 +16,8 @@ from topout.models.encoder_checkpoint import (
     part_shapes,
     stored_labels,
 )
+from topout.models.hub import offline
+from topout.models.plain_fields import plain_fields
 from topout.models.source import AnySource, EncoderSource, ModelSource, PassSource
 
 if TYPE_CHECKING:
@@ -132,10 +134,9 @@ def load_transformers(
     from transformers.initialization import no_init_weights
 
     dtype = dtype or torch.float32
-    fields = {key: value for key, value in source.config_json.items() if key != "auto_map"}
-    config = AutoConfig.for_model(**fields)
+    config = AutoConfig.for_model(**plain_fields(source.config_json))
     factory: Any = AutoModelForCausalLM  # its methods are untyped
-    with no_init_weights():  # pages of weights that are never touched take no memory
+    with offline(), no_init_weights():  # pages of weights that are never touched take no memory
         model = factory.from_config(
             config, dtype=dtype, attn_implementation="sdpa", trust_remote_code=False
         )

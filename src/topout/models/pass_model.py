@@ -21,6 +21,7 @@ from topout.models.source import Kind, PassSource, resolve
 if TYPE_CHECKING:
     import torch
 
+    from topout.models.hub import offline
     from topout.models.one_pass import OnePass
 
 
@@ -81,7 +82,7 @@ def load_pass(
     from topout.models.structure.build import config_of, quiet_transformers
 
     factory: Any = getattr(transformers, source.config.class_name)
-    with quiet_transformers():
+    with quiet_transformers(), offline():
         config = config_of(source.config_json, source.name)
         if source.origin == "random":
             torch.manual_seed(source.seed)

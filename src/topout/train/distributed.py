@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from topout.launch.local import STORE_VARIABLE
 from topout.records import TrainTask
 
 # A rank that is this late will not come; a rank that dies is noticed by the launcher at once.
@@ -51,7 +52,14 @@ def join(ranks: Ranks, device: torch.device) -> str | None:
     if ranks.world_size == 1:
         return None
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=_TIMEOUT)
+    file = os.environ.get(STORE_VARIABLE)
+    if file is None:  # started by another torchrun
+        dist.init_process_group(backend, timeout=_TIMEOUT)
+        return backend
+    store = dist.FileStore(file, ranks.world_size)  # type: ignore[attr-defined]
+    dist.init_process_group(
+        backend, store=store, rank=ranks.rank, world_size=ranks.world_size, timeout=_TIMEOUT
+    )
     return backend
 
 

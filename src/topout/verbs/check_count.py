@@ -8,6 +8,7 @@ from topout.cost.graph import count
 from topout.cost.passes import full_pass_flops
 from topout.models.architecture import Architecture, total_parameters
 from topout.models.architectures.read import find_config, read_architecture
+from topout.models.hub import offline
 from topout.models.structure.build import build_on_meta, example_inputs
 from topout.options import takes
 from topout.records import Count, CountCheck, CountComparison
@@ -43,7 +44,8 @@ def compare(
 
     `choices` hold keyword arguments of `batch_size` rows of `length` tokens.
     """
-    found = _first_complete(module, choices)
+    with offline():
+        found = _first_complete(module, choices)
     formula = full_pass_flops(architecture, batch_size, length)
     traced = {"product": 0, "convolution": 0}
     for row in found.rows:

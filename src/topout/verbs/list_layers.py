@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from topout.models.architectures.read import find_config
+from topout.models.hub import offline
 from topout.models.precision import precision_of, stated_dtype
 from topout.models.structure.build import build_on_meta, example_inputs, quiet_transformers
 from topout.models.structure.graph import graph_of
@@ -59,7 +60,7 @@ def _first_that_runs(module: nn.Module, batch_size: int, length: int | None) -> 
     """A recording without failure; else that of the first inputs."""
     recordings = []
     for inputs in example_inputs(module, batch_size, length):
-        with quiet_transformers():
+        with quiet_transformers(), offline():
             recordings.append(record_forward(module, **inputs))
         if recordings[-1].failure is None:
             return recordings[-1]

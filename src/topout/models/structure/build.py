@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from topout.errors import InputError, UnsupportedError
 from topout.models.fields import Fields
+from topout.models.hub import offline
+from topout.models.plain_fields import plain_fields
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,7 +38,7 @@ def build_on_meta(config_json: dict[str, Any], name: str, dtype: str = "fp32") -
         raise InputError(f"dtype {dtype!r} is not known.", f"Choose {', '.join(DTYPES)}.")
     model_type = Fields(config_json, name).text("model_type")
     _refuse_depth(config_json, name)
-    with quiet_transformers():
+    with quiet_transformers(), offline():
         try:
             config = config_of(config_json, name)
             model_class = _model_class(config, config_json, name)
@@ -75,8 +77,15 @@ def _refuse_depth(config_json: dict[str, Any], name: str) -> None:
 
 
 def config_of(config_json: dict[str, Any], name: str) -> Any:
-    """The config object of transformers; raises UnsupportedError for an unknown model_type."""
-    return _config_class(Fields(config_json, name).text("model_type"), name).from_dict(config_json)
+    """The config object of transformers, of plain fields alone.
+
+    Raises UnsupportedError for an unknown model_type.
+    """
+    config_class = _config_class(Fields(config_json, name).text("model_type"), name)
+    config = config_class.from_dict(plain_fields(config_json))
+    if hasattr(config, "use_pretrained_backbone"):  # by default of some
+        config.use_pretrained_backbone = False
+    return config
 
 
 @contextlib.contextmanager
