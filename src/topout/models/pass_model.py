@@ -13,6 +13,7 @@ from topout.errors import InputError, UnsupportedError, WeightsError
 from topout.models.architecture import Architecture, total_parameters
 from topout.models.architectures.read import read_architecture
 from topout.models.checkpoint import StoredTensor, read_header
+from topout.models.hub import offline
 from topout.models.known import known_pass_names
 from topout.models.pass_config import PassConfig
 from topout.models.pass_reading import read_pass_config
@@ -21,7 +22,6 @@ from topout.models.source import Kind, PassSource, resolve
 if TYPE_CHECKING:
     import torch
 
-    from topout.models.hub import offline
     from topout.models.one_pass import OnePass
 
 
