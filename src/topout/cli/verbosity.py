@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from topout.progress import Progress, progress_bar
+from topout.visible_text import visible
 
 
 class _Silent(Progress):
@@ -13,6 +14,13 @@ class _Silent(Progress):
 
     def announce(self, line: str) -> None:
         """Show nothing."""
+
+
+class _Visible(logging.Formatter):
+    """Names in a line are not obeyed by the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 class _Logged(Progress):
@@ -48,7 +56,7 @@ def telling(quiet: bool, verbose: bool) -> Iterator[Progress]:
 def _log_shown() -> Iterator[None]:
     """The lines of the logger `topout` on standard error, and as it was before afterwards."""
     logger, handler = logging.getLogger("topout"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter(_Visible("%(name)s: %(message)s"))
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -1,11 +1,15 @@
 """What `topout generate` writes: a text, and how fast it came."""
 
+from typing import ClassVar
+
 from topout.records.climb import ModelSummary
 from topout.records.record import SCHEMA_VERSION, Doubt, Dtype, OutputClass, Record
 
 
 class GenerateReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="generate"):
     """A text that a model generated under a stack of rungs."""
+
+    PROSE: ClassVar = ("prompt", "text")
 
     schema_version: int = SCHEMA_VERSION
     topout_version: str

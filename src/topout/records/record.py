@@ -10,6 +10,7 @@ import msgspec
 from topout.errors import RecordError, writing
 from topout.input_file import MOST_RECORD_BYTES, parse_json, read_input
 from topout.version import __version__
+from topout.visible_text import as_text, escaped_json
 from topout.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -99,11 +100,22 @@ R = TypeVar("R", bound=Record)
 def encode(record: Record) -> bytes:
     """`record` as indented JSON with a final newline.
 
-    Raises ValueError that names the field for an infinite figure or one that is not a number:
-    JSON has neither, and what took their place could not be read back.
+    What a terminal would obey stands as an escape, and a byte that is no UTF-8 as `\\xff`. Raises
+    ValueError that names the field for an infinite figure or one that is not a number: JSON has
+    neither, and what took their place could not be read back.
     """
-    _refuse_non_finite(msgspec.to_builtins(record), type(record).__name__)
-    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+    plain = msgspec.to_builtins(record)
+    _refuse_non_finite(plain, type(record).__name__)
+    indented = msgspec.json.format(encode_plain(plain), indent=1)
+    return f"{escaped_json(indented.decode())}\n".encode()
+
+
+def encode_plain(value: Any) -> bytes:
+    """JSON of plain values or a record, a byte in them that is no UTF-8 spelled `\\xff`."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(as_text(msgspec.to_builtins(value)))
 
 
 def _refuse_non_finite(value: Any, path: str) -> None:

@@ -5,9 +5,12 @@ notebook's fragment stand; a folder for each verb has its `document.py` and char
 the document of any record. `main_table.py` is apart: raw figures for CSV and data frames.
 """
 
+import dataclasses
 import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
+
+from topout.visible_text import shown
 
 if TYPE_CHECKING:
     from topout.records import Record
@@ -42,13 +45,16 @@ _LISTS = {
 def describe(record: "Record | Sequence[Record]", **options: Any) -> "Document":
     """The document of a record, or of several of one kind.
 
-    `options` are those of its maker, such as `top` of a trace.
+    `options` are those of its maker, such as `top` of a trace. No name in it has control characters
+    or line ends, so that none looks like a line or a row of the report; its record is as it was.
     """
     one, known = (record[0], _LISTS) if isinstance(record, Sequence) else (record, _DOCUMENTS)
     module, _, name = known[type(one).__name__].partition(":")
     make = getattr(importlib.import_module(f"topout.report.{module}"), name)
-    document: Document = make(record, **options)
-    return document
+    document: Document = make(shown(record), **shown(options))
+    if document.record is None or isinstance(record, Sequence):
+        return document
+    return dataclasses.replace(document, record=record)
 
 
 def in_notebook(record: "Record", form: Literal["fragment", "markdown"]) -> str | None:

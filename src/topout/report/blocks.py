@@ -10,6 +10,7 @@ from topout.report.document import (
     Absent,
     Bullets,
     Cell,
+    Column,
     Document,
     Doubts,
     Facts,
@@ -27,9 +28,10 @@ _WIDTH = 10_000  # of a terminal that shows every column
 
 
 class Marks(NamedTuple):
-    """How a language writes what a document is made of; all but `text` take what it returned."""
+    """How a language writes what a document is made of; all but the first two take their texts."""
 
     text: Callable[[str], str]  # with each character that would be obeyed escaped
+    address: Callable[[str], str]  # the same of a text whose web addresses are links
     strong: Callable[[str], str]
     heading: Callable[[str, int], str]  # with its level, from 2
     paragraph: Callable[[str], str]
@@ -98,7 +100,7 @@ def _table(table: Table, marks: Marks) -> str:
     is_text = [table.columns[index].text for index in indices]
     rows = []
     for row in table.rows[: marks.most]:
-        cells = [_cell(row.cell(index), marks) for index in indices]
+        cells = [_cell(row.cell(index), table.columns[index], marks) for index in indices]
         if row.kind:
             cells = [marks.strong(cell) if cell else "" for cell in cells]
         if noted:
@@ -112,5 +114,6 @@ def _table(table: Table, marks: Marks) -> str:
     )
 
 
-def _cell(cell: Cell, marks: Marks) -> str:
-    return marks.text(" ".join(filter(None, (cell.short or cell.value, cell.below))))
+def _cell(cell: Cell, column: Column, marks: Marks) -> str:
+    text = marks.address if column.addresses else marks.text
+    return text(" ".join(filter(None, (cell.short or cell.value, cell.below))))

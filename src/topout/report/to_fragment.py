@@ -45,6 +45,7 @@ def _row(tag: str, cells: Sequence[str], is_text: Sequence[bool]) -> str:
 
 _HTML = Marks(
     text=_text,
+    address=_text,
     strong=lambda text: f"<b>{text}</b>",
     heading=lambda text, level: f"<h{level}>{text}</h{level}>",
     paragraph=lambda text: f"<p>{text}</p>",

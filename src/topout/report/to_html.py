@@ -21,7 +21,7 @@ from topout.report.document import (
     shown_parts,
 )
 from topout.report.vega_bundle import vega_bundle
-from topout.visible_text import visible
+from topout.visible_text import escaped_json, visible
 
 # By the kind of record: what is typed, where that is not the kind's own words.
 _COMMANDS = {"climb-forecast": "climb --dry-run"}
@@ -133,7 +133,7 @@ def _drawing(part: Picture) -> Markup:
 
 def _script_json(value: Any) -> Markup:
     """JSON that a `<script>` can hold: no character of it can end the element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
+    text = escaped_json(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704 - escaped just above
