@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from topout.errors import InputError
 from topout.measure.worker import Worker, WorkerFailure
 
 PROGRAM = "tests.measure.worker_program"
@@ -73,6 +74,51 @@ def test_what_is_printed_goes_to_the_log_and_not_into_the_reply(worker: Worker, 
     assert worker.call("shout", TIMEOUT_S) == "the truth"
     written = log.read_bytes()
     assert b"a lie" in written and b"another lie" in written and b"not even text" in written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello\n",
+        "hello",
+        "\xff\x00\n",
+        "{}\n",
+        '{"number": 7}\n',
+        '{"result": "a lie"}\n',
+        '{"number": 0, "result": "a lie"}\n',
+        '{"number": "1", "result": 1}\n',
+        "[" * 100_000 + "\n",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_else_is_written_into_the_pipe_is_no_reply(
+    text: str, worker: Worker, log: Path
+) -> None:
+    failure = failure_of(worker, "scribble", text=text)
+    assert failure.kind == "crash" and not worker.alive
+    assert failure.message == "wrote something else into the pipe of its answers and was ended"
+
+
+def test_a_pipe_that_is_written_to_without_an_end_takes_no_memory(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topout.measure.worker._LONGEST_REPLY_BYTES", 1 << 16)
+    assert failure_of(worker, "scribble", text="x" * 100_000).kind == "crash"
+
+
+def test_a_panic_is_an_error_and_the_worker_goes_on(worker: Worker) -> None:
+    failure = failure_of(worker, "panic")
+    assert failure.kind == "error"
+    assert failure.message == "PanicException: range end index 2 out of range"
+    assert worker.call("echo", TIMEOUT_S) == {}
+
+
+def test_names_that_are_no_utf_8(worker: Worker) -> None:
+    """One that comes back is spelled out; one that would be sent is refused."""
+    assert worker.call("odd_bytes", TIMEOUT_S) == r"a\xff.log"
+    with pytest.raises(InputError, match="is not UTF-8"):
+        worker.call("echo", TIMEOUT_S, path=Path("a\udcff"))
+    assert worker.call("echo", TIMEOUT_S, path=Path("a")) == {"path": "a"}
 
 
 @pytest.mark.parametrize(

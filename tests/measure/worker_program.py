@@ -30,6 +30,26 @@ def shout(params: dict[str, Any]) -> str:
     return "the truth"
 
 
+def scribble(params: dict[str, Any]) -> str:
+    """Write into the pipe of the answers, as native code can by accident, then answer."""
+    os.write(int(sys.argv[2]), params["text"].encode("latin-1"))
+    return "the truth"
+
+
+def panic(params: dict[str, Any]) -> None:
+    """Raise what is no Exception, as libraries in Rust do."""
+
+    class PanicException(BaseException):
+        pass
+
+    raise PanicException("range end index 2 out of range")
+
+
+def odd_bytes(params: dict[str, Any]) -> str:
+    """Answer with the name of a file that is no UTF-8."""
+    return os.fsdecode(b"a\xff.log")
+
+
 def in_steps(params: dict[str, Any]) -> str:
     """Tell each step, then answer."""
     for number in range(params["steps"]):
@@ -93,5 +113,6 @@ def nap(params: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    handlers = (echo, describe, in_steps, shout, fail, die, start, hang, nap)
+    handlers = (echo, describe, in_steps, shout, scribble, panic, odd_bytes)
+    handlers += (fail, die, start, hang, nap)
     serve({handler.__name__: handler for handler in handlers}, sys.argv[1:])

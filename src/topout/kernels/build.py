@@ -141,10 +141,10 @@ def build_key(
     digest = hashlib.sha256()
     parts = [*flags, *toolchain.command, toolchain.version, cpu_identity()]
     for part in parts:
-        digest.update(part.encode() + b"\0")
+        digest.update(os.fsencode(part) + b"\0")
     for source in sources:
         for file in included_files(source.resolve(), include_folders):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+            digest.update(os.fsencode(file.name) + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
 
 

@@ -18,18 +18,22 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from topout.errors import TopoutError
+from topout.errors import InputError, TopoutError
 from topout.measure.fork_server import ForkedProcess, ForkServer
 from topout.measure.process import Closing, end_with_parent, how_ended
 from topout.programs import child_environment, python_command
 from topout.progress import log_new_lines
+from topout.records.record import encode_plain
 
 _LOGGER = logging.getLogger(__name__)
 
 FailureKind = Literal["crash", "hang", "memory", "error", "input"]
 Handler = Callable[[dict[str, Any]], Any]
 _LIVENESS_CHECK_S = 0.5
+_LONGEST_REPLY_BYTES = 1 << 28  # tensors go through files; what is longer is no reply
+_END_OF_LOG_BYTES = 1 << 16  # what runs in a worker may print without an end
 _replies: BinaryIO | None = None  # of this process, where it is a worker
+_answering = 0  # the number of the request
 _OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -43,11 +47,13 @@ class WorkerFailure(Exception):  # noqa: N818 - it is an event that the caller h
 
 
 class _Request(msgspec.Struct):
+    number: int
     method: str
     params: dict[str, Any]
 
 
 class _Reply(msgspec.Struct):
+    number: int  # of the request: what others write into the pipe is no reply to it
     result: Any = None
     error: str | None = None
     error_kind: FailureKind = "error"
@@ -74,6 +80,7 @@ class Worker(Closing):
         self._log = log
         self._buffer = b""
         self._closed = False
+        self._requests = 0
         self._told = log.stat().st_size if log.exists() else 0
         ends = (request_read, reply_write)
         self._process = _forked(server, module, log, ends) or _started(
@@ -108,18 +115,23 @@ class Worker(Closing):
         """
         if self._closed:
             raise WorkerFailure("crash", "has already ended")
-        request = _Request(method=method, params=params)
-        line = msgspec.json.encode(request, enc_hook=os.fspath) + b"\n"
+        self._requests += 1
+        line = _line_of(_Request(number=self._requests, method=method, params=params))
         try:
             _write_all(self._request_write, line)
             deadline = time.monotonic() + timeout_s
-            reply = msgspec.json.decode(self._read_line(deadline), type=_Reply)
+            reply = self._read_reply(deadline)
             while reply.at_work_on is not None:
                 if on_work is not None:
                     on_work(reply.at_work_on)
-                reply = msgspec.json.decode(self._read_line(deadline), type=_Reply)
+                reply = self._read_reply(deadline)
         except (BrokenPipeError, EOFError):
             raise self._death() from None
+        except msgspec.DecodeError:
+            self.close()
+            raise WorkerFailure(
+                "crash", "wrote something else into the pipe of its answers and was ended"
+            ) from None
         except TimeoutError:
             self.close()
             raise WorkerFailure(
@@ -143,6 +155,12 @@ class Worker(Closing):
         self._process.wait()
         self._told = log_new_lines(_LOGGER, self._log, self._told)
 
+    def _read_reply(self, deadline: float) -> _Reply:
+        reply = msgspec.json.decode(self._read_line(deadline), type=_Reply)
+        if reply.number != self._requests:
+            raise msgspec.DecodeError
+        return reply
+
     def _read_line(self, deadline: float) -> bytes:
         while b"\n" not in self._buffer:
             remaining = deadline - time.monotonic()
@@ -154,6 +172,8 @@ class Worker(Closing):
                 if not chunk:
                     raise EOFError
                 self._buffer += chunk
+                if len(self._buffer) > _LONGEST_REPLY_BYTES:
+                    raise msgspec.DecodeError
             elif not alive:
                 raise EOFError  # what the child forked holds its end of the pipe open
             elif remaining <= 0:
@@ -203,6 +223,14 @@ def _started(
         )
 
 
+def _line_of(request: _Request) -> bytes:
+    """Raises InputError for a name whose bytes are no UTF-8: JSON cannot carry it."""
+    try:
+        return msgspec.json.encode(request, enc_hook=os.fspath) + b"\n"
+    except UnicodeEncodeError as error:
+        raise InputError(f"{error.object!r} is not UTF-8.", "Give it another name.") from None
+
+
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
@@ -212,7 +240,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def _last_line(log: Path) -> str:
     """The last line with text in a log, shortened to what fits into a reason."""
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _END_OF_LOG_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
     texts = [line.strip() for line in lines if line.strip()]
@@ -221,26 +251,27 @@ def _last_line(log: Path) -> str:
 
 def serve(handlers: Mapping[str, Handler], argv: Sequence[str]) -> None:
     """Answer requests until the parent closes its pipe; `argv` holds the two descriptors."""
-    global _replies
+    global _replies, _answering
     end_with_parent()
     request_read, reply_write = (int(argument) for argument in argv)
     with os.fdopen(request_read, "rb") as requests, os.fdopen(reply_write, "wb") as replies:
         _replies = replies
         for line in requests:
             request = msgspec.json.decode(line, type=_Request)
+            _answering = request.number
             _send(_answer(handlers[request.method], request.params))
 
 
 def tell_work(what: str) -> None:
     """Tell the parent what is being done; nothing outside a worker."""
     if _replies is not None:
-        _send(_Reply(at_work_on=what))
+        _send(_Reply(_answering, at_work_on=what))
 
 
 def _send(reply: _Reply) -> None:
     assert _replies is not None
     with contextlib.suppress(BrokenPipeError):
-        _replies.write(msgspec.json.encode(reply) + b"\n")
+        _replies.write(encode_plain(reply) + b"\n")
         _replies.flush()
 
 
@@ -248,12 +279,14 @@ def _answer(handler: Handler, params: dict[str, Any]) -> _Reply:
     import traceback
 
     try:
-        return _Reply(result=handler(params))
+        return _Reply(_answering, result=handler(params))
     except TopoutError as error:
-        return _Reply(error=str(error), error_kind="input")
-    except Exception as error:
+        return _Reply(_answering, error=str(error), error_kind="input")
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a library in Rust panics with what is no Exception
         traceback.print_exc()  # to the log
-        return _Reply(error=_one_line(error), error_kind=_kind_of(error))
+        return _Reply(_answering, error=_one_line(error), error_kind=_kind_of(error))
 
 
 def _kind_of(error: BaseException) -> FailureKind:
