@@ -4,20 +4,32 @@ Each planted file leaves a mark when it runs. The commands are real ones, in pro
 with the least work that starts every kind of process that topout starts.
 """
 
+import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+import torch
 
 from tests.models.small_models import write_model
 from tests.winner.climb_folders import climb_folder
-from topout.errors import InputError
+from topout.errors import InputError, WeightsError
+from topout.kernels.build import find_compiler
 from topout.ladder.request import ClimbRequest
 from topout.ladder.state import ClimbFolder
+from topout.models.source import resolve_model
+from topout.records import write
+from topout.records.record import stamp
 from topout.verbs.climb import resume
+from topout.winner.choice import choose
+from topout.winner.request import LoadRequest
+from topout.winner.saved import SavedModel
 
 pytestmark = pytest.mark.seconds(120)
 
@@ -141,6 +153,7 @@ def test_a_matrix_product(planted: Planted, tmp_path: Path) -> None:
         CPATH=":",
         LIBRARY_PATH=f":{tmp_path}",
         LD_LIBRARY_PATH=f"{tmp_path}:",
+        TMPDIR=".",
         PYTHONPATH=ASTRAY,
     )
 
@@ -167,3 +180,114 @@ def test_a_folder_of_a_climb_runs_no_code(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="has no others:Rung"):
         resume(folder, ["planted_rung:Rung", "others:Rung"])
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_saved_model_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted_rung.py").write_text(mark(tmp_path, "ran"))
+    monkeypatch.chdir(tmp_path)
+    saved = SavedModel(
+        **stamp(), model="m", fingerprint="0" * 64, stack="planted_rung:Rung", dtype="fp32"
+    )
+    write(saved, write_model(tmp_path / "saved") / "topout.json")
+    with pytest.raises(InputError, match="holds planted_rung:Rung, which is code of your own"):
+        choose(LoadRequest(model=str(tmp_path / "saved")))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("place", ["run.json", "logs", "logs/fork-server.log"])
+def test_a_resumed_climb_writes_through_no_link(place: str, tmp_path: Path) -> None:
+    """Files that it writes to could be links to any file of whoever resumes it."""
+    folder = climb_folder(tmp_path / "climb")
+    (folder / "logs").mkdir()
+    mine = tmp_path / "mine"
+    mine.mkdir() if place == "logs" else mine.write_text("mine")
+    link = folder / place
+    if link.is_dir():
+        link.rmdir()
+    link.unlink(missing_ok=True)
+    link.symlink_to(mine)
+    with pytest.raises(InputError, match=f"{link} is a link, and a run would write"):
+        resume(folder)
+    assert mine.is_dir() or mine.read_text() == "mine"
+
+
+# --- a model's folder ---------------------------------------------------------------------------
+
+
+class Pickled:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return open, (str(self._file), "w")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "model.pt"])
+@pytest.mark.parametrize("save", [pickle.dump, torch.save])
+def test_no_pickle_is_read_whatever_its_name(
+    name: str, save: Callable[[object, BinaryIO], None], tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    with (folder / name).open("wb") as file:
+        save({"weights": Pickled(tmp_path / "ran")}, file)
+    for given in (folder, folder / name):
+        with pytest.raises(WeightsError):
+            resolve_model(str(given))
+    assert not (tmp_path / "ran").exists()
+    with (folder / name).open("rb") as file:  # the check can fail
+        torch.load(file, weights_only=False) if save is torch.save else pickle.load(file)
+    assert (tmp_path / "ran").exists()
+
+
+# --- a cache ------------------------------------------------------------------------------------
+
+KERNEL = {"ph": "X", "cat": "kernel", "name": "k", "pid": 0, "tid": 7, "ts": 1, "dur": 2}
+TRACE = {"traceEvents": [KERNEL | {"args": {"device": 0, "stream": 7}}]}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+def test_a_cached_library_that_others_could_plant_is_not_loaded(
+    planted: Planted, tmp_path: Path
+) -> None:
+    """Under a name that it could have, digest included."""
+    cache, trace = tmp_path / "cache", tmp_path / "trace.json"
+    trace.write_text(json.dumps(TRACE))
+    planted.run("trace", str(trace), TOPOUT_CACHE=str(cache))
+    (genuine,) = (cache / "kernels").glob("trace_scan-*.so")
+    stem, content = genuine.stem.rpartition("-")[0], compiled_mark(tmp_path, planted.marks)
+    genuine.unlink()
+
+    def plant(number: int, owner: int, mode: int) -> Path:
+        library = content + bytes([number])  # another digest; behind its end nothing is read
+        digest = hashlib.sha256(library).hexdigest()[:20]
+        place = genuine.with_name(f"{stem}-{digest}.so")
+        place.write_bytes(library)
+        place.chmod(mode)
+        os.chown(place, owner, -1)
+        return place
+
+    theirs = [plant(0, 54321, 0o700), plant(1, 0, 0o770), plant(2, 0, 0o702), plant(3, 0, 0o700)]
+    linked = theirs[3].rename(tmp_path / "elsewhere.so")
+    theirs[3].symlink_to(linked)
+    planted.run("trace", str(trace), TOPOUT_CACHE=str(cache))
+    assert list(genuine.parent.glob("trace_scan-*.so")) == [genuine]
+    genuine.unlink()
+    plant(4, 0, 0o700)  # one's own: the check can fail
+    with pytest.raises(AssertionError):
+        planted.run("trace", str(trace), TOPOUT_CACHE=str(cache))
+    assert planted.ran() == ["loaded"]
+
+
+def compiled_mark(folder: Path, marks: Path) -> bytes:
+    """A library that leaves a mark when it is loaded."""
+    source, library = folder / "planted.cpp", folder / "planted.so"
+    source.write_text(
+        "#include <cstdio>\n"
+        f'__attribute__((constructor)) void run() {{ std::fopen("{marks}/loaded", "w"); }}\n'
+    )
+    compiler = find_compiler().command
+    subprocess.run([*compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+    return library.read_bytes()

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from topout.errors import OutputError, writing
+from topout.errors import InputError, OutputError, writing
 from topout.home_folder import expanded
 from topout.measure.process import Closing
 from topout.records.record import Record, write
@@ -57,6 +57,16 @@ class RunFolder(Closing):
                 folder.mkdir(exist_ok=True)
             except OSError as error:
                 raise _not_created(folder, error) from None
+
+    def refuse_links(self) -> None:
+        """Raise InputError where a link lies in the folder, which may be anybody's."""
+        for folder in (self.path, self.logs, self.scratch):
+            for entry in sorted(folder.glob("*")):
+                if entry.is_symlink():
+                    raise InputError(
+                        f"{entry} is a link, and a run would write to what it leads to.",
+                        "Put the file itself there, or remove it.",
+                    )
 
     def save(self, record: Record) -> None:
         """Write the record so far; raises OutputError."""

@@ -156,6 +156,7 @@ def resume(
     """
     folder = ClimbFolder(path)
     request = folder.load_request()
+    folder.refuse_links()
     recorded, named = own_rungs(request.rungs), own_rungs(rungs)
     go_on = f"Go on with: {_resume_command(path, recorded)}"
     if lacking := [name for name in recorded if name not in named]:
