@@ -1,5 +1,6 @@
 """A climb as a document: the ladder, its charts, every rung in full, the machine."""
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,6 +41,7 @@ from topout.report.figures import (
 )
 from topout.report.machine.facts import machine_section, workload_facts, workload_sentence
 
+_FIGURE = re.compile(r"\d+(?:\.\d+)?")
 _WIDE = 100  # characters that MFU and MBU, and what is predicted, need beside each other
 _STYLES: dict[str, Style] = {
     "baseline": "best",
@@ -249,10 +251,35 @@ def _rates(climb: Climb, duel: Duel, phase: Phase) -> str:
 
 def _doubts(climb: Climb, rows: list[RungRow]) -> list[Doubt]:
     """Those of the climb, of its rungs and of its ceilings, each with what it is about."""
-    found = [(row.label, doubt) for row in rows for doubt in row.rung.doubts]
-    found += [("ceilings", doubt) for doubt in (climb.ceilings.doubts if climb.ceilings else [])]
-    named = (structs.replace(doubt, about=f"{label}, {doubt.about}") for label, doubt in found)
-    return [*climb.doubts, *named]
+    of_ceilings = [
+        structs.replace(doubt, about=f"ceilings, {doubt.about}")
+        for doubt in (climb.ceilings.doubts if climb.ceilings else [])
+    ]
+    of_rungs = [(row.label, doubt) for row in rows for doubt in row.rung.doubts]
+    return [*climb.doubts, *_grouped(of_rungs), *of_ceilings]
+
+
+def _grouped(doubts: list[tuple[str, Doubt]]) -> list[Doubt]:
+    """Those that differ in their figures alone become one, that of the largest figures."""
+    alike: dict[tuple[str, str, str], list[tuple[str, Doubt]]] = {}
+    for label, doubt in doubts:
+        words = _FIGURE.sub("#", doubt.sentence)
+        alike.setdefault((doubt.about, words, doubt.remedy), []).append((label, doubt))
+    found = []
+    for group in alike.values():
+        label, worst = max(group, key=lambda each: _figures_in(each[1].sentence))
+        others = [other for other, _ in group if other != label]
+        likewise = f" Likewise in {', '.join(others)}." if others else ""
+        found.append(
+            structs.replace(
+                worst, about=f"{label}, {worst.about}", sentence=f"{worst.sentence}{likewise}"
+            )
+        )
+    return found
+
+
+def _figures_in(sentence: str) -> list[float]:
+    return [float(figure) for figure in _FIGURE.findall(sentence)]
 
 
 def _machine(climb: Climb) -> Section:
