@@ -153,6 +153,26 @@ def test_a_verb_that_lacks_its_extra_says_how_to_get_it(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_function_that_lacks_its_extra_says_how_to_get_it(core: Path, tmp_path: Path) -> None:
+    code = """
+import topout
+topout.read
+try:
+    topout.climb
+except topout.TopoutError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [str(core / "python"), "-c", code],
+        cwd=tmp_path,
+        env=outside(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("topout.climb needs PyTorch. Install it with: pip install")
+
+
 def test_an_input_that_lacks_its_extra_says_how_to_get_it(core: Path, tmp_path: Path) -> None:
     """Names of the hub alone, of what `cost` takes, and the GPU, of what `machine` measures."""
     for line in ("cost nobody/nothing", "machine --device cuda"):

@@ -8,8 +8,23 @@ from topout.import_path import leave_current_folder
 
 leave_current_folder()  # before anything is imported from there
 
+from typing import Any  # noqa: E402
+
 import lazy_loader  # noqa: E402
 
 from topout.version import __version__ as __version__  # noqa: E402
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_look_up, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    """A name when it is first used; raises MissingExtraError where a package is not installed."""
+    try:
+        return _look_up(name)
+    except ModuleNotFoundError as error:
+        from topout.extras import missing_of
+
+        missing = missing_of(error, f"topout.{name}")
+        if missing is None:
+            raise
+        raise missing from None

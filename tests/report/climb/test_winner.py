@@ -48,6 +48,12 @@ def test_a_rung_of_the_users_own_is_named() -> None:
     assert shlex.split(found["Shell"])[-2:] == ["--stack", label]
 
 
+def test_an_interrupted_climb_hands_over_what_it_had_kept() -> None:
+    broken_off = replace(climb(best=None, best_exact=None), finished=False)
+    (found,) = lines(broken_off)
+    assert found["Python"] == f"topout.load({FOLDER!r}).generate('…')"
+
+
 def test_a_climb_that_the_baseline_won_says_so() -> None:
     (section,) = winner_sections(climb(best="transformers_eager"), FOLDER)
     (part,) = section.parts
@@ -56,7 +62,8 @@ def test_a_climb_that_the_baseline_won_says_so() -> None:
 
 
 def test_without_a_folder_or_a_best_stack_there_is_nothing_to_paste() -> None:
-    assert winner_sections(climb(), None) == winner_sections(climb(best=None), FOLDER) == []
+    nothing_yet = replace(climb(best=None), rungs=example_climb().rungs[:1])
+    assert winner_sections(climb(), None) == winner_sections(nothing_yet, FOLDER) == []
     titles = [part.title for part in every_part(climb_document(climb())) if type(part) is Section]
     assert "Use the winner" not in titles
     named = climb_document(climb(), folder=FOLDER)
