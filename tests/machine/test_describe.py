@@ -1,5 +1,6 @@
 """Discovery on recorded machines; every golden figure was counted by hand on the recording."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import topout.machine.describe as describe_module
 from topout.machine.describe import describe, pinning_order
 from topout.records import Cache, Machine, decode, encode
 
@@ -244,3 +246,21 @@ def test_a_recording_is_read_without_the_tools_of_this_machine(
     assert describe_recorded("graviton3", tmp_path, "aarch64").cpu_model == "Neoverse-V1"
     assert describe().cpu_model  # and this machine without lscpu and compiler
     assert "compiler" in describe().reasons
+
+
+def test_the_name_that_py_cpuinfo_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts programs, none of them out of the current folder; its failure is no name."""
+    program = tmp_path / "lscpu"
+    program.write_text(f"#!/bin/sh\n: > {tmp_path}/ran\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f":{os.environ['PATH']}")
+    describe_module._cpu_brand()
+    assert not (tmp_path / "ran").exists()
+    printed = {"{": None, "{}": None, '{"brand_raw": "A"}': "A", '{"brand_raw": 1}': None}
+    for text, expected in printed.items():
+        command = ["printf", "%s", text]
+        monkeypatch.setattr(describe_module, "python_command", lambda *_, c=command: c)
+        assert describe_module._cpu_brand() == expected
+    monkeypatch.setattr(describe_module, "python_command", lambda *_: ["false"])
+    assert describe_module._cpu_brand() is None

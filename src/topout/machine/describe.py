@@ -25,7 +25,7 @@ from topout.machine.topology import (
     spread_over_cores,
 )
 from topout.measure.process import field_bytes
-from topout.programs import child_environment
+from topout.programs import child_environment, python_command
 from topout.records import Compiler, Gpu, Machine, TorchBuild
 
 _RECORDED = "not part of a recorded machine"
@@ -239,10 +239,26 @@ def _ask_libraries(topology: Topology, processor: Processor) -> tuple[Topology, 
             physical_cores=topology.physical_cores or psutil.cpu_count(logical=False),
         )
     if processor.model is None:
-        import cpuinfo
-
-        processor = processor._replace(model=cpuinfo.get_cpu_info().get("brand_raw"))
+        processor = processor._replace(model=_cpu_brand())
     return topology, processor
+
+
+def _cpu_brand() -> str | None:
+    """What py-cpuinfo calls the processor, in a process of its own: it starts others by PATH."""
+    command = python_command("cpuinfo", "--json")
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=60, check=True, env=child_environment()
+        )
+        return msgspec.json.decode(done.stdout, type=_Brand).brand_raw
+    except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
+        return None
+
+
+class _Brand(msgspec.Struct):
+    """The field that is read of what py-cpuinfo prints."""
+
+    brand_raw: str | None = None
 
 
 def _compiler(found: _Findings) -> Compiler | None:

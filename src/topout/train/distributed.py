@@ -53,7 +53,7 @@ def join(ranks: Ranks, device: torch.device) -> str | None:
         return None
     backend = "nccl" if device.type == "cuda" else "gloo"
     file = os.environ.get(STORE_VARIABLE)
-    if file is None:  # started by another torchrun
+    if file is None or backend == "nccl":  # another torchrun's ranks; NCCL opens ports anyway
         dist.init_process_group(backend, timeout=_TIMEOUT)
         return backend
     store = dist.FileStore(file, ranks.world_size)  # type: ignore[attr-defined]
