@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,24 +71,39 @@ def test_a_device_is_refused(reader, device, tmp_path):
     assert str(path) in str(refused.value)
 
 
-def test_what_a_pipe_gives_is_read_to_its_end(fifo):
+@pytest.fixture
+def written(tmp_path: Path) -> Iterator[Callable[[str, bytes], Path]]:
+    """Makes a path of what a program writes to a pipe, as `<(…)` does."""
+    ends: list[int] = []
+
+    def make(name: str, data: bytes) -> Path:
+        reading, writing = os.pipe()
+        ends.append(reading)
+        path = tmp_path / name
+        path.symlink_to(f"/proc/self/fd/{reading}")
+
+        def write() -> None:
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(data)
+
+        threading.Thread(target=write, daemon=True).start()
+        return path
+
+    yield make
+    for end in ends:
+        os.close(end)
+
+
+def test_what_a_pipe_gives_is_read_to_its_end(written):
     words = b"words and more words\n" * 10_000  # more than a pipe holds at a time
-    writer = threading.Thread(target=fifo.write_bytes, args=(words,), daemon=True)
-    writer.start()
-    try:
-        assert read_text(fifo) == words.decode()
-    finally:
-        writer.join(timeout=60)
+    assert read_text(written("text", words)) == words.decode()
 
 
-def test_rows_come_from_a_pipe_too(fifo):
+def test_rows_come_from_a_pipe_too(written):
     rows = b'{"text": "one"}\n{"text": "two"}\n'
-    writer = threading.Thread(target=fifo.write_bytes, args=(rows,), daemon=True)
-    writer.start()
-    try:
-        assert read_rows(fifo, "text", None).texts == ["one", "two"]
-    finally:
-        writer.join(timeout=60)
+    assert read_rows(written("rows.jsonl", rows), "text", None).texts == ["one", "two"]
+    table = b"text,label\none,1\n"
+    assert read_rows(written("rows.csv", table), "text", "label").labels == ["1"]
 
 
 def test_a_writer_that_gives_nothing_is_given_up(fifo, monkeypatch):

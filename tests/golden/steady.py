@@ -9,7 +9,7 @@ _DIGITS = 12  # a double has 15 to 17; the last ones may differ between processo
 
 
 def steady_json(text: str) -> str:
-    """A record's JSON with marks in place of version and date."""
+    """A record's JSON with marks in place of version and date, without the digest of them."""
     return json.dumps(_steady(json.loads(text)), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -40,4 +40,6 @@ def rounded(value: Any) -> Any:
 
 
 def _steady(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: _MARKS.get(key, value) for key, value in rounded(record).items()}
+    return {
+        key: _MARKS.get(key, value) for key, value in rounded(record).items() if key != "digest"
+    }

@@ -218,6 +218,12 @@ def lose_the_scales(path: Path, model: Decoder) -> None:
     save_file(tensors, path, metadata_of(path))
 
 
+def make_a_scale_infinite(path: Path, model: Decoder) -> None:
+    tensors = load_file(path)
+    tensors["head.scales"].view(-1)[0] = float("inf")
+    save_file(tensors, path, metadata_of(path))
+
+
 def metadata_of(path: Path) -> dict[str, str]:
     from safetensors import safe_open
 
@@ -237,6 +243,7 @@ def metadata_of(path: Path) -> dict[str, str]:
         change_a_type,
         lose_a_weight,
         lose_the_scales,
+        make_a_scale_infinite,
     ],
 )
 def test_what_is_damaged_is_made_anew(damage, model: Decoder, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

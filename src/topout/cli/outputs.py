@@ -137,7 +137,7 @@ def _print(result: Result, form: str | None) -> None:
     from topout.report import describe
 
     if form == "json":
-        print_utf8(encode(result.record).decode())
+        print_utf8(encode(result.record, sealed=True).decode())
     elif form == "csv":
         from topout.report.to_csv import to_csv
 

@@ -42,6 +42,7 @@ _ABI: Abi = {
     "topout_trace_present": (_long, [_pointer, _int]),
     "topout_trace_take": (_int, [_pointer, _int, _pointer, _pointer]),
     "topout_trace_strings": (_long, [_pointer]),
+    "topout_trace_string_bytes": (ctypes.c_uint64, [_pointer]),
     "topout_trace_string": (_pointer, [_pointer, _long, _size_out]),
     "topout_trace_members": (_long, [_pointer]),
     "topout_trace_member": (_pointer, [_pointer, _long, _int, _size_out]),
@@ -124,6 +125,11 @@ class NativeScan(Closing):
     def rows(self) -> int:
         """Events that were kept."""
         return int(self._library.topout_trace_rows(self._open()))
+
+    @property
+    def string_bytes(self) -> int:
+        """Of the distinct strings."""
+        return int(self._library.topout_trace_string_bytes(self._open()))
 
     def take(self, name: str) -> Column | None:
         """A column, given up here; None where no event has it."""

@@ -170,11 +170,20 @@ def decoder_reader(source: ModelSource, dtype: "torch.dtype") -> "Read":
     """
     memory = source.memory
     if memory is not None:
-        return lambda name: memory[name].detach().to(dtype)
+        return _memory_reader(memory, dtype)
     if source.origin == "trained":
         return file_reader(source, dtype)
     shapes = expected_tensors(source.config)
     return lambda name: random_tensor(name, shapes[name], source.seed, dtype)
+
+
+def _memory_reader(memory: "Mapping[str, Tensor]", dtype: "torch.dtype") -> "Read":
+    def read(name: str) -> "Tensor":
+        tensor = memory[name].detach().to(dtype)
+        refuse_non_finite(tensor, name)
+        return tensor
+
+    return read
 
 
 def encoder_reader(
@@ -213,14 +222,29 @@ def file_reader(source: AnySource | PassSource, dtype: "torch.dtype") -> "Read":
             with safe_open(str(stored.file), framework="pt", device="cpu") as file:
                 tensor: Tensor = file.get_tensor(stored.name)
                 # A copy, since a tensor that stays mapped is paged in while it is timed.
-                return tensor.to(dtype, copy=True)
+                copied = tensor.to(dtype, copy=True)
         except (OSError, SafetensorError) as error:
             raise WeightsError(
                 f"cannot read {stored.name} of {stored.file} ({error}).",
                 "Download or write it again.",
             ) from None
+        refuse_non_finite(copied, f"{stored.name} of {stored.file}")
+        return copied
 
     return read
+
+
+def refuse_non_finite(tensor: "Tensor", what: str) -> None:
+    """Raise WeightsError for weights that hold NaN or infinity: all that is computed would too."""
+    import torch
+
+    # The sum tells in one pass; where it alone overflows, the values are looked at.
+    if torch.isfinite(tensor.sum(dtype=torch.float32)) or torch.isfinite(tensor).all():
+        return
+    raise WeightsError(
+        f"{what} holds NaN or infinite values.",
+        "Download the checkpoint again, or save it anew.",
+    )
 
 
 def random_tensor(name: str, shape: tuple[int, ...], seed: int, dtype: "torch.dtype") -> "Tensor":

@@ -209,7 +209,7 @@ def _load(
     for name, linear in linear_layers(model):
         expected = _shape_of(scheme, name, linear)
         found = _weight_of(name, tensors, type(expected))
-        if found is None or _described(found) != _described(expected):
+        if found is None or _described(found) != _described(expected) or not _is_finite(found):
             return None
         weights[name] = found
     return weights
@@ -225,6 +225,10 @@ def _weight_of(
 ) -> Int8Weight | Int4Weight | None:
     parts = [tensors.get(f"{name}.{_FIELDS.get(field, field)}") for field in kind._fields]
     return None if any(part is None for part in parts) else kind(*parts)  # type: ignore[arg-type]
+
+
+def _is_finite(weight: Int8Weight | Int4Weight) -> bool:
+    return all(bool(torch.isfinite(part).all()) for part in weight if part.is_floating_point())
 
 
 def _described(weight: Int8Weight | Int4Weight) -> list[tuple[torch.Size, torch.dtype]]:

@@ -10,6 +10,7 @@ import msgspec
 
 from topout.errors import RecordError
 from topout.records.record import (
+    DIGEST,
     SCHEMA_VERSION,
     R,
     Record,
@@ -91,11 +92,16 @@ def schema(kind: str | None = None) -> dict[str, Any]:
     types = [class_of(each) for each in KINDS] if kind is None else [class_of(kind)]
     found = msgspec.json.schema(Union[tuple(types)])  # noqa: UP007 - of a tuple made here
     for each in types:
-        _state_envelope(found["$defs"][each.__name__])
+        _state_envelope(found["$defs"][each.__name__], each.seals)
     return {"$schema": _DIALECT, "title": f"Topout: {kind or 'any record'}", **found}
 
 
-def _state_envelope(definition: dict[str, Any]) -> None:
-    """The version is this one and must be there, as `decode` demands."""
+def _state_envelope(definition: dict[str, Any], seals: bool) -> None:
+    """The version is this one and must be there, as `decode` demands; a digest may be."""
+    if seals:
+        definition["properties"][DIGEST] = {
+            "type": "string",
+            "description": "SHA-256 of the other fields when the file was written.",
+        }
     definition["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
     definition["required"] = sorted({*definition["required"], "schema_version"})

@@ -1,6 +1,6 @@
 """A machine: what it is, what it was measured to reach, and figures that predictions stand on."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from topout.records.record import SCHEMA_VERSION, Doubt, Dtype, Record
 
@@ -243,9 +243,10 @@ class Hardware(Record, frozen=True, kw_only=True, tag_field="kind", tag="hardwar
 
     `levels` go from the nearest to the cores to main memory, which is last. A figure that is
     absent is None, and `reasons` says why under a dotted path ("compute.fp8", "links").
-    Own machines carry what was measured on them: `ceilings` and `rates`.
+    Own machines carry what was measured on them: `ceilings` and `rates`. People write such files.
     """
 
+    seals: ClassVar[bool] = False
     schema_version: int = SCHEMA_VERSION
     name: str  # "a100-80gb"
     full_name: str  # "NVIDIA A100-SXM4-80GB"

@@ -1,9 +1,11 @@
 """What all records share: base, words, figures with their spread, doubts, and versioned JSON."""
 
+import hashlib
 import importlib
+import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar
 
 import msgspec
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import polars
 
 SCHEMA_VERSION = 1
+DIGEST = "digest"  # the field of a file, beside those of its record
+_LOGGER = logging.getLogger(__name__)
 
 Dtype = Literal["fp32", "bf16", "fp16", "int8"]
 Bound = Literal["memory", "compute", "overhead"]
@@ -51,6 +55,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     In a notebook a record shows its report, which is imported by name when it is asked for: the
     report stands above the records.
     """
+
+    seals: ClassVar[bool] = True  # whether its file has a digest, which tells that it was edited
 
     def to_frame(self) -> "polars.DataFrame":
         """The main table, a row a rung, an op, a kernel: raw figures, the units in their names.
@@ -97,8 +103,8 @@ def _in_notebook(record: Record, form: str) -> str | None:
 R = TypeVar("R", bound=Record)
 
 
-def encode(record: Record) -> bytes:
-    """`record` as indented JSON with a final newline.
+def encode(record: Record, *, sealed: bool = False) -> bytes:
+    """`record` as indented JSON with a final newline; `sealed`: with the digest of its content.
 
     What a terminal would obey stands as an escape, and a byte that is no UTF-8 as `\\xff`. Raises
     ValueError that names the field for an infinite figure or one that is not a number: JSON has
@@ -106,8 +112,20 @@ def encode(record: Record) -> bytes:
     """
     plain = msgspec.to_builtins(record)
     _refuse_non_finite(plain, type(record).__name__)
-    indented = msgspec.json.format(encode_plain(plain), indent=1)
-    return f"{escaped_json(indented.decode())}\n".encode()
+    text = encode_plain(plain)
+    if sealed and isinstance(record, Record) and record.seals:
+        content = msgspec.json.decode(text)
+        text = msgspec.json.encode({**content, DIGEST: digest_of(content)})
+    return f"{escaped_json(msgspec.json.format(text, indent=1).decode())}\n".encode()
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """SHA-256 of what a record's JSON says; the order of keys and white space do not count.
+
+    It shows an edit by hand or by accident, and proves nothing of who wrote a record: whoever edits
+    one can write its digest anew.
+    """
+    return f"sha256:{hashlib.sha256(msgspec.json.encode(content, order='sorted')).hexdigest()}"
 
 
 def encode_plain(value: Any) -> bytes:
@@ -137,12 +155,29 @@ def decode(data: bytes | str, record_type: type[R], source: str = "input") -> R:
     """
     raw = parse(data, source)
     _check_envelope(raw, record_type, source)
+    seal = raw.pop(DIGEST, None) if record_type.seals and isinstance(raw, dict) else None
     try:
-        return msgspec.convert(raw, record_type)
+        record = msgspec.convert(raw, record_type)
     except msgspec.ValidationError as error:
         raise RecordError(
             f"{source} does not hold a valid record: {error}.", "Write it again with this version."
         ) from None
+    return record if seal in (None, digest_of(raw)) else _doubted(record, source)
+
+
+def _doubted(record: R, source: str) -> R:
+    """A record whose content is not what its digest was made of."""
+    doubts = getattr(record, "doubts", None)
+    if doubts is None:
+        _LOGGER.warning("%s was edited since it was written", source)
+        return record
+    edited = Doubt(
+        about="record",
+        sentence="The record was edited since it was written: its figures may not be those that "
+        "were measured.",
+        remedy="Take the record as it was written, or measure again.",
+    )
+    return record if edited in doubts else msgspec.structs.replace(record, doubts=[*doubts, edited])
 
 
 def parse(data: bytes | str, source: str) -> Any:
@@ -188,7 +223,7 @@ def write(record: Record, path: Path) -> None:
     Raises OutputError when the folder is read-only, missing or full.
     """
     with writing(path), whole_file(path) as unfinished:
-        unfinished.write_bytes(encode(record))
+        unfinished.write_bytes(encode(record, sealed=True))
 
 
 def read_bytes(path: Path) -> bytes:

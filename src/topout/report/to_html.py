@@ -52,7 +52,7 @@ def to_html(document: Document) -> str:
             picture_of=_picture,
             drawing_of=_drawing,
             specs=_script_json({chart.key: chart.spec for chart in charts}),
-            record_json=_script_json(json.loads(records.encode(record))),
+            record_json=_script_json(json.loads(records.encode(record, sealed=True))),
             vega=Markup(vega_bundle()) if charts else "",  # noqa: S704 - the library, not input
         )
     )

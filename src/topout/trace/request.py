@@ -12,13 +12,27 @@ GroupDetail = Literal["fine", "coarse"]
 
 
 class RulesRequest(Request, frozen=True, kw_only=True):
-    """How the kernels of a trace are put into groups."""
+    """How traces are read, and their kernels put into groups."""
 
     rules: Annotated[
         Path | str | None,
         Option("Your own groups of kernels, beside the shipped ones.", metavar="FILE.toml"),
     ] = None
+    max_memory_gb: Annotated[
+        float | None,
+        Option(
+            "Memory that events may take; default: half of what is free.",
+            flag="--max-memory",
+            metavar="GB",
+            above=0,
+        ),
+    ] = None
     groups: Annotated[GroupDetail, Option("Detail of the shipped groups of kernels.")] = "fine"
+
+    @property
+    def max_memory_bytes(self) -> int | None:
+        """The same in bytes."""
+        return None if self.max_memory_gb is None else int(self.max_memory_gb * 1e9)
 
 
 class TraceRequest(RulesRequest, frozen=True, kw_only=True):

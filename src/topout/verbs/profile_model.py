@@ -94,6 +94,8 @@ def _capture(
                 lambda what, done: notify(what, 0.2 + 0.7 * done),
             )
     except WorkerFailure as failure:
+        if failure.kind == "input":
+            raise InputError(failure.message) from None
         raise InputError(
             f"{setting.source.name} {failure.message}.",
             f"See {folder.logs}; try fewer tokens or a smaller model.",

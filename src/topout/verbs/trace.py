@@ -35,7 +35,7 @@ def report_trace(
     rules = chosen_rules(request)
     places = _existing(request.paths)
     with RunFolder.create("trace", subject_of(places[0])) as folder:
-        found = _read_and_analyse(places, rules, notify)
+        found = _read_and_analyse(places, rules, notify, request.max_memory_bytes)
         report = replace(found, elapsed_s=time.monotonic() - began)
         folder.save(report)
     return report, folder
@@ -51,8 +51,9 @@ def diff_traces(request: DiffRequest, *, notify: Notify = silent) -> tuple[Trace
     before, after = _existing([request.before, request.after])
     name = f"diff-{subject_of(before)}-{subject_of(after)}"
     with RunFolder.create("trace", name) as folder:
-        first = read_traces([before], part_of(notify, 0.0, _READING / 2))
-        second = read_traces([after], part_of(notify, _READING / 2, _READING))
+        most = request.max_memory_bytes
+        first = read_traces([before], part_of(notify, 0.0, _READING / 2), most)
+        second = read_traces([after], part_of(notify, _READING / 2, _READING), most)
         notify("compare the two", _READING)
         diff = diff_ranks(first, second, rules)
         folder.save(diff)
@@ -77,15 +78,17 @@ def compare_runs(request: RunsRequest, *, notify: Notify = silent) -> tuple[Trac
         reports = []
         for number, place in enumerate(places):
             tell = part_of(notify, number / len(places), (number + 1) / len(places))
-            reports.append(_read_and_analyse([place], rules, tell))
+            reports.append(_read_and_analyse([place], rules, tell, request.max_memory_bytes))
         made = runs_side_by_side(list(zip(names, reports, strict=True)))
         runs = replace(made, elapsed_s=time.monotonic() - began)
         folder.save(runs)
     return runs, folder
 
 
-def _read_and_analyse(places: Sequence[Path], rules: Rules, notify: Notify) -> TraceReport:
-    traces = read_traces(places, part_of(notify, 0.0, _READING))
+def _read_and_analyse(
+    places: Sequence[Path], rules: Rules, notify: Notify, max_memory_bytes: int | None
+) -> TraceReport:
+    traces = read_traces(places, part_of(notify, 0.0, _READING), max_memory_bytes)
     return analyse(traces, rules, part_of(notify, _READING, 1.0))
 
 

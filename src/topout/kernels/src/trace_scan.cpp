@@ -344,6 +344,10 @@ std::int64_t topout_trace_strings(const Scanner* scanner) {
   return static_cast<std::int64_t>(scanner->strings().size());
 }
 
+std::uint64_t topout_trace_string_bytes(const Scanner* scanner) {
+  return scanner->strings().text_bytes();
+}
+
 const char* topout_trace_string(const Scanner* scanner, std::int64_t number, std::size_t* size) {
   const std::string_view text = scanner->strings().text(static_cast<std::size_t>(number));
   *size = text.size();

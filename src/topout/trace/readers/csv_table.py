@@ -103,6 +103,7 @@ class Tables:
 
     def __init__(self, text: FileText, notify: Notify | None = None) -> None:
         self.damage: list[str] = []
+        self.fraction = 0.0  # of the file, as far as it was read
         self._text = text
         self._notify = notify
         self._broken_lines = 0
@@ -129,6 +130,7 @@ class Tables:
         path, rest = self._text.path, b""
         for piece in self._text:
             data = piece.data.replace(b"\r", b"")
+            self.fraction = piece.fraction
             if end := data.rfind(b"\n") + 1:
                 yield rest + data[:end]
             rest = data[end:] if end else rest + data

@@ -17,6 +17,7 @@ from topout.progress import Notify
 from topout.trace.readers.file_text import FileText, decode, scaled_number
 from topout.trace.readers.kineto_scan import PythonScan
 from topout.trace.readers.kineto_table import FIELDS, Columns, Scan, Table, table_of
+from topout.trace.readers.memory_budget import EVENT_BYTES, TEXT_FACTOR, Hold, unlimited
 from topout.trace.table import Device, Trace
 
 _REMEDY = "Give a trace that torch.profiler exported (export_chrome_trace)."
@@ -51,11 +52,12 @@ class Metadata(NamedTuple):
     unreadable: tuple[str, ...]  # members that are not JSON
 
 
-def read_kineto(path: Path, notify: Notify | None = None) -> Trace:
+def read_kineto(path: Path, notify: Notify | None = None, hold: Hold = unlimited) -> Trace:
     """The trace in a JSON file of PyTorch's profiler, or of another that writes Chrome's format.
 
     Times are exact nanoseconds from `Trace.origin_ns`. What was cut off, mended or left out is
-    told in `Trace.doubts`. Raises InputError where the file cannot be read or is no trace.
+    told in `Trace.doubts`. Raises InputError where the file cannot be read or is no trace, and what
+    `hold` raises.
     """
     path = Path(path)
     with FileText(path) as text:
@@ -63,6 +65,8 @@ def read_kineto(path: Path, notify: Notify | None = None) -> Trace:
         try:
             for piece in text:
                 scan.feed(piece.data)
+                taken_bytes = scan.rows * EVENT_BYTES + scan.string_bytes * TEXT_FACTOR
+                hold(taken_bytes, piece.fraction)
                 if notify is not None:
                     notify(f"reading {path.name}", piece.fraction)
             scan.finish()
@@ -85,7 +89,7 @@ def new_scan() -> Scan:
 def _trace_of(path: Path, text: FileText, scan: Scan) -> Trace:
     metadata = metadata_of(scan.members())
     about_file = [*_about_the_end(scan, text), *_about_events(scan)]  # before columns are taken
-    table = table_of(Columns(scan), metadata.group_sizes)
+    table = table_of(Columns(scan), path, metadata.group_sizes)
     ranks = (metadata.rank, table.rank, rank_in_name(path))
     return Trace(
         path=path,
@@ -153,6 +157,7 @@ def _about_the_rest(text: FileText, metadata: Metadata, table: Table) -> list[st
         doubts.append(f"{text.null_bytes} NUL bytes in the file: read as spaces.")
     if metadata.unreadable:
         doubts.append(f"Not readable and left out: {', '.join(metadata.unreadable)}.")
+    doubts += table.impossible
     if table.negative_durations:
         doubts.append(f"{table.negative_durations} events had negative durations: taken as 0.")
     if table.damaged_texts:

@@ -90,6 +90,7 @@ class PythonScan:
         self.has_events = False
         self.counts: dict[Counted, int] = dict.fromkeys(_COUNTED, 0)
         self.read_bytes = 0
+        self.string_bytes = 0
         self.rows = 0
 
     def feed(self, piece: bytes) -> None:
@@ -257,6 +258,8 @@ class PythonScan:
         if value == (b"null", False):
             return None
         text = b'"' + value.text + b'"' if field.form == "json" and value.quoted else value.text
+        if text not in self._numbers:
+            self.string_bytes += len(text)
         return self._numbers.setdefault(text, len(self._numbers))
 
 

@@ -4,6 +4,7 @@ What of an event is read, and under which names older and newer profilers wrote 
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from topout.kernels.trace_ops import Field, NativeScan
 from topout.trace.readers.event_names import canonical_collective, copy_kind, with_messages
 from topout.trace.readers.file_text import decode, normalized_json
 from topout.trace.readers.kineto_scan import PythonScan
-from topout.trace.table import HOST_DEVICE, SCHEMA, EventKind, with_all_columns
+from topout.trace.table import HOST_DEVICE, SCHEMA, EventKind, possible, with_all_columns
 
 Scan = NativeScan | PythonScan
 NANOSECONDS = 3  # the file counts in microseconds
@@ -81,6 +82,7 @@ _KINDS: dict[str, EventKind] = {
     "python_function": "python",
 }
 _HOST_DEVICE_TYPE = 0  # of "Device Type": PyTorch's number for the CPU
+_MOMENTS = ("memory", "other")
 _ON_DEVICE = ("kernel", "memcpy", "memset", "gpu_annotation", "gpu_sync")
 
 
@@ -173,17 +175,18 @@ class Table(NamedTuple):
     """All events, and what had to be mended in them."""
 
     events: pl.DataFrame
+    impossible: list[str]  # what cannot have been, in words
     negative_durations: int
     damaged_texts: int
     rank: int | None  # that a collective says it is on
 
 
-def table_of(columns: Columns, group_sizes: tuple[int, ...] = ()) -> Table:
-    """The table of `topout.trace.table.SCHEMA`, in the order of time."""
+def table_of(columns: Columns, path: Path, group_sizes: tuple[int, ...] = ()) -> Table:
+    """The table of `topout.trace.table.SCHEMA`, in the order of time; raises as `possible` does."""
     raw = pl.DataFrame(
         [
             columns.numbers("start").alias("start_ns").set_sorted(),
-            columns.numbers("duration").fill_null(0).alias("duration_ns"),
+            columns.numbers("duration").alias("duration_ns"),
             *_names_and_kinds(columns),
             *_messages(columns),
             columns.json("shapes"),
@@ -195,8 +198,11 @@ def table_of(columns: Columns, group_sizes: tuple[int, ...] = ()) -> Table:
     )
     rank = raw["rank"].drop_nulls()
     negative = int((raw["duration_ns"] < 0).sum())
-    events = with_all_columns(with_messages(_meant(raw), group_sizes))
-    return Table(events, negative, columns.damaged_texts, int(rank[0]) if len(rank) else None)
+    meant, impossible = possible(_meant(raw), path)
+    events = with_all_columns(with_messages(meant, group_sizes))
+    return Table(
+        events, impossible, negative, columns.damaged_texts, int(rank[0]) if len(rank) else None
+    )
 
 
 def _names_and_kinds(columns: Columns) -> list[pl.Series]:
@@ -238,7 +244,11 @@ def _meant(raw: pl.DataFrame) -> pl.DataFrame:
     )
     size = pl.when(is_memory).then("changed_bytes").when(on_device).then("copied_bytes")
     columns = {
-        "duration_ns": pl.col("duration_ns").clip(lower_bound=0),
+        # What is a moment has none; where others have none, it could not be read.
+        "duration_ns": pl.when(kind.is_in(_MOMENTS))
+        .then(pl.col("duration_ns").fill_null(0))
+        .otherwise("duration_ns")
+        .clip(lower_bound=0),
         "device": device.cast(pl.Int32, strict=False),
         "stream": pl.when(on_device).then(pl.coalesce("stream", "thread")),
         "process": pl.when(~on_device).then("process"),

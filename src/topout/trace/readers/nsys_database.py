@@ -1,5 +1,6 @@
 """The database that Nsight Systems exports: its tables as columns, and the machine in them."""
 
+import itertools
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,27 +8,51 @@ from pathlib import Path
 
 import polars as pl
 
+from topout.trace.readers.memory_budget import EVENT_BYTES, Hold
 from topout.trace.table import Device
 
 _VERSIONS = {"EXPORT_PRODUCT_VERSION": "nsys", "EXPORT_SCHEMA_VERSION": "schema"}
+_MOST_VALUE_BYTES = 16 << 20  # of a text or blob
+_STEPS_PER_CALL = 100_000  # of SQLite's machine
+_STEPS_PER_BYTE = 50
+_STEPS_OF_ANY_FILE = 10_000_000
 _CHUNK_ROWS = 1 << 16  # what exists as Python objects at any one time
 
 
 class Database:
     """An open SQLite file; what could not be read of it is told in `doubts`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, hold: Hold) -> None:
         self.path = path
         self.doubts: list[str] = []
         self._connection = connection
+        self._hold = hold
+        self._rows = 0
+        self._bound(path.stat().st_size)
         # A byte that is no UTF-8 must not cost the table it stands in.
         connection.text_factory = lambda data: data.decode(errors="replace")
         # Without it SQLite refuses a file that was cut off even for the pages that are there;
         # nothing can be written, since the file is open for reading alone.
         connection.execute("PRAGMA writable_schema = ON")
-        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        found = connection.execute(
+            # A virtual table is code of an extension; a view may be any statement.
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+        )
         self.tables = frozenset(str(name) for (name,) in found)
         self._texts: pl.DataFrame | None = None
+
+    def _bound(self, size_bytes: int) -> None:
+        """Take the file as data of bounded cost, whatever its schema and its pages say."""
+        self._connection.execute("PRAGMA trusted_schema = OFF")
+        self._connection.execute("PRAGMA cell_size_check = ON")
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
+        # Pages that point at each other could give rows without end. A row takes some bytes of the
+        # file and some tens of steps to read, so a whole file is read in fewer steps than these.
+        most = _STEPS_OF_ANY_FILE + _STEPS_PER_BYTE * size_bytes
+        calls = itertools.count(1)
+        self._connection.set_progress_handler(
+            lambda: next(calls) * _STEPS_PER_CALL > most, _STEPS_PER_CALL
+        )
 
     def read(self, table: str, numbers: Sequence[str], text: str = "") -> pl.DataFrame | None:
         """Columns `numbers` (Int64) and `text` (String) of `table`; None where it is missing.
@@ -38,12 +63,12 @@ class Database:
         if table not in self.tables:
             return None
         schema: dict[str, pl.DataType | type[pl.DataType]] = dict.fromkeys(numbers, pl.Int64)
-        if text:
-            schema[text] = pl.String
+        texts = {text: "text"} if text else {}
+        schema |= dict.fromkeys(texts, pl.String)
         parts = [pl.DataFrame(schema=schema)]
         parts.extend(
             pl.DataFrame(chunk, schema=schema, orient="row", strict=False)
-            for chunk in self._chunks(table, list(schema))
+            for chunk in self._chunks(table, dict.fromkeys(numbers, "integer") | texts)
         )
         rows = pl.concat(parts)
         if "start" in schema and (missing := rows["start"].null_count()):
@@ -85,13 +110,19 @@ class Database:
     def _columns(self, table: str) -> set[str]:
         return {str(row[1]) for row in self._connection.execute(f'PRAGMA table_info("{table}")')}
 
-    def _chunks(self, table: str, columns: Sequence[str]) -> Iterator[list[tuple[object, ...]]]:
+    def _chunks(self, table: str, columns: Mapping[str, str]) -> Iterator[list[tuple[object, ...]]]:
         there = self._columns(table)
         # The names are constants of this program; a table that lacks one gets nulls.
-        wanted = ", ".join(f'"{name}"' if name in there else "NULL" for name in columns)
+        wanted = ", ".join(
+            # A value of another type than its column's says nothing.
+            f'CASE typeof("{name}") WHEN \'{kind}\' THEN "{name}" END' if name in there else "NULL"
+            for name, kind in columns.items()
+        )
         try:
             cursor = self._connection.execute(f'SELECT {wanted} FROM "{table}"')  # noqa: S608
             while chunk := cursor.fetchmany(_CHUNK_ROWS):
+                self._rows += len(chunk)
+                self._hold(self._rows * EVENT_BYTES, 1.0)
                 yield chunk
         except sqlite3.DatabaseError as error:
             self.doubts.append(f"{table} is damaged: only what precedes that was used ({error})")
@@ -119,7 +150,7 @@ class Machine:
 
     def numbered(self, rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
         """`rows` with the machine's number of the device that its process calls `column`."""
-        own = pl.col(column).cast(pl.Int32).alias(name)
+        own = pl.col(column).cast(pl.Int32, strict=False).alias(name)
         if self.numbering is None:
             return rows.with_columns(own)
         joined = rows.join(
@@ -128,7 +159,7 @@ class Machine:
             how="left",
             maintain_order="left",
         )
-        known = pl.col(f"{name} of all").cast(pl.Int32)
+        known = pl.col(f"{name} of all").cast(pl.Int32, strict=False)
         return joined.with_columns(pl.coalesce(known, own).alias(name)).drop(f"{name} of all")
 
 

@@ -11,8 +11,9 @@ import polars as pl
 from topout.errors import InputError
 from topout.progress import Notify
 from topout.trace.readers.event_names import meanings_of
+from topout.trace.readers.memory_budget import Hold, unlimited
 from topout.trace.readers.nsys_database import Database, Machine, read_machine
-from topout.trace.table import HOST_DEVICE, Trace, with_all_columns
+from topout.trace.table import HOST_DEVICE, Trace, possible, with_all_columns
 
 _CUPTI = "CUPTI_ACTIVITY_KIND_"
 # `copyKind` of CUPTI; arrays lie on the device; from 11 on managed memory moves by itself.
@@ -31,11 +32,12 @@ _SYNCHRONIZATIONS = {
 }
 # Ranges among NVTX's events: pushed and popped, started and ended, each also of a task.
 _NVTX_RANGES = (59, 60, 70, 71)
+_MOST_NS = 2.0**62
 _NO_STREAM = 0xFFFFFFFF  # CUPTI's way to say that a wait belongs to no stream
 _REMEDY = "Export it with `nsys export --type sqlite FILE.nsys-rep`."
 
 
-def read_nsys_sqlite(path: Path, notify: Notify | None = None) -> Trace:
+def read_nsys_sqlite(path: Path, notify: Notify | None = None, hold: Hold = unlimited) -> Trace:
     """The trace in an SQLite file that `nsys export` or `nsys stats` wrote.
 
     Tables exist only when something was recorded for them; each is read when it is there. Rows
@@ -46,7 +48,7 @@ def read_nsys_sqlite(path: Path, notify: Notify | None = None) -> Trace:
         raise InputError(f"{path} is not a file.", "Give the SQLite file that `nsys export` wrote.")
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return _read(Database(path, connection), notify)
+            return _read(Database(path, connection, hold), notify)
     except sqlite3.DatabaseError as error:
         raise InputError(
             f"{path} is not an SQLite database or is damaged ({error}).", _REMEDY
@@ -63,9 +65,9 @@ def _read(database: Database, notify: Notify | None) -> Trace:
             parts.append(reader.events(rows, database, machine))
         if notify:
             notify(f"reading {database.path.name}", (done + 1) / len(_READERS))
-    nothing = pl.DataFrame(schema={"start_ns": pl.Int64})
-    events = pl.concat(parts, how="diagonal") if parts else nothing
-    doubts = list(database.doubts)
+    nothing = pl.DataFrame(schema={"start_ns": pl.Int64, "duration_ns": pl.Int64})
+    events, impossible = possible(pl.concat([nothing, *parts], how="diagonal"), database.path)
+    doubts = [*database.doubts, *impossible]
     if not any((part["kind"].cast(pl.String) == "kernel").any() for part in parts):
         doubts.append("no kernel is in it (was it recorded with --trace=cuda?)")
     return Trace(
@@ -120,7 +122,7 @@ _COPY_ENDS = ("srcDeviceId", "dstDeviceId")
 def _kernels(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
     rows = database.with_text(rows, _KERNEL_NAMES, "name")
     events = _on_device(rows.with_columns(kind=pl.lit("kernel")), machine)
-    blocks = pl.col("gridX") * pl.col("gridY") * pl.col("gridZ")
+    blocks = pl.col("gridX").cast(pl.Float64) * pl.col("gridY") * pl.col("gridZ")
     processors = pl.col("device").replace_strict(
         machine.multiprocessors, default=None, return_dtype=pl.Float32
     )
@@ -170,12 +172,19 @@ def _on_device(rows: pl.DataFrame, machine: Machine) -> pl.DataFrame:
     """`rows` of CUPTI with the columns of a trace, devices numbered as the machine does."""
     rows = rows.with_columns(
         start_ns=pl.col("start"),
-        duration_ns=pl.col("end") - pl.col("start"),
+        duration_ns=_duration_ns(),
         process=(pl.col("globalPid") // (1 << 24)) % (1 << 24),
     )
     rows = machine.numbered(rows, "deviceId", "device")
     rows = rows.rename({"streamId": "stream", "correlationId": "correlation"})
     return rows.drop("start", "end", "deviceId", "globalPid")
+
+
+def _duration_ns() -> pl.Expr:
+    """From start to end; null where the difference is more than 63 bits hold."""
+    start, end = pl.col("start"), pl.col("end")
+    far = (end.cast(pl.Float64) - start.cast(pl.Float64)).abs() > _MOST_NS
+    return pl.when(~far).then(end - start)
 
 
 def _calls(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
@@ -202,7 +211,7 @@ def _on_host(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
     return rows.with_columns(
         kind=pl.lit(kind),
         start_ns=pl.col("start"),
-        duration_ns=pl.col("end") - pl.col("start"),
+        duration_ns=_duration_ns(),
         device=pl.lit(HOST_DEVICE, dtype=pl.Int32),
         process=(pl.col("globalTid") // (1 << 24)) % (1 << 24),
         thread=pl.col("globalTid") % (1 << 24),

@@ -16,7 +16,8 @@ from topout.progress import Notify
 from topout.trace.readers.csv_table import Layout, Tables
 from topout.trace.readers.event_names import meanings_of
 from topout.trace.readers.file_text import FileText, head_of, text_of
-from topout.trace.table import HOST_DEVICE, Device, Trace, TraceFormat, with_all_columns
+from topout.trace.readers.memory_budget import EVENT_BYTES, Hold, unlimited
+from topout.trace.table import HOST_DEVICE, Device, Trace, TraceFormat, possible, with_all_columns
 
 _NUMBERED = re.compile(r"(?P<name>.*?)\s*\((?P<number>\d+)\)\s*")
 _SUMMARY_DOUBTS = (
@@ -61,9 +62,10 @@ class _Found:
     doubts: list[str] = field(default_factory=list)
     layouts: list[Layout] = field(default_factory=list)
     unreadable: int = 0
+    events: int = 0
 
 
-def read_nvprof(path: Path, notify: Notify | None = None) -> Trace:
+def read_nvprof(path: Path, notify: Notify | None = None, hold: Hold = unlimited) -> Trace:
     """The trace in `path`, as nvprof 8 to 12 prints it, gzip or not.
 
     What is read in spite of a fault (no units row, another locale, a line cut off, several
@@ -71,28 +73,28 @@ def read_nvprof(path: Path, notify: Notify | None = None) -> Trace:
     that is empty or no CSV of nvprof, and where commas in numbers cannot be told from commas
     between fields.
     """
-    return _read(path, _NVPROF, notify)
+    return _read(path, _NVPROF, notify, hold)
 
 
-def read_nsys_csv(path: Path, notify: Notify | None = None) -> Trace:
+def read_nsys_csv(path: Path, notify: Notify | None = None, hold: Hold = unlimited) -> Trace:
     """The trace in `path`, as `nsys stats` prints it, gzip or not, with other reports around it.
 
     Sizes in MB are printed to three digits, so bytes are exact to 500 B. Doubts and errors are
     those of `read_nvprof`.
     """
-    return _read(path, _NSYS, notify)
+    return _read(path, _NSYS, notify, hold)
 
 
-def _read(path: Path, dialect: _Dialect, notify: Notify | None) -> Trace:
+def _read(path: Path, dialect: _Dialect, notify: Notify | None, hold: Hold) -> Trace:
     found = _Found()
     with FileText(path) as text:
-        _read_tables(Tables(text, notify), dialect, found)
+        _read_tables(Tables(text, notify), dialect, found, hold)
     if not found.layouts:
         raise _no_table(path, dialect)
     return _trace(path, dialect, found)
 
 
-def _read_tables(tables: Tables, dialect: _Dialect, found: _Found) -> None:
+def _read_tables(tables: Tables, dialect: _Dialect, found: _Found, hold: Hold) -> None:
     for layout, rows in tables:
         if not found.layouts or layout is not found.layouts[-1]:
             found.layouts.append(layout)
@@ -101,8 +103,13 @@ def _read_tables(tables: Tables, dialect: _Dialect, found: _Found) -> None:
             part = _times_and_names(rows, used, dialect)
             found.unreadable += _unreadable(rows, part)
             found.parts.append(part)
+            found.events += part.height
         else:
-            found.summaries.append(_summary_rows(rows, layout))
+            calls = _summary_calls(rows, layout)
+            found.events += int(calls["calls"].cast(pl.Float64).sum())
+            hold(found.events * EVENT_BYTES, tables.fraction)  # before there is an event each
+            found.summaries.append(_summary_events(calls))
+        hold(found.events * EVENT_BYTES, tables.fraction)
     found.doubts.extend(tables.damage)
     if found.unreadable:
         found.doubts.append(f"{found.unreadable} rows without a start and a duration were left out")
@@ -119,13 +126,14 @@ def _trace(path: Path, dialect: _Dialect, found: _Found) -> Trace:
         doubts.append("the file has a header and no events under it")
     elif devices == () and found.parts:
         doubts.append("no kernel, copy or fill is in it: only calls of the host")
+    events, impossible = possible(events, path)
     return Trace(
         path=path,
         format=dialect.format,
         events=with_all_columns(events),
         devices=devices,
         timed=bool(found.parts),
-        doubts=tuple(dict.fromkeys(doubts)),
+        doubts=tuple(dict.fromkeys([*doubts, *impossible])),
     )
 
 
@@ -293,12 +301,10 @@ def _devices(events: pl.DataFrame, doubts: list[str]) -> tuple[dict[str, int], t
     return numbers, tuple(Device(number, names[number]) for number in sorted(names))
 
 
-def _summary_rows(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """A summary (sums per kernel, no times) as events that have those sums.
+def _summary_calls(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """The calls of each kernel of a summary, with their sum, least and most, in ns.
 
-    One event for each call, end to end on device 0, with the row's calls, sum, least and most.
-    `rows` are texts, as Tables hands them out. With two calls or more one event lasts the
-    least, one the most, and the others share the rest evenly, where the row's figures allow it.
+    `rows` are texts, as Tables hands them out.
     """
     named, counted = layout.find("name", "operation"), layout.find("instances", "calls", "count")
     assert named and counted  # else it were no summary
@@ -310,9 +316,18 @@ def _summary_rows(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         most=_time(layout, "max"),
         host=_is_host(layout),
     )
-    frame = frame.drop_nulls(["name", "calls", "total"]).filter(
+    return frame.drop_nulls(["name", "calls", "total"]).filter(
         (pl.col("calls") > 0) & ~pl.col("host")
     )
+
+
+def _summary_events(frame: pl.DataFrame) -> pl.DataFrame:
+    """A summary (sums per kernel, no times) as events that have those sums.
+
+    One event for each call, end to end on device 0, with the row's calls, sum, least and most.
+    With two calls or more one event lasts the least, one the most, and the others share the rest
+    evenly, where the row's figures allow it.
+    """
     calls = frame.with_columns(number=pl.int_ranges(0, pl.col("calls"))).explode("number")
     calls = calls.select("name", duration_ns=_duration()).with_columns(
         start_ns=pl.col("duration_ns").cum_sum().shift(1, fill_value=0)

@@ -13,6 +13,7 @@ from topout.errors import InputError
 from topout.progress import Notify
 from topout.trace.readers.file_text import Head, head_of, text_of
 from topout.trace.readers.kineto import read_kineto
+from topout.trace.readers.memory_budget import Hold, MemoryBudget, MemoryNeededError
 from topout.trace.readers.nsys_sqlite import read_nsys_sqlite
 from topout.trace.readers.profiler_csv import read_nsys_csv, read_nvprof
 from topout.trace.table import Trace, TraceFormat
@@ -69,7 +70,7 @@ def _described(text: str) -> str:
     return f"it begins with {line!r}" if line.isprintable() else "it is binary, of an unknown kind"
 
 
-_READERS: dict[TraceFormat, Callable[[Path, Notify | None], Trace]] = {
+_READERS: dict[TraceFormat, Callable[[Path, Notify | None, Hold], Trace]] = {
     "kineto": read_kineto,
     "nvprof_csv": read_nvprof,
     "nsys_csv": read_nsys_csv,
@@ -84,23 +85,27 @@ class _Found(NamedTuple):
     was_named: bool
 
 
-def read_trace(path: Path, notify: Notify | None = None) -> Trace:
+def read_trace(path: Path, notify: Notify | None = None, hold: Hold | None = None) -> Trace:
     """The trace in a file, whose format is recognised from its content.
 
-    Raises InputError for a file that cannot be read or is no trace.
+    Raises InputError for a file that cannot be read or is no trace, and what `hold` raises: by
+    default where its events need more than half of the memory that is free.
     """
     path = Path(path)
-    return _READERS[format_of(path)](path, notify)
+    return _READERS[format_of(path)](path, notify, hold or MemoryBudget().of(path))
 
 
-def read_traces(paths: Sequence[Path], notify: Notify | None = None) -> list[Trace]:
+def read_traces(
+    paths: Sequence[Path], notify: Notify | None = None, max_memory_bytes: int | None = None
+) -> list[Trace]:
     """The traces in files and in folders of ranks, by rank, several at a time.
 
     Files in folders that are no traces are left out, and named in the doubts of the first trace.
-    Raises InputError where a path that is named itself is no trace, or a folder has none.
+    Raises InputError where a path that is named itself is no trace, or a folder has none, and where
+    their events need more than `max_memory_bytes`, by default half of what is free.
     """
     found = _files_of([Path(path) for path in paths])
-    outcomes = _read_all(found, notify)
+    outcomes = _read_all(found, notify, MemoryBudget(max_memory_bytes))
     traces = [outcome for outcome in outcomes if isinstance(outcome, Trace)]
     skipped = [
         each.path
@@ -168,7 +173,9 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
     ]
 
 
-def _read_all(found: Sequence[_Found], notify: Notify | None) -> list[Trace | InputError]:
+def _read_all(
+    found: Sequence[_Found], notify: Notify | None, budget: MemoryBudget
+) -> list[Trace | InputError]:
     """Each file's trace, or why it is none where a folder held it.
 
     Threads suffice: scanning, inflating and the work on columns run without the interpreter's lock.
@@ -178,9 +185,9 @@ def _read_all(found: Sequence[_Found], notify: Notify | None) -> list[Trace | In
     def read_one(number: int) -> Trace | InputError:
         path, was_named = found[number]
         try:
-            return read_trace(path, progress.of(number))
+            return read_trace(path, progress.of(number), budget.of(path))
         except InputError as error:
-            if was_named:
+            if was_named or isinstance(error, MemoryNeededError):
                 raise
             return error
 

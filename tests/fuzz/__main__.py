@@ -1,0 +1,44 @@
+"""`make fuzz`: 20,000 corrupted inputs, a few hundred of them through the command line."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fuzz.cases import case_of
+from tests.fuzz.command_line import run_commands
+from tests.fuzz.harness import run_cases
+
+
+def main() -> int:
+    """0 when nothing was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--cases", type=int, default=20_000, help="how many; default: 20,000")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first")
+    parser.add_argument("--commands", type=int, default=200, help="of them through the command")
+    parser.add_argument("--only", type=int, help="run this one here, with its traceback")
+    parser.add_argument("--keep", type=Path, help="with --only: write its files there")
+    asked = parser.parse_args()
+    if asked.only is not None:
+        return _only(asked.only, asked.keep)
+    numbers = range(asked.first, asked.first + asked.cases)
+    findings = run_cases(numbers, quiet=False)
+    if asked.commands:
+        run_commands(numbers[:: max(1, asked.cases // asked.commands)], findings)
+    print("\n".join(findings.lines()))  # noqa: T201
+    return 0 if findings.is_clean else 1
+
+
+def _only(number: int, keep: Path | None) -> int:
+    case = case_of(number)
+    print(case.what)  # noqa: T201
+    if keep is not None:
+        case.write(keep)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        print(case.target.ask(case.write(Path(folder) / "case")))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
