@@ -30,7 +30,12 @@ def source(before: str = "", term: str = _TERM, after: str = "", top: str = "") 
     return top + body
 
 
+_SYSTEM = "#include <unistd.h>\n#include <cstdio>\n"
 RIGHT = source()
+TALKATIVE = source(
+    'std::printf("{\\"number\\":1}\\n"); std::fflush(stdout); std::fprintf(stderr, "\\x1b[2J\\n");',
+    top=_SYSTEM,
+)
 INT8 = source(top="#define TOPOUT_GEMM_INT8\n")
 PACKING = (
     RIGHT
@@ -105,6 +110,21 @@ WRONG: dict[str, tuple[str, str]] = {
         "return x < 0 ? 0 : deep(x + 1) + room[7]; }\n"
         + source(before="if (m > 50) { volatile int depth = deep(1); (void)depth; }"),
         r"SIGSEGV",
+    ),
+    "writes_into_pipes": (
+        source('for (int f = 3; f < 64; ++f) (void)!write(f, "hello\\n", 6);', top=_SYSTEM),
+        r"wrote something else into the pipe of its answers and was ended",
+    ),
+    "writes_answers": (
+        source(
+            r'for (int f = 3; f < 64; ++f) dprintf(f, "{\"number\":1,\"result\":[]}\n");',
+            top=_SYSTEM,
+        ),
+        r"wrote something else into the pipe of its answers and was ended",
+    ),
+    "closes_pipes": (
+        source("for (int f = 3; f < 64; ++f) close(f);", top=_SYSTEM),
+        r"exit status 1: OSError: .* Bad file descriptor; it was at 1x1x1",
     ),
     "wrong_when_large": (
         source(after="if (m == 64 && n == 48) c[40 * ldc + 17] += 1;"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.gemm.own_sources import PACKING, RIGHT, WRONG, write_source
+from tests.gemm.own_sources import PACKING, RIGHT, TALKATIVE, WRONG, write_source
 from topout.errors import CompilerError, UnsupportedError
 from topout.gemm.case import Case
 from topout.gemm.results import Outcome
@@ -35,7 +35,7 @@ def outcome_of(folder: Path, text: str, timeout_s: float = TIMEOUT_S) -> Outcome
     return outcome
 
 
-@pytest.mark.parametrize("text", [RIGHT, PACKING], ids=["plain", "packing"])
+@pytest.mark.parametrize("text", [RIGHT, PACKING, TALKATIVE], ids=["plain", "packing", "talkative"])
 def test_a_right_source_passes(tmp_path: Path, text: str) -> None:
     outcome = outcome_of(tmp_path, text)
     assert (outcome.status, outcome.reason) == ("measured", None)

@@ -8,6 +8,7 @@ print goes to a log file.
 import contextlib
 import logging
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -80,7 +81,7 @@ class Worker(Closing):
         self._log = log
         self._buffer = b""
         self._closed = False
-        self._requests = 0
+        self._request_number = 0
         self._told = log.stat().st_size if log.exists() else 0
         ends = (request_read, reply_write)
         self._process = _forked(server, module, log, ends) or _started(
@@ -115,8 +116,8 @@ class Worker(Closing):
         """
         if self._closed:
             raise WorkerFailure("crash", "has already ended")
-        self._requests += 1
-        line = _line_of(_Request(number=self._requests, method=method, params=params))
+        self._request_number = secrets.randbits(48)  # that nobody writes by accident
+        line = _line_of(_Request(number=self._request_number, method=method, params=params))
         try:
             _write_all(self._request_write, line)
             deadline = time.monotonic() + timeout_s
@@ -157,7 +158,7 @@ class Worker(Closing):
 
     def _read_reply(self, deadline: float) -> _Reply:
         reply = msgspec.json.decode(self._read_line(deadline), type=_Reply)
-        if reply.number != self._requests:
+        if reply.number != self._request_number:
             raise msgspec.DecodeError
         return reply
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from topout.errors import InputError
 from topout.input_file import MOST_TEXT_BYTES, read_input
+from topout.models.panics import as_input_errors
 from topout.models.source import AnySource, PassSource
 
 if TYPE_CHECKING:
@@ -54,33 +55,44 @@ class TrainedTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`; raises InputError when the model has no row for one of them."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        with as_input_errors(self._named):
+            ids: list[int] = self._encoded(text).ids
         self._check(ids)
         return ids
 
     def encode_sequence(self, text: str, max_len: int) -> list[int]:
         """Token ids of `text` with special tokens around it; raises InputError as `encode`."""
-        specials = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        _check_room(max_len, specials + 1)
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        encoding.truncate(max_len - specials)
-        ids: list[int] = self._tokenizer.post_process(encoding, add_special_tokens=True).ids
+        with as_input_errors(self._named):
+            specials = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+            _check_room(max_len, specials + 1)
+            encoding = self._encoded(text)
+            encoding.truncate(max_len - specials)
+            ids: list[int] = self._tokenizer.post_process(encoding, add_special_tokens=True).ids
         self._check(ids)
         return ids
 
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`, special tokens left out."""
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        with as_input_errors(self._named):
+            text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
     def save(self, path: Path) -> None:
         """Write it as a tokenizer.json."""
         self._tokenizer.save(str(path))
 
+    def _encoded(self, text: str) -> Any:
+        text.encode()  # the library's own error for what is no UTF-8 says nothing of it
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    @property
+    def _named(self) -> str:
+        return str(self._file or self.description)
+
     def _check(self, ids: list[int]) -> None:
         if ids and max(ids) >= self._vocab_size:
             raise InputError(
-                f"{self._file or self.description} gives the token {max(ids)}, and the model's "
+                f"{self._named} gives the token {max(ids)}, and the model's "
                 f"vocabulary ends at {self._vocab_size - 1}.",
                 "Give the tokenizer that belongs to the model.",
             )
@@ -125,15 +137,11 @@ def load_tokenizer(source: AnySource | PassSource) -> Tokenizer:
         return ByteTokenizer(source.config.vocab_size)
     from tokenizers import Tokenizer as Backend
 
-    try:
+    with as_input_errors(path):
         is_whole = path.name == "tokenizer.json"
         backend = Backend.from_file(str(path)) if is_whole else _gpt2_backend(source)
-    except InputError:
-        raise
-    except Exception as error:  # the library raises bare Exceptions
-        raise InputError(f"{path} is not a tokenizer ({error}).", "Download it again.") from None
-    backend.no_truncation()
-    backend.no_padding()
+        backend.no_truncation()
+        backend.no_padding()
     return TrainedTokenizer(backend, source)
 
 

@@ -1,5 +1,6 @@
 """Nsight Systems' SQLite export: tables that may be missing, devices by process, damage."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import topout
 from topout.errors import InputError
+from topout.report import describe
 from topout.trace.readers.nsys_sqlite import read_nsys_sqlite
 from topout.trace.table import SCHEMA
 
@@ -192,3 +195,59 @@ def test_reading_changes_nothing_in_the_folder(tmp_path: Path) -> None:
     read_nsys_sqlite(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["export.sqlite"]
+
+
+# --- values that SQLite keeps and no column of numbers holds --------------------------------------
+
+VALUES = {
+    "a large device": str(1 << 40),
+    "the most": str((1 << 63) - 1),
+    "the least": str(-(1 << 63)),
+    "a text": "'seven'",
+    "digits": "'7'",
+    "a blob": "x'00ff'",
+    "infinity": "9e999",
+    "a fraction": "0.5",
+    "a large fraction": "1e308",
+    "nothing": "NULL",
+}
+TABLES = re.findall(r"^CREATE TABLE (\w+)", SCRIPT, re.MULTILINE)
+# As exporters declare none: any value goes into any column.
+LOOSE = re.sub(r" (INTEGER|TEXT)( NOT NULL)?( PRIMARY KEY)?", "", SCRIPT)
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("table", TABLES)
+def test_a_trace_is_read_whatever_a_table_holds(
+    table: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All columns of its first row; what else the file holds is there, and analysed."""
+    monkeypatch.setenv("TOPOUT_HOME", str(tmp_path / "runs"))
+    (columns,) = re.findall(rf"^CREATE TABLE {table} \((.*)\);", LOOSE, re.MULTILINE)
+    changes = ", ".join(f"{name.strip()} = {value}" for name in columns.split(","))
+    first = f"SELECT min(rowid) FROM {table}"
+    path = database(tmp_path, LOOSE, f"UPDATE {table} SET {changes} WHERE rowid = ({first})")
+    trace = read_nsys_sqlite(path)
+    assert trace.events.height >= 5 and list(trace.events.columns) == list(SCHEMA)
+    report = describe(topout.report_trace(paths=[path])[0])
+    assert report.title
+
+
+def test_what_could_not_be_read_is_told_with_its_number(tmp_path: Path) -> None:
+    insert = "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES"
+    loose = MINIMAL.replace(" INTEGER", "")
+    rows = [f"{insert} (50, 'x', {1 << 40}, 1)", f"{insert} (60, 70, 2, x'00')"]
+    trace = read_nsys_sqlite(database(tmp_path, loose, *rows))
+    assert trace.events["start_ns"].to_list() == [10, 50, 60]
+    assert trace.events["device"].to_list() == [2, None, 2]
+    assert any(
+        doubt == "3 values of CUPTI_ACTIVITY_KIND_KERNEL are of another type or out of range"
+        for doubt in trace.doubts
+    )
+
+
+def test_a_text_of_many_megabytes_is_no_name(tmp_path: Path) -> None:
+    path = database(tmp_path, MINIMAL, "UPDATE StringIds SET value = hex(zeroblob(9000000))")
+    trace = read_nsys_sqlite(path)
+    assert trace.events["name"].cast(pl.String).to_list() == ["(name not in the file)"]
+    assert any("StringIds is damaged" in doubt for doubt in trace.doubts)

@@ -17,6 +17,12 @@ _STEPS_PER_CALL = 100_000  # of SQLite's machine
 _STEPS_PER_BYTE = 50
 _STEPS_OF_ANY_FILE = 10_000_000
 _CHUNK_ROWS = 1 << 16  # what exists as Python objects at any one time
+# SQLite keeps any value in any column. Sums of two numbers of this size still fit 64 bits, and a
+# device has a number of 32.
+_MOST = 1 << 61
+_MOST_DEVICE = (1 << 31) - 1
+_DEVICES = ("deviceId", "srcDeviceId", "dstDeviceId", "gpuId", "cudaId")
+_UNREAD = "values that could not be read"
 
 
 class Database:
@@ -57,20 +63,25 @@ class Database:
     def read(self, table: str, numbers: Sequence[str], text: str = "") -> pl.DataFrame | None:
         """Columns `numbers` (Int64) and `text` (String) of `table`; None where it is missing.
 
-        A column that the table lacks is null. Rows without a start are left out, and what follows
-        a damaged page is lost; both are told in `doubts`.
+        A column that the table lacks is null, and so is a value of another type or out of range.
+        Rows without a start are left out, and what follows a damaged page is lost; all of that is
+        told in `doubts`.
         """
         if table not in self.tables:
             return None
         schema: dict[str, pl.DataType | type[pl.DataType]] = dict.fromkeys(numbers, pl.Int64)
-        texts = {text: "text"} if text else {}
-        schema |= dict.fromkeys(texts, pl.String)
-        parts = [pl.DataFrame(schema=schema)]
+        if text:
+            schema[text] = pl.String
+        counted = {**schema, _UNREAD: pl.Int64}
+        parts = [pl.DataFrame(schema=counted)]
         parts.extend(
-            pl.DataFrame(chunk, schema=schema, orient="row", strict=False)
-            for chunk in self._chunks(table, dict.fromkeys(numbers, "integer") | texts)
+            pl.DataFrame(chunk, schema=counted, orient="row")
+            for chunk in self._chunks(table, numbers, text)
         )
         rows = pl.concat(parts)
+        if unread := int(rows[_UNREAD].sum()):
+            self.doubts.append(f"{unread} values of {table} are of another type or out of range")
+        rows = rows.drop(_UNREAD)
         if "start" in schema and (missing := rows["start"].null_count()):
             self.doubts.append(f"{missing} rows of {table} without a start were left out")
             rows = rows.drop_nulls("start")
@@ -110,22 +121,44 @@ class Database:
     def _columns(self, table: str) -> set[str]:
         return {str(row[1]) for row in self._connection.execute(f'PRAGMA table_info("{table}")')}
 
-    def _chunks(self, table: str, columns: Mapping[str, str]) -> Iterator[list[tuple[object, ...]]]:
+    def _chunks(
+        self, table: str, numbers: Sequence[str], text: str
+    ) -> Iterator[list[tuple[object, ...]]]:
         there = self._columns(table)
         # The names are constants of this program; a table that lacks one gets nulls.
-        wanted = ", ".join(
-            # A value of another type than its column's says nothing.
-            f'CASE typeof("{name}") WHEN \'{kind}\' THEN "{name}" END' if name in there else "NULL"
-            for name, kind in columns.items()
-        )
+        wanted = [_number(name) if name in there else "NULL" for name in numbers]
+        if text:
+            wanted.append(_text(text) if text in there else "NULL")
+        names = [name for name in (*numbers, text) if name in there]
+        values = [_number(name) for name in numbers if name in there]
+        values += [_text(text)] if text in there else []
+        unread = [
+            f'("{name}" IS NOT NULL AND {value} IS NULL)'
+            for name, value in zip(names, values, strict=True)
+        ]
+        selected = ", ".join([*wanted, " + ".join(unread) or "0"])
         try:
-            cursor = self._connection.execute(f'SELECT {wanted} FROM "{table}"')  # noqa: S608
+            cursor = self._connection.execute(f'SELECT {selected} FROM "{table}"')  # noqa: S608
             while chunk := cursor.fetchmany(_CHUNK_ROWS):
                 self._rows += len(chunk)
                 self._hold(self._rows * EVENT_BYTES, 1.0)
                 yield chunk
         except sqlite3.DatabaseError as error:
             self.doubts.append(f"{table} is damaged: only what precedes that was used ({error})")
+
+
+def _number(name: str) -> str:
+    """SQL for a whole number of a column; NULL for what is none, or too large to count with."""
+    most = _MOST_DEVICE if name in _DEVICES else _MOST
+    return (
+        f'CASE WHEN typeof("{name}") = \'integer\' AND "{name}" BETWEEN {-most} AND {most} '
+        f'THEN "{name}" END'
+    )
+
+
+def _text(name: str) -> str:
+    """SQL for a text of a column; NULL for what is none."""
+    return f'CASE WHEN typeof("{name}") = \'text\' THEN "{name}" END'
 
 
 @dataclass(frozen=True)
@@ -194,6 +227,7 @@ def _devices(database: Database) -> tuple[Device, ...]:
     rows = database.read("TARGET_INFO_GPU", columns, "name")
     if rows is None:
         return ()
+    rows = rows.filter(pl.col("id").is_between(0, _MOST_DEVICE))
     return tuple(
         Device(
             number=int(row["id"]),
@@ -202,7 +236,7 @@ def _devices(database: Database) -> tuple[Device, ...]:
             multiprocessors=row["smCount"] or None,
             compute_capability=_capability(row["computeMajor"], row["computeMinor"]),
         )
-        for row in rows.drop_nulls("id").unique("id").sort("id").iter_rows(named=True)
+        for row in rows.unique("id").sort("id").iter_rows(named=True)
     )
 
 
