@@ -271,6 +271,7 @@ def descriptors() -> int:
 
 def test_what_others_left_is_removed_once_the_folder_is_ours(kept: Path) -> None:
     folder = kept.parent
+    folder.chmod(0o755)
     (folder / "open.js").write_text("")
     (folder / "open.js").chmod(0o666)
     (folder / "link.js").symlink_to(kept)
@@ -320,13 +321,30 @@ def test_without_a_name_it_is_in_the_cache(cache: Path, monkeypatch: pytest.Monk
     assert compiler_cache_folder() == cache / "inductor"
 
 
-def test_a_graph_that_another_can_change_is_not_loaded(compiled: Path, cache: Path) -> None:
+def test_a_graph_that_another_can_change_is_not_loaded(
+    compiled: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     compiled.chmod(0o755)  # others may enter, and the graph's group can write to it
     assert compiler_cache_folder() == cache / "inductor"
+    told = capsys.readouterr().err
+    assert told.startswith(f"topout: {compiled / 'ab' / 'graph'} can be written by other users")
+    assert "TORCHINDUCTOR_CACHE_DIR" in told and told.count("\n") == 1
     (compiled / "ab" / "graph").chmod(0o644)
     assert compiler_cache_folder() == compiled
     compiled.chmod(0o777)
     assert compiler_cache_folder() == cache / "inductor"
+
+
+def test_graphs_made_under_a_private_groups_umask_stay(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    folder = compiler_cache_folder()
+    (folder / "ab").mkdir()
+    (folder / "ab").chmod(0o775)
+    assert compiler_cache_folder() == folder and (folder / "ab").is_dir()
+    folder.chmod(0o755)
+    assert compiler_cache_folder() == folder and not (folder / "ab").exists()
 
 
 @as_root

@@ -8,6 +8,7 @@ same; a kept file is none itself.
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import stat
@@ -96,14 +97,10 @@ def compiler_cache_folder() -> Path:
     another user's.
     """
     named = os.environ.get(_COMPILER_VARIABLE)
-    for folder in ([Path(named).absolute()] if named else []) + [writable_cache_folder("inductor")]:
-        try:
-            _make(folder)
-            if _is_usable(folder) and not any(_foreign_below(folder)):
-                return folder
-        except OSError:
-            continue
-    return _private_folder() / "inductor"
+    if named and _is_usable_tree(Path(named).absolute(), _COMPILER_VARIABLE):
+        return Path(named).absolute()
+    own = writable_cache_folder("inductor")
+    return own if _is_usable_tree(own, _VARIABLE) else _private_folder() / "inductor"
 
 
 def use_compiler_cache() -> None:
@@ -149,9 +146,17 @@ def distrust(path: Path) -> str | None:
 
 
 def _distrust_entry(
-    path: Path, status: os.stat_result, *, is_on_the_way: bool = False, is_link_fine: bool = False
+    path: Path,
+    status: os.stat_result,
+    *,
+    is_on_the_way: bool = False,
+    is_link_fine: bool = False,
+    is_closed: bool = False,
 ) -> str | None:
-    """The same of a file or folder alone. One on the way to it may be open, if it is sticky."""
+    """The same of a file or folder alone.
+
+    One on the way to it may be open, if it is sticky, and one in a closed folder in any case.
+    """
     if status.st_uid not in (0, os.getuid()):
         return f"{path} belongs to another user"
     if stat.S_ISLNK(status.st_mode):
@@ -159,7 +164,7 @@ def _distrust_entry(
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return f"{path} is neither a file nor a folder"
     is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if status.st_mode & _FOR_OTHERS and not (is_on_the_way and is_sticky):
+    if status.st_mode & _FOR_OTHERS and not (is_closed or (is_on_the_way and is_sticky)):
         return f"{path} can be written by other users"
     return None
 
@@ -167,16 +172,30 @@ def _distrust_entry(
 def _is_usable(folder: Path) -> bool:
     """Whether what a folder holds may be believed; one that is there and may not is told once."""
     try:
-        reason = distrust(folder)
+        return not _told_once(distrust(folder), folder, _VARIABLE)
     except OSError:
         return False
+
+
+def _is_usable_tree(folder: Path, variable: str) -> bool:
+    """The same of a folder, created, with all that is in it at any depth."""
+    try:
+        _make(folder)
+        reason = distrust(folder) or next(_foreign_below(folder), None)
+    except OSError:
+        return False
+    return not _told_once(reason, folder, variable)
+
+
+def _told_once(reason: str | None, folder: Path, variable: str) -> bool:
+    """Whether there is a reason to distrust a folder, which is told."""
     if reason is not None and reason not in _told:
         _told.add(reason)
         say(
             f"topout: {reason}, so nothing that is kept in {folder} is used. "
-            f"Make it yours alone (chmod go-w), or set {_VARIABLE} to a folder that is."
+            f"Make it yours alone (chmod go-w), or set {variable} to a folder that is."
         )
-    return reason is None
+    return reason is not None
 
 
 def _is_kept(entry: Path) -> bool:
@@ -196,26 +215,34 @@ def _make(folder: Path) -> None:
 
 def _remove_foreign(folder: Path) -> None:
     """Remove entries of the time before a folder was only ours."""
+    is_closed = _is_closed(folder)
     for entry in folder.iterdir():
-        if _is_kept(entry):
-            continue
+        try:
+            if _distrust_entry(entry, os.lstat(entry), is_closed=is_closed) is None:
+                continue
+        except FileNotFoundError:
+            continue  # another process is done with it
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink(missing_ok=True)
 
 
-def _foreign_below(folder: Path) -> Iterator[Path]:
-    """What may be another user's in a folder that is ours, at any depth."""
-    # Where nobody else may enter, what is in there is safe whatever its mode.
-    is_closed = not folder.stat().st_mode & 0o077
+def _foreign_below(folder: Path) -> Iterator[str]:
+    """Of what in a folder that is ours, at any depth, may be another user's: why."""
+    is_closed = _is_closed(folder)
     for at, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(at, name)
-            status = os.lstat(path)
-            is_open = not is_closed and not stat.S_ISLNK(status.st_mode)
-            if status.st_uid not in (0, os.getuid()) or (is_open and status.st_mode & _FOR_OTHERS):
-                yield path
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(path)
+                if reason := _distrust_entry(path, status, is_closed=is_closed, is_link_fine=True):
+                    yield reason
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether nobody else may enter: what is in there is safe whatever its own mode."""
+    return not folder.stat().st_mode & 0o077
 
 
 def _private_folder() -> Path:
