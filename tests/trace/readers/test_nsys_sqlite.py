@@ -236,7 +236,7 @@ def test_a_trace_is_read_whatever_a_table_holds(
 def test_what_could_not_be_read_is_told_with_its_number(tmp_path: Path) -> None:
     insert = "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES"
     loose = MINIMAL.replace(" INTEGER", "")
-    rows = [f"{insert} (50, 'x', {1 << 40}, 1)", f"{insert} (60, 70, 2, x'00')"]
+    rows = [f"{insert} (50, 55, {1 << 40}, 'x')", f"{insert} (60, 70, 2, x'00')"]
     trace = read_nsys_sqlite(database(tmp_path, loose, *rows))
     assert trace.events["start_ns"].to_list() == [10, 50, 60]
     assert trace.events["device"].to_list() == [2, None, 2]
