@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: climb test test-busy tests mutants kernels-test kernels-bench check lint install clean figures
+.PHONY: climb test test-busy tests mutants kills kernels-test kernels-bench check lint install clean figures
 
 climb: install
 	$(BIN)/topout climb
@@ -27,6 +27,10 @@ test-busy: install
 mutants: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutants]'
 	$(BIN)/python tools/mutants.py
+
+# Climbs that are killed at 200 random moments: nothing may be left, nothing lost.
+kills: install
+	$(BIN)/python -m tests.faults.kills 200
 
 # The native kernels alone, under sanitizers.
 kernels-test: install

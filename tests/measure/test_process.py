@@ -21,6 +21,7 @@ from topout.measure.process import (
     peak_rss_bytes,
     processor_time,
     stolen_share,
+    suspended_s,
 )
 
 #              user nice system idle iowait irq softirq steal guest guest_nice
@@ -173,3 +174,8 @@ def test_what_others_used_is_what_was_neither_idle_nor_stolen_nor_ones_own() -> 
     assert others_share(before, after, 300 / ticks) == 0.0
     assert others_share(before, before, 0.0) is None
     assert others_share(None, after, 0.0) is None
+
+
+def test_the_time_that_the_machine_slept_only_grows() -> None:
+    first = suspended_s()
+    assert first + 1e-3 >= 0.0 and suspended_s() >= first - 1e-3

@@ -14,6 +14,7 @@ from topout.models.source import PassSource
 from topout.models.structure.build import build_on_meta
 from topout.models.text import Tokenizer, load_tokenizer
 from topout.records import WorkloadSummary
+from topout.tensor_file import writing_tensors
 
 WINDOWS = 32  # sequences or images that outputs are compared on, at the least
 _BYTES_PER_TOKEN = 6
@@ -45,7 +46,8 @@ def cut_inputs(
         "windows": made[PROMPTS * batch :].contiguous(),
         "rows": torch.zeros(0, 1, dtype=torch.int64),
     }
-    save_file(tensors, path)
+    with writing_tensors(path, "run folder"):
+        save_file(tensors, path)
     return Texts(
         path=path,
         prompt_lens=(workload.prompt_len,) * windows,

@@ -19,6 +19,7 @@ from topout.generation.reference import margins_of, not_finite, rounding_noise, 
 from topout.generation.verify import divergences, judged
 from topout.measure.loss_rise import perplexity_rise, rise_of, share_interval
 from topout.records import Interval, OutputClass, Verification
+from topout.tensor_file import writing_tensors
 
 MOST_ELEMENTS = 1 << 25  # of the outputs that are kept: of long sequences some positions are
 _METHOD = "outputs of passes over held-out input"
@@ -40,11 +41,9 @@ class PassReference(msgspec.Struct, frozen=True):
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
         tensors = {"inputs": self.inputs, "outputs": self.outputs, "positions": self.positions}
-        save_file(
-            {name: each.contiguous() for name, each in tensors.items()},
-            path,
-            {"noise": repr(self.noise)},
-        )
+        contiguous = {name: each.contiguous() for name, each in tensors.items()}
+        with writing_tensors(path, "run folder"):
+            save_file(contiguous, path, {"noise": repr(self.noise)})
 
     @classmethod
     def load(cls, path: Path) -> "PassReference":

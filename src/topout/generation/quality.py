@@ -135,7 +135,10 @@ class QualityTest:
             more = self._score(baseline, done, rows)
             self._baseline = np.concatenate([self._baseline, more])
             # A cache that refuses costs another scoring.
-            with contextlib.suppress(OSError), whole_file(self._path) as unfinished:
+            with (
+                contextlib.suppress(OSError, SafetensorError),
+                whole_file(self._path) as unfinished,
+            ):
                 save_file({"losses": self._baseline}, unfinished)
 
     def _kept(self) -> Losses:

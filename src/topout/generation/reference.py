@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from topout.errors import WeightsError
 from topout.generation.session import Session
+from topout.tensor_file import writing_tensors
 
 # An exact rung may sum in another order than the two evaluations that gave `noise` did; over
 # hundreds of layers' sums the largest of many thousand errors scatters by such a factor.
@@ -74,7 +75,8 @@ class Reference(msgspec.Struct, frozen=True):
             "greedy_margins": self.greedy_margins,
         }
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, path, {"noise": repr(self.noise)})
+        with writing_tensors(path, "run folder"):
+            save_file(contiguous, path, {"noise": repr(self.noise)})
 
     @classmethod
     def load(cls, path: Path) -> "Reference":

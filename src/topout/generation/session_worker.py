@@ -30,6 +30,7 @@ from topout.generation.verify import row_losses, verify
 from topout.measure.process import begin_peak, peak_rss_bytes
 from topout.measure.worker import Handler, serve
 from topout.records import Verification
+from topout.tensor_file import writing_tensors
 
 
 class SessionWorker:
@@ -169,7 +170,9 @@ class SessionWorker:
         """Write the losses [rows, L − 1] of rows `first` to `last` − 1 to `path`, in nats."""
         assert not isinstance(self.session, PassSession)
         rows = self.rows[params["first"] : params["last"]]
-        save_file({"losses": row_losses(self.session, rows)}, params["path"])
+        losses = row_losses(self.session, rows)
+        with writing_tensors(Path(params["path"]), "run folder"):
+            save_file({"losses": losses}, params["path"])
         self.begin_peak()
 
     def begin_peak(self) -> None:

@@ -12,6 +12,7 @@ from topout.errors import InputError
 from topout.models.source import ModelSource
 from topout.models.text import english_text, heldout_text, load_tokenizer, read_text
 from topout.records import Doubt, WorkloadSummary
+from topout.tensor_file import writing_tensors
 
 PROMPTS = 4  # timed in turn: what a speculation accepts depends on the text
 WANTED_POSITIONS = 640  # scored in all windows together: some of them are not decided
@@ -85,7 +86,8 @@ def cut_texts(
     row_texts, rows = _rows(tokens_of, min(window_len, MOST_ROW_LEN))
     tensors = {"prompts": prompts.reshape(PROMPTS, batch, prompt_len), "windows": windows}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(tensors | {"rows": rows}, path)
+    with writing_tensors(path, "run folder"):
+        save_file(tensors | {"rows": rows}, path)
     prompt_lens = tuple(each for each in lens for _ in range(batch))
     scored = [
         row[first : first + scored_tokens].tolist()

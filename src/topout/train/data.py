@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from topout.errors import InputError, writing
+from topout.errors import InputError
 from topout.models.source import AnySource
 from topout.models.text import load_tokenizer
 from topout.records import TrainTask
+from topout.tensor_file import writing_tensors
 from topout.train.plan import TrainRequest
 from topout.train.rows import Rows, read_rows
 from topout.units import counted
@@ -52,7 +53,7 @@ def save_samples(samples: Samples, path: Path) -> None:
     from safetensors.numpy import save_file
 
     arrays = {"tokens": samples.tokens, "lengths": samples.lengths, "labels": samples.labels}
-    with writing(path):
+    with writing_tensors(path):
         save_file(arrays, path)
 
 

@@ -1,7 +1,6 @@
 """One case: its ranks are started, watched step by step, and their lines read at the end.
 
-`python -m topout.train.run_case PLAN.json BUILDER` is one rank, as torchrun starts it. The builder
-is code, and so it is given by who starts the rank: the file may be another's by then.
+`python -m topout.train.run_case PLAN.json` is one rank, as torchrun starts it.
 """
 
 import faulthandler
@@ -45,7 +44,7 @@ def run_case(plan: Plan, ranks: int, logs: Path, notify: Notify) -> list[list[Li
     progress = _Progress(plan, ranks, notify)
     run_ranks(
         RANK_MODULE,
-        [str(plan_file), plan.builder],
+        [str(plan_file)],
         ranks=ranks,
         logs=logs,
         environment=rank_environment(plan),
@@ -113,8 +112,7 @@ def main(arguments: list[str]) -> None:
 
     ranks = Ranks.from_environment()
     try:
-        written = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Plan)
-        plan = msgspec.structs.replace(written, builder=arguments[1])
+        plan = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Plan)
         run_rank(plan, ranks)
     except TopoutError as error:
         note_failure()

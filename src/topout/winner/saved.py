@@ -54,6 +54,7 @@ from topout.quantization.rounding import (
 from topout.records import read, write
 from topout.records.record import SCHEMA_VERSION, Dtype, Record, stamp
 from topout.rungs.registry import own_rungs
+from topout.tensor_file import writing_tensors
 
 SAVED_FILE = "topout.json"
 _WEIGHTS_FILE = "model.safetensors"
@@ -161,7 +162,8 @@ def _write_model(
 ) -> None:
     """Config, tokenizer and weights; without those of linear layers where they are quantized."""
     tensors = dict(_tensors(source, dtype, linear))
-    save_file(tensors, folder / _WEIGHTS_FILE, {"format": "pt"})
+    with writing_tensors(folder / _WEIGHTS_FILE):
+        save_file(tensors, folder / _WEIGHTS_FILE, {"format": "pt"})
     fields: dict[str, Any] = {**source.config_json}
     ends = sorted(end_tokens(source))
     if ends:
