@@ -259,6 +259,7 @@ def test_a_cached_library_that_others_could_plant_is_not_loaded(
     (genuine,) = (cache / "kernels").glob("trace_scan-*.so")
     stem, content = genuine.stem.rpartition("-")[0], compiled_mark(tmp_path, planted.marks)
     genuine.unlink()
+    genuine.parent.chmod(0o755)  # others may enter
 
     def plant(number: int, owner: int, mode: int) -> Path:
         library = content + bytes([number])  # another digest; behind its end nothing is read
