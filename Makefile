@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: climb test test-busy tests mutants kills kernels-test kernels-bench check lint install clean figures
+.PHONY: climb test test-busy tests fuzz mutants kills kernels-test kernels-bench check lint install clean figures
 
 climb: install
 	$(BIN)/topout climb
@@ -21,6 +21,10 @@ tests: install
 # The same beside a program that keeps every CPU and most of the memory busy.
 test-busy: install
 	$(BIN)/python tools/busy_neighbour.py make test
+
+# 20,000 corrupted inputs for every reader, one process; half an hour on two cores.
+fuzz: install
+	$(BIN)/python -m tests.fuzz
 
 # Changes one expression of the core modules at a time and asks whether a test notices. About two
 # hours on two cores; it can be stopped, and goes on where it was.

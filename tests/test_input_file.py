@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from topout import input_file
 from topout.errors import TopoutError
 from topout.gemm.sources import check_source
-from topout.input_file import MOST_DEPTH, open_input, parse_json, read_input
+from topout.input_file import MOST_DEPTH, is_there, open_input, parse_json, read_input
 from topout.machine.catalog.find import read_hardware
 from topout.models.checkpoint import read_header
 from topout.models.config import read_json_object
@@ -22,8 +22,9 @@ from topout.models.text import read_text
 from topout.records import read
 from topout.trace.analysis.groups import load_rules
 from topout.trace.readers.nsys_sqlite import read_nsys_sqlite
-from topout.trace.readers.read import read_trace
+from topout.trace.readers.read import read_trace, read_traces
 from topout.train.rows import read_rows
+from topout.verbs.trace import report_trace
 
 READERS = {
     "record": read,
@@ -146,6 +147,7 @@ def test_no_more_than_the_bound_is_read(tmp_path):
         ('{"a":' * 100 + "1" + "}" * 100, f"more than {MOST_DEPTH} levels"),
         ("[" * 1_000_000, f"more than {MOST_DEPTH} levels"),
         ("9" * 5000, "digits"),
+        ('{"a": 1' + "0" * 308 + "}", "more than 308 digits"),
         ('{"a"', "delimiter"),
     ],
 )
@@ -171,6 +173,14 @@ def test_other_json_is_what_python_reads(value):
     import json
 
     assert parse_json(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "\udcff" * 300])
+def test_what_no_path_can_be_is_not_there(name, tmp_path):
+    assert not is_there(tmp_path / name)
+    for ask in (read_traces, lambda paths: report_trace(paths=paths)):
+        with pytest.raises(TopoutError):
+            ask([tmp_path / name])
 
 
 def test_the_command_line_refuses_a_pipe_that_nothing_writes_to(fifo):

@@ -8,6 +8,7 @@ import errno
 import io
 import json
 import os
+import re
 import select
 import stat
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 
 PIPE_SILENCE_S = 60.0  # a pipe that gives nothing for so long is given up
 MOST_DEPTH = 64  # of JSON: configs and records have 10 levels
+_LONG_NUMBER = re.compile(rb"[0-9]{309}")  # such a number may be beyond what a float holds
 MOST_CONFIG_BYTES = 16 << 20
 MOST_RECORD_BYTES = 256 << 20
 MOST_TEXT_BYTES = 1 << 30
@@ -49,6 +51,14 @@ def read_input(path: Path, most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise _refused(path, f"it holds more than {most_bytes >> 20} MiB")
     return data
+
+
+def is_there(path: Path) -> bool:
+    """Whether something lies at a path; False for what can be none, such as a name too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _refused(path: Path, reason: str) -> OSError:
@@ -95,6 +105,8 @@ def parse_json(data: bytes | str) -> Any:
     Raises ValueError that says what is wrong: a key that stands twice in an object, more than
     `MOST_DEPTH` levels, or no JSON.
     """
+    if _LONG_NUMBER.search(data if isinstance(data, bytes) else data.encode(errors="replace")):
+        raise ValueError("a number of more than 308 digits, which no figure has")
     try:
         found = json.loads(data, object_pairs_hook=_without_doubles)
     except RecursionError:

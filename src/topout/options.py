@@ -95,7 +95,7 @@ class Field(NamedTuple):
             if self._is_beyond(value):
                 most = f"It must be ≤ {_figure(MOST_WHOLE)}."
                 raise InputError(f"{self.stated(value)} is out of range.", most)
-            if not (math.isfinite(value) and self._in_range(value)):
+            if not (_is_finite(value) and self._in_range(value)):
                 raise InputError(f"{self.stated(value)} is out of range.", self._remedy())
 
     def no_number(self, value: object) -> InputError:
@@ -183,6 +183,13 @@ def takes(request_type: type[Q]) -> Callable[[Callable[Concatenate[Q, P], R]], C
         return call
 
     return decorate
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _notes(kind: Any) -> tuple[Any, ...]:

@@ -1,13 +1,13 @@
 """A case by its number: which target, which seed of it, and what is done to the file."""
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from tests.fuzz.seeds import Seed
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.target import Seed, Target
 
 SEED = 20261129
 
@@ -34,8 +34,16 @@ def _seeds_of(make: Callable[[], Sequence[Seed]]) -> Sequence[Seed]:
     return make()
 
 
-def case_of(number: int, targets: Sequence[Target] = tuple(TARGETS), seed: int = SEED) -> Case:
+def targets_of(where: str = "") -> Sequence[Target]:
+    """Those of `tests.fuzz.targets`, or of another MODULE:NAME; imported when asked for."""
+    module, _, name = (where or "tests.fuzz.targets:TARGETS").partition(":")
+    found: Sequence[Target] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def case_of(number: int, targets: Sequence[Target] = (), seed: int = SEED) -> Case:
     """The case of a number, the same each time."""
+    targets = targets or targets_of()
     random = Random(f"{seed}/{number}")
     turns = [target for target in targets for _ in range(target.weight)]
     target = turns[number % len(turns)]

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.fuzz.cases import case_of, targets_of
+
 HANG_S = 20.0
 PEAK_BYTES = 1 << 30
 _STARTS_S = 120.0  # imports, on a machine that is busy
@@ -131,9 +133,7 @@ def _watch(rest: range, targets: str, hang_s: float, findings: Findings, quiet: 
 
 
 def _what(number: int, targets: str) -> str:
-    from tests.fuzz.cases import case_of
-
-    return targets or case_of(number).what
+    return case_of(number, targets_of(targets)).what
 
 
 class _Lines:

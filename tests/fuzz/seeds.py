@@ -8,24 +8,17 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
+from tests.fuzz.target import Seed
 from tests.gemm.own_sources import source
 from tests.golden.commands import INPUTS
 from tests.models import tiny, tiny_encoders
 from tests.trace.readers.kineto_files import training_trace
 
 FILES, RECORDS = INPUTS / "files", INPUTS / "records"
-
-
-class Seed(NamedTuple):
-    """The files of a folder, and which of them is damaged."""
-
-    name: str
-    files: dict[str, bytes]
-    damaged: str
 
 
 def alone(path: Path, name: str = "") -> Seed:

@@ -2,15 +2,12 @@
 
 import io
 import struct
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 
 from tests.fuzz import mutators, seeds
-from tests.fuzz.mutators import Mutator
-from tests.fuzz.seeds import Seed
+from tests.fuzz.target import Target
 from topout import records
 from topout.gemm.source_constants import read_constants
 from topout.gemm.sources import own_dtype
@@ -32,17 +29,6 @@ from topout.verbs.cost_request import CostRequest
 from topout.verbs.report_cost import report_cost
 
 GPU = "a100-80gb"
-
-
-class Target(NamedTuple):
-    """`ask` reads a folder and returns what a terminal would show; TopoutError alone may come."""
-
-    name: str
-    seeds: Callable[[], Sequence[Seed]]
-    mutators: Sequence[Mutator]
-    ask: Callable[[Path], str]
-    line: str  # the same on the command line, with "{file}" and "{folder}"; "" for none
-    weight: int = 1  # how often it comes up beside the others
 
 
 def shown(record: Record) -> str:

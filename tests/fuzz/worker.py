@@ -6,7 +6,6 @@ Before a case {"begins": 17}, behind it {"number": 17, "peak_bytes": …, "fault
 ends the process when a case takes too long, and begins another behind it.
 """
 
-import importlib
 import json
 import logging
 import re
@@ -15,10 +14,12 @@ import shutil
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.fuzz.cases import case_of
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.cases import case_of, targets_of
+from tests.fuzz.target import Target
 from topout.errors import TopoutError
 from topout.measure.process import begin_peak, peak_rss_bytes
 from topout.visible_text import one_line
@@ -29,10 +30,7 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 def main(first: int, last: int, step: int, where: str = "") -> None:
     """Run the cases; the targets are those of `tests.fuzz.targets`, or of another module."""
-    targets = TARGETS
-    if where:
-        module, _, name = where.partition(":")
-        targets = getattr(importlib.import_module(module), name)
+    targets = targets_of(where)
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES_BYTES, MOST_ADDRESSES_BYTES))
     place = Path(tempfile.mkdtemp(prefix="topout-fuzz-"))
@@ -46,13 +44,13 @@ def main(first: int, last: int, step: int, where: str = "") -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def run(number: int, targets: list, folder: Path) -> dict:  # type: ignore[type-arg]
+def run(number: int, targets: Sequence[Target], folder: Path) -> dict[str, Any]:
     """What became of a case."""
     case = case_of(number, targets)
     case.write(folder)
     begin_peak()
     before = peak_rss_bytes()
-    fault = message = ""
+    fault = said = message = ""
     try:
         text = case.target.ask(folder)
         message = next(iter(_CONTROL.findall(text)), "")
@@ -61,22 +59,20 @@ def run(number: int, targets: list, folder: Path) -> dict:  # type: ignore[type-
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        fault = _described(error)
+        fault, said = _place_of(error), str(error)[:200]
     peak = peak_rss_bytes() - before
     shutil.rmtree(folder, ignore_errors=True)
-    told = {"number": number, "what": case.what, "peak_bytes": peak, "fault": fault}
+    what = f"{case.what}: {said}" if said else case.what
+    told = {"number": number, "what": what, "peak_bytes": peak, "fault": fault}
     return told | ({"control": message} if message else {})
 
 
-def _described(error: BaseException) -> str:
+def _place_of(error: BaseException) -> str:
     """The error with the innermost line of the program: "TypeError at trace/readers/read.py:17"."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "/topout/" in frame.filename]
     frame = own[-1] if own else frames[-1]
-    place = frame.filename.rpartition("/topout/")[2]
-    return (
-        f"{type(error).__name__} at {place}:{frame.lineno} ({str(error).splitlines()[:1]!r:.150})"
-    )
+    return f"{type(error).__name__} at {'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}"
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def test_a_folder_without_a_request_cannot_be_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"model": 3}', '{"model": "a", "dtype": "x"}'])
 def test_a_damaged_request_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text(text)
-    with pytest.raises(RecordError, match=r"request\.json is damaged"):
+    with pytest.raises(RecordError, match=r"request\.json is (damaged|not valid JSON)"):
         ClimbFolder(tmp_path).load_request()
 
 

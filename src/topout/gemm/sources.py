@@ -5,6 +5,7 @@ from pathlib import Path
 
 from topout.errors import InputError, OutputError, writing
 from topout.gemm.case import find_version, version_names
+from topout.input_file import is_there
 from topout.kernels.build import RefusedSourceError, first_error
 from topout.kernels.gemm_ops import (
     GEMM_FOLDER,
@@ -45,7 +46,7 @@ def write_starting_point(destination: Path) -> None:
 
 def check_source(source: Path) -> None:
     """Raise InputError for what is no readable C++ file."""
-    if not source.is_file():
+    if not is_there(source) or not source.is_file():
         remedy = "Name a C++ file; `topout gemm init my_gemm.cpp` writes one to begin with."
         raise InputError(f"{source} is not a file.", remedy)
     if source.suffix not in _COMPILED_LANGUAGES:

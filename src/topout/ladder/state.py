@@ -8,10 +8,12 @@ import msgspec
 
 from topout.errors import InputError, OutputError, RecordError, writing
 from topout.generation.placement import prediction_error
+from topout.input_file import MOST_CONFIG_BYTES, read_input
 from topout.ladder.findings import climb_ceiling_doubts, climb_findings
 from topout.ladder.request import ClimbRequest
 from topout.measure.stats import drift_doubt, estimate
 from topout.records import Climb, Doubt, RungResult, read
+from topout.records.record import parse
 from topout.roofline import ABOVE_A_CEILING
 from topout.run_folder import RUN_FILE, RunFolder
 from topout.whole_file import whole_file
@@ -33,13 +35,15 @@ class ClimbFolder(RunFolder):
         """The request of an earlier climb; raises InputError or RecordError."""
         path = self.path / REQUEST_FILE
         try:
-            return msgspec.json.decode(path.read_bytes(), type=ClimbRequest)
+            return msgspec.convert(
+                parse(read_input(path, MOST_CONFIG_BYTES), str(path)), ClimbRequest
+            )
         except OSError as error:
             raise InputError(
                 f"{self.path} is no folder of a climb: {error.strerror} ({REQUEST_FILE}).",
                 "Give the folder of an earlier climb.",
             ) from None
-        except msgspec.DecodeError as error:
+        except msgspec.ValidationError as error:
             raise RecordError(f"{path} is damaged ({error}).", "Climb anew.") from None
 
     def load(self) -> Climb | None:

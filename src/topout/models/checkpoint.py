@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topout.errors import WeightsError
-from topout.input_file import MOST_CONFIG_BYTES, open_input, parse_json, read_input
+from topout.input_file import MOST_CONFIG_BYTES, is_there, open_input, parse_json, read_input
 from topout.models.config import ModelConfig
 
 Shape = tuple[int, ...]
@@ -293,7 +293,7 @@ def _shards(index: Path) -> list[Path]:
     files = [index.parent / name for name in names]
     for file in files:
         refuse_pickle(file)
-        if not file.is_file():
+        if not is_there(file):
             raise WeightsError(
                 f"{file} is missing: {index.name} names {len(files)} shards.", "Download it."
             )

@@ -3,7 +3,7 @@
 `Fields` reads any field; the functions read what several families state alike.
 """
 
-import math
+import sys
 from typing import Any, Literal
 
 from topout.errors import InputError, UnsupportedError
@@ -34,6 +34,7 @@ _MOST = (
 _MOST_OTHERS = 1 << 20  # widths
 _LAYER_KINDS = ("full_attention", "sliding_attention")  # by whether the layer has a window
 _MOST_SHOWN = 80  # characters of a wrong value
+_MOST_NUMBER = sys.float_info.max
 _ABSENT = object()
 
 
@@ -70,9 +71,9 @@ class Fields:
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.wrong(key, value, "a number")
-        if not math.isfinite(value) or value <= least:
-            raise self.wrong(key, value, f"a finite number above {least:g}")
-        return float(value)
+        if abs(value) <= _MOST_NUMBER and value > least:  # not for NaN
+            return float(value)
+        raise self.wrong(key, value, f"a finite number above {least:g}")
 
     def flag(self, key: str, default: Any = _ABSENT) -> bool:
         """True or false."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from topout.errors import InputError
-from topout.input_file import MOST_TEXT_BYTES, read_input
+from topout.input_file import MOST_RECORD_BYTES, MOST_TEXT_BYTES, read_input
 from topout.models.panics import as_input_errors
 from topout.models.source import AnySource, PassSource
 
@@ -138,6 +138,8 @@ def load_tokenizer(source: AnySource | PassSource) -> Tokenizer:
     from tokenizers import Tokenizer as Backend
 
     with as_input_errors(path):
+        if path.stat().st_size > MOST_RECORD_BYTES:
+            raise InputError(f"{path} is larger than any tokenizer.", "Download it again.")
         is_whole = path.name == "tokenizer.json"
         backend = Backend.from_file(str(path)) if is_whole else _gpt2_backend(source)
         backend.no_truncation()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topout.errors import InputError
+from topout.input_file import is_there
 from topout.models.source import AnySource
 from topout.models.text import load_tokenizer
 from topout.records import TrainTask
@@ -226,7 +227,7 @@ def prepare_data(
         vocab_size = source.config.vocab_size
         return make(min(needed, MOST_GENERATED), sequence_len, vocab_size, request.seed)
     path = request.data
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"there is no file {path}.", "Check --data.")
     label_column = request.label_column if task == "classify" else None
     rows = read_rows(path, request.text_column, label_column, skip_bad_rows=request.skip_bad_rows)

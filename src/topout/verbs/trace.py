@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from topout.errors import InputError
+from topout.input_file import is_there
 from topout.options import takes
 from topout.progress import Notify, part_of, silent
 from topout.records import TraceDiff, TraceReport, TraceRuns
@@ -108,7 +109,7 @@ def _existing(paths: Sequence[str | Path]) -> list[Path]:
         "runs": "To compare runs say: topout trace runs RUN RUN...",
     }
     for place in places:
-        if not place.exists():
+        if not is_there(place):
             remedy = remedies.get(place.name, "Check the path.")
             raise InputError(f"there is no file or folder {str(place)!r}.", remedy)
     return places

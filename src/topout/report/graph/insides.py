@@ -82,7 +82,8 @@ def _nodes_with_parts(
         for child in parent.children
     }
     for child in parent.children:
-        ports = [known[reference] for reference in child.inputs]
+        # A record that was damaged may name what is not there.
+        ports = [known[reference] for reference in child.inputs if reference in known]
         if child.children:
             yield child, ports
             yield from _nodes_with_parts(child, {f"^{k}": port for k, port in enumerate(ports)})

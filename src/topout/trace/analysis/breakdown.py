@@ -250,5 +250,5 @@ def _examples(rows: pl.DataFrame, group: str, whole_ns: int, most_of_other: int)
     if group == OTHER:
         worth = int((members["total_ns"] >= _SHARE_WORTH_A_RULE * whole_ns).sum())
         count = min(max(worth, _EXAMPLES), most_of_other)
-    names: list[str] = members["name"].cast(pl.String).head(count).to_list()
+    names: list[str] = members["name"].cast(pl.String).fill_null("").head(count).to_list()
     return names

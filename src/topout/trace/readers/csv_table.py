@@ -27,7 +27,7 @@ _HEADER_STARTS = tuple(
 _UNIT = re.compile(
     r"(?P<name>.+?)\s*(?:\((?P<unit>[^()]*)\)|:(?:ts|dur|mem|thru|ratio)_(?P<raw>.+))"
 )
-_BANNER_PROCESS = re.compile(rb"^==(\d+)==", re.MULTILINE)
+_BANNER_PROCESS = re.compile(rb"^==(\d{1,18})==", re.MULTILINE)
 _WARNING = re.compile(rb"^==[^\n]*? Warning: ([^\n]{1,300})", re.MULTILINE)
 _MOST_WARNINGS = 5
 _BANNER_BYTES = 4096  # before a header, in which its process is looked for

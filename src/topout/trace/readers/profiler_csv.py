@@ -19,7 +19,7 @@ from topout.trace.readers.file_text import FileText, head_of, text_of
 from topout.trace.readers.memory_budget import EVENT_BYTES, Hold, unlimited
 from topout.trace.table import HOST_DEVICE, Device, Trace, TraceFormat, possible, with_all_columns
 
-_NUMBERED = re.compile(r"(?P<name>.*?)\s*\((?P<number>\d+)\)\s*")
+_NUMBERED = re.compile(r"(?P<name>.*?)\s*\((?P<number>[0-9]{1,9})\)\s*")
 _SUMMARY_DOUBTS = (
     "the file is a summary: it holds calls and sums per kernel, not when they ran; kernels and "
     "groups can be answered, but busy, idle and overlapping time, the critical path and "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from topout.errors import InputError
+from topout.input_file import is_there
 from topout.progress import Notify
 from topout.trace.readers.file_text import Head, head_of, text_of
 from topout.trace.readers.kineto import read_kineto
@@ -143,7 +144,7 @@ def _files_of(paths: Sequence[Path]) -> list[_Found]:
 
 
 def _files_at(path: Path) -> list[_Found]:
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{path} does not exist.", "Give a trace file, or a folder of them.")
     if not path.is_dir():
         return [_Found(path, was_named=True)]
