@@ -151,8 +151,8 @@ def _pickle(model: Path) -> list[str]:
 
 
 def _unsupported(model: Path) -> list[str]:
-    (model / "config.json").write_text(json.dumps({**SMALL_GPT2, "model_type": "bert"}))
-    return ["bert", "gpt2"]
+    (model / "config.json").write_text(json.dumps({**SMALL_GPT2, "model_type": "mixtral"}))
+    return ["mixtral", "gpt2"]
 
 
 def _not_json(model: Path) -> list[str]:
