@@ -4,6 +4,7 @@ Each place is checked before any work, and the check leaves it as it was.
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from topout.errors import OutputError
-from topout.whole_file import check_folder, check_place, descriptor_of, identity, whole_file
+from topout.whole_file import (
+    check_folder,
+    check_place,
+    descriptor_of,
+    identity,
+    whole_file,
+    whole_folder,
+)
 
 
 def write(path: Path, text: str = "new", mode: int | None = None) -> None:
@@ -313,3 +321,67 @@ def test_paths_that_mean_the_same_are_told(tmp_path: Path, monkeypatch: pytest.M
     for one, other in same:
         assert identity(Path(one)) == identity(Path(other))
     assert identity(Path("there")) != identity(Path("not yet"))
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+def fill(path: Path) -> None:
+    with whole_folder(path) as unfinished:
+        (unfinished / "file").write_text("new")
+        (unfinished / "inner").mkdir()
+        (unfinished / "inner" / "file").write_text("inner")
+
+
+def texts_in(path: Path) -> dict[str, str]:
+    return {str(file.relative_to(path)): file.read_text() for file in path.rglob("file")}
+
+
+NEW = {"file": "new", "inner/file": "inner"}
+
+
+def test_a_new_folder_is_there_at_the_end_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "some" / "where" / "model"
+    with whole_folder(path) as unfinished:
+        (unfinished / "file").write_text("new")
+        assert not path.exists()
+    assert texts_in(path) == {"file": "new"} and list(path.parent.iterdir()) == [path]
+
+
+def test_an_empty_folder_is_filled_and_keeps_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mode, links to it, the shell that stands in it, what is mounted there."""
+    path, link = tmp_path / "private", tmp_path / "link"
+    path.mkdir(mode=0o700)
+    link.symlink_to("private")
+    before = path.stat().st_ino
+    fill(link)
+    assert texts_in(path) == NEW and link.is_symlink()
+    assert (path.stat().st_ino, mode_of(path)) == (before, 0o700)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    fill(Path())
+    assert texts_in(tmp_path / "here") == NEW
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["here", "link", "private"]
+
+
+def test_an_error_leaves_no_part_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "new", tmp_path / "empty"):
+        with pytest.raises(KeyboardInterrupt), whole_folder(path) as unfinished:
+            (unfinished / "file").write_text("half")
+            raise KeyboardInterrupt
+    moves = shutil.move
+
+    def full(source: Path, target: Path) -> None:
+        if source.name == "inner":
+            raise OSError(28, "No space left on device")
+        moves(source, target)
+
+    monkeypatch.setattr("topout.whole_file.shutil.move", full)
+    with pytest.raises(OSError, match="No space"):
+        fill(tmp_path / "empty")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "empty"]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: a reader sees the old one or the new one.
+"""Files and folders that are written whole or not at all: a reader sees the old or the new.
 
 A link stays, and what it points to is replaced. What is no regular file (/dev/null, a pipe, a
 socket, /dev/stdout) is written into: it cannot be replaced without being lost.
@@ -46,6 +46,34 @@ def whole_file(path: Path, mode: int | None = None) -> Iterator[Path]:
         _replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The folder to write into in the `with` block, which becomes `path` at its end.
+
+    One that is there must be empty, and is filled: it may be mounted, or be the current folder.
+    After an error nothing is left. Raises OSError where nothing can be written.
+    """
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.parent / _free_name()
+    unfinished.mkdir()
+    moved: list[Path] = []
+    try:
+        yield unfinished
+        if not target.exists():
+            unfinished.rename(target)
+            return
+        for entry in sorted(unfinished.iterdir()):
+            moved.append(target / entry.name)
+            shutil.move(entry, moved[-1])
+    except BaseException:
+        for entry in moved:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def check_place(option: str, path: Path) -> None:
@@ -146,10 +174,14 @@ def _status(path: Path) -> os.stat_result | None:
 
 def _new_file(folder: Path, mode: int) -> Path:
     """An empty file of a name that no other has, in the folder of what it is to become."""
-    path = folder / f".topout-{secrets.token_hex(8)}"
+    path = folder / _free_name()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     os.close(os.open(path, flags, mode))
     return path
+
+
+def _free_name() -> str:
+    return f".topout-{secrets.token_hex(8)}"
 
 
 def _keep_rights(target: Path, unfinished: Path) -> None:

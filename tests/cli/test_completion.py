@@ -104,3 +104,14 @@ def test_completion_imports_nothing_heavy() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("number", ["", "two"])
+def test_an_instruction_without_words_is_refused(
+    number: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, "bash_complete")
+    if number:
+        monkeypatch.setenv("COMP_WORDS", "topout cost")
+        monkeypatch.setenv("COMP_CWORD", number)
+    assert "without the words of a shell" in refused([], monkeypatch, capsys)

@@ -294,3 +294,13 @@ def test_the_line_names_option_and_remedy(
     line: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in refused(line.split(), monkeypatch, capsys)
+
+
+def test_a_current_folder_that_was_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    line = refused(["cost", "gpt2", "--on", "t4"], monkeypatch, capsys)
+    assert "the current folder cannot be used: No such file or directory" in line

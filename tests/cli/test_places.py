@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.command_line import refused, run
 from tests.golden.commands import INPUTS
+from tests.models.tiny import GPT2
 from topout.cli.dispatch import COMMANDS, commands_of
 from topout.cli.places import check_places
 from topout.errors import OutputError
@@ -106,6 +107,26 @@ def test_a_file_that_is_read_is_not_written(
             said = refused([*line, "--json", name], monkeypatch, capsys)
             assert f"--json {Path(name)} is a file that is read" in said
     assert trace.read_bytes() == before
+
+
+def test_a_file_of_a_folder_that_is_read_is_not_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rank's trace, a model's config; an earlier record of ours may be."""
+    (folder / "ranks").mkdir()
+    trace = folder / "ranks" / "rank0.json"
+    trace.write_bytes((INPUTS / "files" / "kineto.json").read_bytes())
+    before = trace.read_bytes()
+    said = refused(["trace", "ranks", "--json", "ranks/rank0.json"], monkeypatch, capsys)
+    assert "--json ranks/rank0.json is a file of a folder that is read" in said
+    assert trace.read_bytes() == before
+    model = folder / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({**GPT2, "n_positions": 1024}))
+    line = ["cost", "./model", "--on", "t4", "--json"]
+    assert "is read" in refused([*line, "model/config.json"], monkeypatch, capsys)
+    for _ in range(2):
+        assert run([*line, "model/cost.json"], monkeypatch, capsys)[0] == 0
 
 
 def test_a_file_where_standard_output_goes_is_not_replaced(folder: Path) -> None:

@@ -259,6 +259,7 @@ def test_a_closed_model_refuses(tmp_path: Path) -> None:
         (["a"], "no token id"),
         ([1] * 513, "513 tokens, and the context of pycode-7m is 512"),
         ("word " * 600, "tokens, and the context"),
+        ("a\udcffb", "is not UTF-8"),
         (torch.zeros(2, 3, dtype=torch.int64), "no row of ids"),
         (torch.zeros(3), "no row of ids"),
     ],

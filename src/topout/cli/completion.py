@@ -34,7 +34,13 @@ def answer_shell(instruction: str) -> str:
     asked = kind(click.Command("topout"), {}, "topout", VARIABLE)
     if wanted == "source":
         return asked.source()
-    offered = suggest(*asked.get_completion_args())
+    try:
+        words, begun = asked.get_completion_args()
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{VARIABLE} is set without the words of a shell ({error}).", "Leave it unset."
+        ) from None
+    offered = suggest(words, begun)
     return "\n".join(asked.format_completion(item) for item in offered)
 
 

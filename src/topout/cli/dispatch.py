@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
 
 from topout.cli.command import Answer, Command, overview
 from topout.cli.examples import EXAMPLES
@@ -190,6 +191,7 @@ def _without(flags: Container[int], arguments: list[str], kept: list[str]) -> li
 
 def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -> int:
     """Ask the verb, show and write its answer; the exit status."""
+    _check_current_folder()
     outputs.check()
     check_places(request, outputs)
     if command.name in NEEDS:
@@ -214,3 +216,13 @@ def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -
     if result.error is not None:
         raise result.error
     return result.status
+
+
+def _check_current_folder() -> None:
+    """Raise InputError where it was removed: no path means anything there."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f"the current folder cannot be used: {error.strerror}.", "Change to another."
+        ) from None

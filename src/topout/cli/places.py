@@ -1,5 +1,6 @@
 """The files that a command is to write: each can be, none twice, and none that it reads."""
 
+import contextlib
 import itertools
 import os
 import stat
@@ -14,6 +15,7 @@ from topout.whole_file import check_place, descriptor_of, identity
 
 STANDARD_OUTPUT = "-"
 _ANOTHER = "Name another file."
+_HEAD_BYTES = 1024  # of a record: it begins with its kind and version
 
 
 def is_standard_output(path: str | Path | None) -> bool:
@@ -29,10 +31,12 @@ def check_places(*options: Request) -> None:
     for (flag, path), (other, same) in itertools.combinations(places, 2):
         if identity(path) == identity(same) and not _swallows(path):
             raise OutputError(f"{flag} and {other} both name {path}.", _ANOTHER)
-    inputs = {identity(path): path for path in _inputs(options)}
+    inputs = {identity(path) for path in _inputs(options)}
     for flag, path in places:
         if identity(path) in inputs:
             raise OutputError(f"{flag} {path} is a file that is read.", _ANOTHER)
+        if _is_foreign(path) and identity(path.resolve().parent) in inputs:
+            raise OutputError(f"{flag} {path} is a file of a folder that is read.", _ANOTHER)
         if descriptor_of(path) is None and _is_shown_in(path):
             raise OutputError(f"{flag} {path} is where standard output goes.", _ANOTHER)
 
@@ -52,11 +56,11 @@ def _places(options: tuple[Request, ...]) -> Iterator[tuple[str, Path]]:
 
 
 def _inputs(options: tuple[Request, ...]) -> Iterator[Path]:
-    """The files that options name and that are there: a text may be the name of a model as well."""
+    """What options name and is there: a text may be the name of a model as well."""
     for each in options:
         for field in fields_of(type(each)):
             if not field.option.writes:
-                yield from filter(_is_file, _paths(getattr(each, field.name)))
+                yield from filter(_is_there, _paths(getattr(each, field.name)))
 
 
 def _paths(value: Any) -> list[Path]:
@@ -64,11 +68,20 @@ def _paths(value: Any) -> list[Path]:
     return [Path(each) for each in values if isinstance(each, str | os.PathLike)]
 
 
-def _is_file(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.is_file() or path.is_dir()
     except (OSError, ValueError):  # a text that is no path
         return False
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file that is there may be another's: neither a picture or page nor a record."""
+    if not path.is_file() or path.suffix in (".html", ".svg", ".png"):
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return b"topout_version" not in file.read(_HEAD_BYTES)
+    return True
 
 
 def _swallows(path: Path) -> bool:

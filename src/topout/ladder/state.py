@@ -13,7 +13,7 @@ from topout.ladder.findings import climb_ceiling_doubts, climb_findings
 from topout.ladder.request import ClimbRequest
 from topout.measure.stats import drift_doubt, estimate
 from topout.records import Climb, Doubt, RungResult, read
-from topout.records.record import parse
+from topout.records.record import encode_plain, parse
 from topout.roofline import ABOVE_A_CEILING
 from topout.run_folder import RUN_FILE, RunFolder
 from topout.whole_file import whole_file
@@ -26,7 +26,7 @@ class ClimbFolder(RunFolder):
 
     def save_request(self, request: ClimbRequest) -> None:
         """Remember the request, so that the climb can be resumed."""
-        text = msgspec.json.format(msgspec.json.encode(request), indent=1) + b"\n"
+        text = msgspec.json.format(encode_plain(request), indent=1) + b"\n"
         path = self.path / REQUEST_FILE
         with writing(path), whole_file(path) as unfinished:
             unfinished.write_bytes(text)

@@ -19,12 +19,12 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from topout.errors import InputError, TopoutError
+from topout.errors import TopoutError
 from topout.measure.fork_server import ForkedProcess, ForkServer
 from topout.measure.process import Closing, end_with_parent, how_ended
 from topout.programs import child_environment, python_command
 from topout.progress import log_new_lines
-from topout.records.record import encode_plain
+from topout.records.record import encode_exactly, encode_plain
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -117,7 +117,8 @@ class Worker(Closing):
         if self._closed:
             raise WorkerFailure("crash", "has already ended")
         self._request_number = secrets.randbits(48)  # that nobody writes by accident
-        line = _line_of(_Request(number=self._request_number, method=method, params=params))
+        request = _Request(number=self._request_number, method=method, params=params)
+        line = encode_exactly(request) + b"\n"
         try:
             _write_all(self._request_write, line)
             deadline = time.monotonic() + timeout_s
@@ -222,14 +223,6 @@ def _started(
             # compilers that the worker started included.
             start_new_session=True,
         )
-
-
-def _line_of(request: _Request) -> bytes:
-    """Raises InputError for a name whose bytes are no UTF-8: JSON cannot carry it."""
-    try:
-        return msgspec.json.encode(request, enc_hook=os.fspath) + b"\n"
-    except UnicodeEncodeError as error:
-        raise InputError(f"{error.object!r} is not UTF-8.", "Give it another name.") from None
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

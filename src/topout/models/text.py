@@ -114,7 +114,8 @@ class ByteTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """One token id per byte."""
-        return [byte * self._stride % self._vocab_size for byte in text.encode()]
+        with as_input_errors(self.description):
+            return [byte * self._stride % self._vocab_size for byte in text.encode()]
 
     def encode_sequence(self, text: str, max_len: int) -> list[int]:
         """The first `max_len` bytes; there are no special tokens."""

@@ -4,12 +4,13 @@ import hashlib
 import importlib
 import logging
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar
 
 import msgspec
 
-from topout.errors import RecordError, writing
+from topout.errors import InputError, RecordError, writing
 from topout.input_file import MOST_RECORD_BYTES, parse_json, read_input
 from topout.version import __version__
 from topout.visible_text import as_text, escaped_json
@@ -134,6 +135,17 @@ def encode_plain(value: Any) -> bytes:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
         return msgspec.json.encode(as_text(msgspec.to_builtins(value)))
+
+
+def encode_exactly(value: Any) -> bytes:
+    """JSON for another process, paths included.
+
+    Raises InputError for a name whose bytes are no UTF-8: JSON cannot carry it.
+    """
+    try:
+        return msgspec.json.encode(value, enc_hook=os.fspath)
+    except UnicodeEncodeError as error:
+        raise InputError(f"{error.object!r} is not UTF-8.", "Give it another name.") from None
 
 
 def _refuse_non_finite(value: Any, path: str) -> None:

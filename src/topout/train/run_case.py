@@ -15,6 +15,7 @@ from topout.errors import TopoutError, writing
 from topout.launch.local import note_failure, run_ranks
 from topout.measure.process import end_with_parent
 from topout.progress import Notify
+from topout.records.record import encode_exactly
 from topout.train.plan import (
     Line,
     LineWriter,
@@ -40,7 +41,7 @@ def run_case(plan: Plan, ranks: int, logs: Path, notify: Notify) -> list[list[Li
     with writing(output):
         output.mkdir(parents=True)
         plan_file = output / "plan.json"
-        plan_file.write_bytes(msgspec.json.encode(plan))
+        plan_file.write_bytes(encode_exactly(plan))
     progress = _Progress(plan, ranks, notify)
     run_ranks(
         RANK_MODULE,

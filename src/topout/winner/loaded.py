@@ -28,6 +28,7 @@ from topout.winner.saved import save_stack
 from topout.winner.stream import Ending, Generation, Stream
 
 Prompt = str | Sequence[int] | Tensor
+_MOST_BYTES = 4  # of a character in UTF-8, and so tokens
 _LEAST_CAPACITY = 256  # positions; caches double from there to the context
 _WARM_UP_PASSES = 3  # the prefill, and decode, which CUDA graphs record at its second run
 
@@ -241,7 +242,7 @@ class LoadedModel(Closing):
             raise self._no_tokenizer("text")
         if not text:
             return []
-        return self.tokenizer.encode_sequence(text, len(text.encode()) + self.context_len)
+        return self.tokenizer.encode_sequence(text, _MOST_BYTES * len(text) + self.context_len)
 
     def _checked(self, prompt: Sequence[int] | Tensor) -> list[int]:
         if isinstance(prompt, Tensor):

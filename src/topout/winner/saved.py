@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +54,7 @@ from topout.records import read, write
 from topout.records.record import SCHEMA_VERSION, Dtype, Record, stamp
 from topout.rungs.registry import own_rungs
 from topout.tensor_file import writing_tensors
+from topout.whole_file import whole_folder
 
 SAVED_FILE = "topout.json"
 _WEIGHTS_FILE = "model.safetensors"
@@ -107,20 +107,10 @@ def save_stack(
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} has something in it.", "Name a new folder.")
-    with writing(folder, "model"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            _write(stack, build, unfinished)
-            if build.decoder.tokenizer_path is None and isinstance(tokenizer, TrainedTokenizer):
-                tokenizer.save(unfinished / "tokenizer.json")
-            unfinished.chmod(0o755)
-            if folder.exists():
-                folder.rmdir()
-            unfinished.rename(folder)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+    with writing(folder, "model"), whole_folder(folder) as unfinished:
+        _write(stack, build, unfinished)
+        if build.decoder.tokenizer_path is None and isinstance(tokenizer, TrainedTokenizer):
+            tokenizer.save(unfinished / "tokenizer.json")
     return folder
 
 
