@@ -47,7 +47,7 @@ def test_a_run_is_timed_placed_and_written() -> None:
         own.prefill.flops / own.prefill.time_s.median / 1e11
     )
     assert own.decode.time_s.median > 0 and own.peak_memory_bytes
-    assert report.weight_bytes > 3e6 and len(report.findings) == 2
+    assert report.weight_bytes > 3e6 and len(report.findings) == 4
     assert read(folder.path / "run.json", RunReport) == report
     assert folder.path.name.endswith("-run-pycode-1m") and not folder.scratch.exists()
     assert any("run 2 of 2" in what for what in told)
@@ -61,7 +61,8 @@ def test_a_version_in_place_is_verified_counted_and_compared() -> None:
     assert gemm.counts.new_tokens == 4 and not gemm.counts.copied
     per_pass = LAYERS_AND_HEAD * report.model.layers + 1
     assert gemm.counts.routed == 4 * per_pass
-    assert len(gemm.speedup.pairs) == len(gemm.result.samples) == 2
+    # Pairs that a busy machine disturbs are repeated, and at last all of them are used.
+    assert len(gemm.speedup.pairs) == len(gemm.result.samples) >= 2
     assert gemm.verification is not None and gemm.verification.token_agreement == 1.0
     assert any("through loop_order" in finding for finding in report.findings)
 
@@ -149,7 +150,8 @@ def test_a_phase_above_its_ceiling_doubts_that_and_has_no_bound() -> None:
     (doubt,) = ceiling_doubts(report)
     assert doubt.sentence.startswith("Decode of pytorch reaches ")
     assert "above the bandwidth ceiling of" in doubt.sentence
-    prefill_said, decode_said = run_findings(report)
+    prefill_said, decode_said, *rooms = run_findings(report)
+    assert len(rooms) == 1 and "left in prefill" in rooms[0] and "topout climb" in rooms[0]
     assert ">100 % of the" in decode_said
     assert decode_said.endswith("what bounds it is not known until the ceiling is measured again.")
     assert "not known" not in prefill_said

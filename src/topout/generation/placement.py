@@ -6,6 +6,7 @@ from statistics import fmean
 
 import msgspec
 
+from topout import units
 from topout.cost.one_pass import one_pass_ops
 from topout.cost.ops import ELEMENT_BYTES, product_flops
 from topout.cost.passes import kv_elements, pass_ops
@@ -238,6 +239,40 @@ def inputs_of(workload: WorkloadSummary) -> int:
 def is_above_ceiling(phase: PhaseResult) -> bool:
     """Whether a phase was measured above a ceiling, so that nothing follows from that."""
     return is_above(phase.mfu_of_ceiling) or is_above(phase.mbu_of_ceiling)
+
+
+def memory_s_of(phase: PhaseResult) -> float:
+    """Seconds that its bytes take at the measured bandwidth."""
+    return phase.bytes / phase.ceiling_bytes_per_s if phase.ceiling_bytes_per_s else 0.0
+
+
+def compute_s_of(phase: PhaseResult) -> float:
+    """Seconds that its FLOPs take at the measured rate."""
+    return phase.flops / phase.ceiling_flops_per_s if phase.ceiling_flops_per_s else 0.0
+
+
+_WHAT_HELPS: dict[Bound, str] = {
+    "memory": "What helps is fewer bytes a token: weights in fewer bits, or more sequences at a "
+    "time that share them.",
+    "compute": "What helps is fewer or cheaper FLOPs: a smaller data type.",
+    "overhead": "What helps is fewer and larger ops: fused kernels, a captured step.",
+}
+
+
+def room_of(phase: PhaseResult, what: str, where: str) -> tuple[float, str] | None:
+    """How many times as fast the ceilings allow a phase to be, and that in words, with what helps.
+
+    None where a ceiling was exceeded, or none is known.
+    """
+    limit_s = max(memory_s_of(phase), compute_s_of(phase))
+    if is_above_ceiling(phase) or limit_s <= 0:
+        return None
+    room = phase.time_s.median / limit_s
+    sentence = (
+        f"At the measured ceilings {what} would take {units.seconds(limit_s)}: "
+        f"{units.times(room)} of room is left {where}."
+    )
+    return room, f"{sentence} {_WHAT_HELPS[phase.bound]}"
 
 
 def exceeded_by(name: str, *phases: tuple[str, PhaseResult | None]) -> list[Exceeded]:

@@ -5,7 +5,13 @@ import statistics
 from collections.abc import Sequence
 
 from topout import units
-from topout.generation.placement import exceeded_by, is_above_ceiling
+from topout.generation.placement import (
+    compute_s_of,
+    exceeded_by,
+    is_above_ceiling,
+    memory_s_of,
+    room_of,
+)
 from topout.ladder.stack import label_of
 from topout.records import Climb, Doubt, Duel, PhaseResult, RungResult
 from topout.roofline import ABOVE_A_CEILING, exceeded_doubts, is_above
@@ -106,7 +112,7 @@ def _last_phase_finding(name: str, rung: RungResult) -> str:
     if is_above_ceiling(phase):
         return _above_finding(what, phase)
     taken = units.seconds(phase.time_s.median)
-    memory_s = _memory_s(phase)
+    memory_s = memory_s_of(phase)
     bandwidth = units.bytes_per_s(phase.ceiling_bytes_per_s)
     if phase.bound == "memory":
         return (
@@ -119,8 +125,8 @@ def _last_phase_finding(name: str, rung: RungResult) -> str:
             f"{what} is compute-bound: a {unit} takes {taken} at "
             f"{units.percent(phase.mfu_of_ceiling)} of the measured FLOP/s."
         )
-    if _compute_s(phase) > memory_s:
-        spent = phase.time_s.median - _compute_s(phase)
+    if compute_s_of(phase) > memory_s:
+        spent = phase.time_s.median - compute_s_of(phase)
         return (
             f"{what} is overhead-bound: {units.seconds(spent)} of {taken} per {unit} are spent "
             f"beyond {units.si(phase.flops, 'FLOP')} at the measured rate: in calls, small ops and "
@@ -147,29 +153,11 @@ def _prefill_finding(rung: RungResult) -> str:
     )
 
 
-_NEXT = {
-    "memory": "What helps is fewer bytes a token: weights in fewer bits, or more sequences at a "
-    "time that share them.",
-    "compute": "What helps is fewer or cheaper FLOPs: a smaller data type.",
-    "overhead": "What helps is fewer and larger ops: fused kernels, a captured step.",
-}
-"""By what bounds a phase: what to do about it."""
-
-
 def _room(best: RungResult) -> list[tuple[float, str]]:
     """How far the best rung is from the limit of its own bytes and FLOPs, and what would help."""
     phase, called, unit = _last_phase(best)
-    if is_above_ceiling(phase):
-        return []
-    limit_s = max(_memory_s(phase), _compute_s(phase))
-    if limit_s <= 0:
-        return []
-    room = phase.time_s.median / limit_s
-    sentence = (
-        f"At the measured ceilings a {unit} of {label_of(best.stack)} would take "
-        f"{units.seconds(limit_s)}: {units.times(room)} of room is left in {called}."
-    )
-    return [(room, f"{sentence} {_NEXT[phase.bound]}")]
+    found = room_of(phase, f"a {unit} of {label_of(best.stack)}", f"in {called}")
+    return [found] if found is not None else []
 
 
 def _undecided(climb: Climb) -> list[tuple[float, str]]:
@@ -248,11 +236,3 @@ def _misprediction_findings(climb: Climb) -> list[str]:
         f"{worst[0].upper()}{worst[1:]} takes {units.times(parted[worst])} what was "
         f"predicted{more}: the cost model misses something there."
     ]
-
-
-def _memory_s(phase: PhaseResult) -> float:
-    return phase.bytes / phase.ceiling_bytes_per_s if phase.ceiling_bytes_per_s else 0.0
-
-
-def _compute_s(phase: PhaseResult) -> float:
-    return phase.flops / phase.ceiling_flops_per_s if phase.ceiling_flops_per_s else 0.0

@@ -46,6 +46,7 @@ NOTABLE_SLOWDOWN = 1.25
 NOTABLE_GAP = 0.1
 UNACCOUNTED = 0.02
 _FAR, _LONG = 0.5, 0.1  # of the roof; of the phase's time
+_MOST_GAIN = 100.0  # that is promised of what is nearly all of a phase
 _ROOFS = {"memory": "of the measured bandwidth", "compute": "of the measured arithmetic rate"}
 
 
@@ -254,7 +255,19 @@ def _rate(phase: PhaseProfile) -> str:
         nearer = "its bytes came from a nearer level, or " if what != _ROOFS["compute"] else ""
         return f"{text}: {nearer}the ceiling was measured too low."
     far = share < _FAR and longest.time_s > _LONG * phase.traced_s
-    return f"{text}: what is lost there is the first place to look." if far else f"{text}."
+    if not far:
+        return f"{text}."
+    lost_s = longest.time_s * (1 - share)
+    return (
+        f"{text}: {_without(phase, lost_s)} at that roof. It is the first place to look: other "
+        "kernels, fewer bits a weight, more rows at a time (`topout climb` tries what applies)."
+    )
+
+
+def _without(phase: PhaseProfile, lost_s: float) -> str:
+    """What a phase gains where some of its time as traced goes."""
+    gain = phase.traced_s / max(phase.traced_s - lost_s, phase.traced_s / _MOST_GAIN)
+    return f"{phase.name} would be {units.times(gain)} as fast"
 
 
 def nearest_roof(rate: OperatorRate) -> tuple[float | None, str]:
@@ -275,7 +288,11 @@ def _gaps(phase: PhaseProfile) -> str:
     if share < NOTABLE_GAP:
         return f"{text}."
     where = f", most of it in {phase.gaps[0].part}" if phase.gaps else ""
-    return f"{text}{where}: Python and the framework between the operators."
+    return (
+        f"{text}{where}: Python and the framework between the operators. Without that "
+        f"{_without(phase, phase.gap_s)}: one graph instead of calls from Python takes it away "
+        "(`torch.compile`; `topout climb` tries it)."
+    )
 
 
 def _waiting(phase: PhaseProfile, threads: int) -> str:

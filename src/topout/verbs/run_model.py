@@ -14,6 +14,7 @@ from topout.generation.placement import (
     is_above_ceiling,
     phase_ratios,
     place_run,
+    room_of,
 )
 from topout.generation.subject import Setting, model_summary, resolve_subject, set_up
 from topout.measure.disturbance import disturbance_doubts, disturbed_pairs
@@ -207,7 +208,21 @@ def run_findings(report: RunReport) -> list[str]:
         findings = [_compute_sentence("Prefill", prefill), _decode_sentence(decode)]
     if report.gemm is not None:
         findings += _gemm_sentences(report.gemm)
-    return findings
+    return findings + _room_sentences(report)
+
+
+def _room_sentences(report: RunReport) -> list[str]:
+    """How far the ceilings are, most first, and what tries the way there."""
+    named = {"prefill": "all of prefill", "decode": "a token in decode", "forward": "a pass"}
+    rooms = [
+        found
+        for name, phase in report.result.phases
+        if (found := room_of(phase, named[name], f"in {name}")) is not None
+    ]
+    sentences = [sentence for _, sentence in sorted(rooms, reverse=True)]
+    if sentences:
+        sentences[0] += " `topout climb` tries what applies, and proves it."
+    return sentences
 
 
 def _compute_sentence(what: str, prefill: PhaseResult) -> str:
