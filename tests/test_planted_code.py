@@ -14,18 +14,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import pytest
 import torch
 
 from tests.models.small_models import write_model
+from tests.train.test_plan import a_plan
 from tests.winner.climb_folders import climb_folder
 from topout.errors import InputError, WeightsError
 from topout.kernels.build import find_compiler
 from topout.ladder.request import ClimbRequest
 from topout.ladder.state import ClimbFolder
 from topout.models.source import resolve_model
+from topout.programs import child_environment, python_command
 from topout.records import write
 from topout.records.record import stamp
+from topout.train.plan import DEFAULT_BUILDER
+from topout.train.run_case import RANK_MODULE
 from topout.verbs.climb import resume
 from topout.winner.choice import choose
 from topout.winner.request import LoadRequest
@@ -142,6 +147,22 @@ def test_a_run_and_a_text(planted: Planted, model: Path) -> None:
 def test_ranks(planted: Planted) -> None:
     small = ("--generated", "--batch-size", "2", "--sequence-len", "8", "--threads", "1")
     planted.run("train", "pycode-1m", *small, "--ranks", "2", "--quick", PYTHONPATH=ASTRAY)
+
+
+def test_the_plan_of_a_rank_names_no_code(tmp_path: Path) -> None:
+    """It lies in the folder of the run, where a group may write."""
+    (tmp_path / "planted_net.py").write_text(mark(tmp_path, "ran") + "build = None\n")
+    plan = a_plan(builder="planted_net:build", output=str(tmp_path))
+    (tmp_path / "plan.json").write_bytes(msgspec.json.encode(plan))
+
+    def rank(builder: str) -> bool:
+        command = python_command(RANK_MODULE, tmp_path / "plan.json", builder)
+        done = subprocess.run(command, cwd=tmp_path, env=child_environment(), capture_output=True)
+        assert done.returncode == 1  # there are no samples, or what was planted builds nothing
+        return (tmp_path / "ran").exists()
+
+    assert not rank(DEFAULT_BUILDER)
+    assert rank(plan.builder)  # who starts the rank may name it: the check can fail
 
 
 def test_a_matrix_product(planted: Planted, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One case: its ranks are started, watched step by step, and their lines read at the end.
 
-`python -m topout.train.run_case PLAN.json` is one rank, as torchrun starts it.
+`python -m topout.train.run_case PLAN.json BUILDER` is one rank, as torchrun starts it. The builder
+is code, and so it is given by who starts the rank: the file may be another's by then.
 """
 
 import faulthandler
@@ -45,7 +46,7 @@ def run_case(plan: Plan, ranks: int, logs: Path, notify: Notify) -> list[list[Li
     progress = _Progress(plan, ranks, notify)
     run_ranks(
         RANK_MODULE,
-        [str(plan_file)],
+        [str(plan_file), plan.builder],
         ranks=ranks,
         logs=logs,
         environment=rank_environment(plan),
@@ -113,7 +114,8 @@ def main(arguments: list[str]) -> None:
 
     ranks = Ranks.from_environment()
     try:
-        plan = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Plan)
+        written = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Plan)
+        plan = msgspec.structs.replace(written, builder=arguments[1])
         run_rank(plan, ranks)
     except TopoutError as error:
         note_failure()
