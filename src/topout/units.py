@@ -32,6 +32,11 @@ def si(value: float | None, unit: str, digits: int = 3) -> str:
     return f"{significant(value, digits)} {unit}".rstrip()
 
 
+def rate(work: float, time_s: float) -> float | None:
+    """Work per second; None where no time was taken, as in a record that was edited."""
+    return work / time_s if time_s > 0 else None
+
+
 def flops_per_s(value: float | None) -> str:
     """FLOP per second, decimal prefixes."""
     return si(value, "FLOP/s")
@@ -74,6 +79,8 @@ def seconds(value: float | None) -> str:
     """A duration: 0.00123 → "1.23 ms"; from one minute on in minutes and seconds."""
     if value is None:
         return ABSENT
+    if not math.isfinite(value):
+        return f"{value} s"
     if abs(value) >= 60:
         minutes, rest = divmod(round(abs(value)), 60)
         return f"{'-' if value < 0 else ''}{minutes} min {rest} s"

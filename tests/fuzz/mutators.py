@@ -19,6 +19,8 @@ VALUES: list[Any] = [
     *(float("nan"), float("inf"), "", "1", "text", "\x1b[2J", "\u202e", "\ud800", "\0", "a" * 5000),
     *([], {}, [None], [1, [2, [3]]], {"": 1}, {"a": {"b": {}}}, [0] * 300),
 ]
+# Keys whose values are of a few words: another would be refused by its field.
+_WORDS = ("kind", "schema_version", "status", "verdict", "output_class", "device", "dtype", "bound")
 PIECES = [
     *(b"\x00", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x1b[31m", b"\r\n", b"\n"),
     *(b'"', b"'", b"{", b"}", b"[", b"]", b",", b";", b"\t", b":", b"\\", b"\\u0000", b"\\ud800"),
@@ -190,6 +192,34 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+def change_figure(data: bytes, random: Random) -> bytes:
+    """JSON in which values keep their type and become what no measurement gives."""
+    try:
+        whole = json.loads(data)
+    except (ValueError, RecursionError):
+        return replace_number(data, random)
+    for _ in range(random.choice([1, 1, 2, 4])):
+        places = [(inside, key) for inside, key in _places(whole) if key not in _WORDS]
+        if places:
+            inside, key = random.choice(places)
+            inside[key] = _of_the_same_type(inside[key], random)
+    return json.dumps(whole).encode()
+
+
+def _of_the_same_type(value: Any, random: Random) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return random.choice([0, -1, 1, 2**31, 2**63 - 1, -(2**63), 10**20])
+    if isinstance(value, float):
+        return random.choice([0.0, -1.0, 1e308, -1e308, 1e-308, 5e-324])
+    if isinstance(value, str):
+        return random.choice(["", "a" * 3000, "\x1b[2J", "<script>", "\u202e", "[red]"])
+    if isinstance(value, list):
+        return random.choice([[], value[:1], value * 50 if len(value) < 100 else []])
+    return random.choice([None, 0.0, 1e308]) if value is None else value
+
+
 def repeat_key(data: bytes, random: Random) -> bytes:
     """JSON in which a member of the outermost object stands twice."""
     try:
@@ -208,4 +238,5 @@ BYTES: list[Mutator] = [
 ]
 TEXT: list[Mutator] = [*BYTES, replace_number, replace_number, encode_otherwise, drop_line]
 JSON: list[Mutator] = [*TEXT, *[change_value] * 6, nest_deeply, repeat_key, compress]
+RECORD: list[Mutator] = [*JSON, *[change_figure] * 10]
 TABLE: list[Mutator] = [*TEXT, *[swap_columns] * 2, compress]

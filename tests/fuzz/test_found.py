@@ -8,14 +8,19 @@ import pytest
 
 from tests.fuzz import seeds
 from tests.fuzz.target import Seed
+from tests.report.cost.example_cost import decoder_report
 from tests.report.layers.example_layers import example_report
+from tests.report.run.example_run import example_run
+from topout import units
 from topout.errors import InputError, RecordError, TopoutError, WeightsError
 from topout.ladder.state import ClimbFolder
 from topout.models.source import resolve_model
 from topout.models.text import load_tokenizer
 from topout.options import MOST_WHOLE
 from topout.profiling.request import ProfileRequest
+from topout.report import describe
 from topout.report.graph.insides import insides
+from topout.report.main_table import to_frame
 from topout.trace.analysis.groups import load_rules
 from topout.trace.analysis.report import analyse
 from topout.trace.readers.read import read_traces
@@ -95,3 +100,22 @@ def test_a_tokenizer_that_fails_at_its_text_is_told(tmp_path: Path) -> None:
     for ask in (tokenizer.encode, lambda text: tokenizer.encode_sequence(text, 8)):
         with pytest.raises(TopoutError, match=r"is not a tokenizer .*UNK"):
             ask("other")
+
+
+def test_whole_numbers_of_more_than_63_bits_make_a_column_of_floats() -> None:
+    report = decoder_report()
+    ops = [msgspec.structs.replace(each, flops=10**20) for each in report.machines[0].ops[:1]]
+    changed = msgspec.structs.replace(report.machines[0], ops=ops)
+    frame = to_frame(msgspec.structs.replace(report, machines=[changed]))
+    assert frame["flops"].to_list() == [1e20]
+
+
+def test_a_time_of_zero_gives_no_rate() -> None:
+    assert (units.rate(6.0, 2.0), units.rate(6.0, 0.0)) == (3.0, None)
+    assert units.seconds(float("inf")) == "inf s"
+    run = example_run()
+    (result,) = run.results
+    none = msgspec.structs.replace(result.prefill.time_s, median=0.0)
+    prefill = msgspec.structs.replace(result.prefill, time_s=none)
+    changed = msgspec.structs.replace(result, prefill=prefill)
+    assert describe(msgspec.structs.replace(run, result=changed))

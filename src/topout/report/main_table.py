@@ -131,6 +131,9 @@ _LAYOUTS = {
 """By the name of the record's class."""
 
 
+_BEYOND = 2**63  # what a column of whole numbers holds
+
+
 def main_table(
     record: Record | Sequence[Record],
 ) -> tuple[Mapping[str, type], Sequence[Sequence[Scalar]]]:
@@ -155,13 +158,21 @@ def main_table(
 
 
 def to_frame(record: Record) -> "polars.DataFrame":
-    """The main table as a data frame; raises InputError where a record has none."""
+    """The main table as a data frame; raises InputError where a record has none.
+
+    A column of whole numbers of which one has more than 63 bits, such as FLOPs, is one of floats.
+    """
     import polars
 
     types = {bool: polars.Boolean, int: polars.Int64, float: polars.Float64, str: polars.String}
     columns, rows = main_table(record)
-    schema = {name: types[kind] for name, kind in columns.items()}
-    return polars.DataFrame(rows, schema, orient="row")
+    series = []
+    for index, (name, kind) in enumerate(columns.items()):
+        values: list[Any] = [row[index] for row in rows]
+        if kind is int and not all(each is None or -_BEYOND <= each < _BEYOND for each in values):
+            kind, values = float, [None if each is None else float(each) for each in values]
+        series.append(polars.Series(name, values, types[kind]))
+    return polars.DataFrame(series)
 
 
 class _Leaf(NamedTuple):

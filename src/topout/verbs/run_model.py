@@ -105,6 +105,8 @@ def _measure(
                 failed,
             )
     except WorkerFailure as failure:
+        if failure.kind == "input":
+            raise InputError(failure.message) from None
         raise InputError(
             f"{setting.source.name} {failure.message}.",
             f"See {folder.logs}; try fewer tokens or a smaller model.",

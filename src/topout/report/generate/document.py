@@ -56,4 +56,5 @@ def finish_sentence(report: GenerateReport) -> str:
     if per_pass is not None and per_pass > 1:
         rates.append(f"{per_pass:.2g} tokens per pass")
     speed = f" {', '.join(rates)}.".replace(" prefill", " Prefill", 1) if rates else ""
-    return f"{tokens}, {_FINISHES[report.finish]}.{speed} {report.model.name}, {report.stack}."
+    finish = _FINISHES.get(report.finish, report.finish)
+    return f"{tokens}, {finish}.{speed} {report.model.name}, {report.stack}."
