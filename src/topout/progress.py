@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from topout.visible_text import visible
+from topout.visible_text import one_line, visible
 
 Notify = Callable[[str, float], None]
 """Called with what happens now and how much of the whole is done, 0 to 1."""
@@ -45,7 +45,7 @@ class Progress:
 
     def announce(self, line: str) -> None:
         """Print a line that stays."""
-        say(line)
+        say(one_line(line))
 
 
 class TimeLeft:
@@ -135,10 +135,10 @@ def progress_bar() -> Iterator[Progress]:
     class OnTerminal(Progress):
         def __call__(self, what: str, done: float) -> None:
             left.update(done)
-            bar.update(task, description=visible(what), completed=done)
+            bar.update(task, description=one_line(what), completed=done)
 
         def announce(self, line: str) -> None:
-            bar.console.print(Text(visible(line)))
+            bar.console.print(Text(one_line(line)))
 
     bar.start()
     try:

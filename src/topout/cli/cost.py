@@ -17,6 +17,7 @@ from topout.options import Option, Request
 from topout.progress import Notify
 from topout.records import CostReport, ExampleReport
 from topout.verbs.cost_request import CheckRequest, CostRequest, ExampleRequest, LayersRequest
+from topout.visible_text import shown
 
 
 class RooflineOutputs(PageOutputs, frozen=True, kw_only=True):
@@ -39,13 +40,13 @@ class RooflineOutputs(PageOutputs, frozen=True, kw_only=True):
             from topout.report.cost.rooflines import cost_roofline_document
             from topout.report.to_terminal import to_terminal
 
-            print_table(to_terminal(cost_roofline_document(result.record)))
+            print_table(to_terminal(cost_roofline_document(shown(result.record))))
 
     def write(self, result: Result) -> None:
         """Write the picture of the first machine as well."""
         super().write(result)
         if self.roofline is not None:
-            write_file(self.roofline, _first_roofline(result.record, self.roofline))
+            write_file(self.roofline, _first_roofline(shown(result.record), self.roofline))
 
 
 class GraphOutputs(PageOutputs, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ class GraphOutputs(PageOutputs, frozen=True, kw_only=True):
         record = result.record
         if record.graph is None:
             raise UnsupportedError(f"no graph: {record.reasons['graph']}", "The layers are shown.")
-        write_file(self.graph, module_graph_svg(record.graph))
+        write_file(self.graph, module_graph_svg(shown(record.graph)))
 
 
 def _report(request: CostRequest, outputs: RooflineOutputs, notify: Notify) -> Result:

@@ -21,6 +21,7 @@ from topout.options import Request
 from topout.progress import say
 from topout.run_folder import Interrupted
 from topout.version import __version__
+from topout.visible_text import one_line
 
 _ABOUT = (
     "How far a transformer runs below what its hardware allows, why, and the way up, "
@@ -202,7 +203,7 @@ def _run(command: Command, request: Request, outputs: Outputs, ending: Ending) -
     except ModuleNotFoundError as error:  # what only some inputs of a verb need
         raise missing_of(error, command.name) or error from None
     except Interrupted as interrupted:
-        say(f"topout: {ending.words}. {interrupted.remedy}".rstrip())
+        say(one_line(f"topout: {ending.words}. {interrupted.remedy}"))
         if interrupted.record is None:
             return ending.status
         result = Result(interrupted.record, interrupted.folder, status=ending.status)

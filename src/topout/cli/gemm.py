@@ -3,6 +3,7 @@
 from topout.cli.outputs import Outputs, PageOutputs, Result
 from topout.gemm.request import GemmRequest, StartingPointRequest
 from topout.progress import Notify
+from topout.visible_text import one_line
 
 
 def _compare(request: GemmRequest, outputs: PageOutputs, notify: Notify) -> Result:
@@ -16,7 +17,8 @@ def _init(request: StartingPointRequest, outputs: Outputs, notify: Notify) -> Re
     from topout.gemm.sources import write_starting_point
 
     write_starting_point(request.path)
-    return Result(note=f"Wrote {request.path}. Next: topout gemm --source {request.path}")
+    note = f"Wrote {request.path}. Next: topout gemm --source {request.path}"
+    return Result(note=one_line(note))
 
 
 ANSWERS = {"": _compare, "init": _init}

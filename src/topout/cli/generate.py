@@ -10,7 +10,7 @@ from topout.errors import InputError
 from topout.progress import Notify, say
 from topout.records import GenerateReport
 from topout.run_folder import Interrupted
-from topout.visible_text import visible_prose
+from topout.visible_text import one_line, visible_prose
 from topout.winner.request import STANDARD_INPUT, GenerateRequest
 
 
@@ -51,7 +51,7 @@ def _generate(request: GenerateRequest, outputs: GenerateOutputs, notify: Notify
     _end(outputs)
     said = [f"{each.sentence} {each.remedy}" for each in record.doubts]
     said.append(finish_sentence(record))
-    return Result(record, note="\n".join(f"topout: {each}" for each in said))
+    return Result(record, note="\n".join(one_line(f"topout: {each}") for each in said))
 
 
 def _prompt(text: str) -> str:
@@ -84,7 +84,7 @@ def _end(outputs: GenerateOutputs) -> None:
 def _say_on_terminal(what: str, done: float) -> None:
     """What takes long before the first token; a text in a file is not accompanied."""
     if sys.stderr.isatty():
-        say(f"topout: {what} …")
+        say(one_line(f"topout: {what} …"))
 
 
 ANSWERS = {"": _generate}

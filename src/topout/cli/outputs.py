@@ -11,6 +11,7 @@ from topout.errors import InputError, TopoutError, writing
 from topout.options import Option, Request
 from topout.progress import say
 from topout.run_folder import RUN_FILE, RunFolder
+from topout.visible_text import one_line
 from topout.whole_file import whole_file
 
 _UNKNOWN_WIDTH = 80
@@ -128,7 +129,7 @@ class PageOutputs(JsonOutputs, frozen=True, kw_only=True):
             kept = result.folder.save_report(page)
             places = {"Page": self.report or kept, "Record": result.folder.path / RUN_FILE}
             said = {**places, **result.places}
-            self.note("   ".join(f"{what}: {place}" for what, place in said.items()))
+            self.note(one_line("   ".join(f"{what}: {place}" for what, place in said.items())))
 
 
 def _print(result: Result, form: str | None) -> None:

@@ -5,6 +5,7 @@ from topout.progress import Notify
 from topout.records import TrainReport
 from topout.run_folder import RunFolder
 from topout.train.plan import TrainRequest
+from topout.visible_text import one_line
 
 
 def _train(request: TrainRequest, outputs: PageOutputs, notify: Notify) -> Result:
@@ -23,7 +24,7 @@ def _failure(record: TrainReport, folder: RunFolder) -> str:
     failed = next((case for case in record.cases if case.status == "failed"), None)
     if failed is None:
         return ""
-    lines = [f"topout: {failed.reason}"]
+    lines = [one_line(f"topout: {failed.reason}")]
     if failed.log is not None:
         log = folder.path / failed.log
         lines += [f"The end of {log}:", *(f"  {line}" for line in last_lines(log))]

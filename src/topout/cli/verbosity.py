@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from topout.progress import Progress, progress_bar
-from topout.visible_text import visible
+from topout.visible_text import one_line, visible
 
 
 class _Silent(Progress):
@@ -18,6 +18,9 @@ class _Silent(Progress):
 
 class _Visible(logging.Formatter):
     """Names in a line are not obeyed by the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of the library
+        return one_line(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
