@@ -4,6 +4,7 @@
     python -m tests.fuzz --only 17  one of them again, with its traceback
 
 Read `seeds.py` (small whole inputs in their real formats), `mutators.py` (what is done to them),
-`targets.py` (who reads them), `worker.py` (a process that runs cases) and `harness.py` (the one
-that watches it and counts). A case is its number and the seed: the same in every run.
+`targets.py` (who reads them), `cases.py` (a case by its number, the same in every run), `worker.py`
+(a process that runs cases), `harness.py` (the one that watches it and counts) and
+`command_line.py` (the same through the command).
 """

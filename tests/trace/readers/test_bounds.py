@@ -174,7 +174,7 @@ def test_a_summary_of_more_calls_than_memory_holds_is_refused(tmp_path: Path) ->
         "Time (%),Total Time (ns),Instances,Avg (ns),Min (ns),Max (ns),Name\n"
         "100.0,9000000000000000,9000000000000000,1,1,1,k\n"
     )
-    with pytest.raises(InputError, match=r"need about .* TiB of memory"):
+    with pytest.raises(InputError, match=r"csv needs about .* TiB of memory"):
         read_traces([path], max_memory_bytes=10**9)
 
 

@@ -48,9 +48,10 @@ class MemoryBudget:
 
     def _refusal(self, path: Path) -> MemoryNeededError:
         needed = sum(self._needed.values())
-        files = f" and {len(self._held) - 1} more" if len(self._held) > 1 else ""
+        others = len(self._held) - 1
+        who = f"{path} and {others} more need" if others else f"{path} needs"
         return MemoryNeededError(
-            f"{path}{files} need about {units.memory(needed)} of memory for their events, and "
+            f"{who} about {units.memory(needed)} of memory for events, and "
             f"{units.memory(self.most_bytes)} may be taken: "
             f"{units.memory(needed - self.most_bytes)} more.",
             "Raise --max-memory, read fewer ranks at once, or record a shorter trace.",
