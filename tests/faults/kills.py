@@ -80,9 +80,9 @@ class Command:
         names = [line.split(": ")[0] for line in lines if ": kept" in line or ": rejected" in line]
         return [name for name in names if name in ("transformers_eager", *RUNGS)]
 
-    def left_behind(self) -> list[str]:
+    def left_behind(self, patience_s: float = _GONE_S) -> list[str]:
         """What a command that has ended left, in words."""
-        until = time.monotonic() + _GONE_S
+        until = time.monotonic() + patience_s
         while (processes := self.processes()) and time.monotonic() < until:
             time.sleep(0.1)
         faults = [f"process {each} is left" for each in processes]
