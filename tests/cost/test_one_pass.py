@@ -51,7 +51,6 @@ def test_a_pass_is_what_cost_counts_as_forward(name: str, image_size: int) -> No
 
 def test_what_no_formula_is_of_takes_as_many_flops_as_were_counted() -> None:
     config = msgspec.structs.replace(config_of("bert-base-uncased"), shape=None)
-    assert one_pass_ops(config, 2, 128) == []
     counted = msgspec.structs.replace(config, counted_flops=8000.0)
     (op,) = one_pass_ops(counted, 2, 128)
     assert op.flops == 16000 and op.weight_elements == 1000

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 
 from tests.models.tiny_passes import write_pass
-from topout.errors import InputError
+from topout.errors import InputError, UnsupportedError
 from topout.generation.pass_inputs import (
     WINDOWS,
     count_pass,
@@ -141,4 +141,17 @@ def test_a_pass_that_no_formula_counts_is_counted_by_its_module(tmp_path: Path) 
     by_hand = 2 * (2 * 9 * (4 * 48 * 48 + 2 * 48 * 100) + 4 * 9 * 9 * 48) + 2 * 48 * 48
     assert counted == by_hand
     write_pass(tmp_path / "convnext", "convnext")
-    assert (count_pass(resolve_pass(str(tmp_path / "convnext")), 0) or 0) > 1e5
+    assert count_pass(resolve_pass(str(tmp_path / "convnext")), 0) > 1e5
+
+
+def test_a_module_that_looks_into_values_is_counted_with_values(tmp_path: Path) -> None:
+    write_pass(tmp_path, "deberta")
+    counted = count_pass(resolve_pass(str(tmp_path)), 9)
+    # 2 blocks: Q, K, V, output 4·48², MLP 2·48·100, for 9 tokens; scores and values 4·9²·48.
+    assert counted >= 2 * (2 * 9 * (4 * 48 * 48 + 2 * 48 * 100) + 4 * 9 * 9 * 48)
+
+
+def test_what_a_batch_alone_does_not_run_is_refused(tmp_path: Path) -> None:
+    write_pass(tmp_path, "xmod")
+    with pytest.raises(UnsupportedError, match=r"does not make XmodModel run .*language"):
+        count_pass(resolve_pass(str(tmp_path)), 9)

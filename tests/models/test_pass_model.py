@@ -19,8 +19,12 @@ from .tiny_passes import BERT, PASSES, RESNET, VIT, pass_input, write_pass
 def output_of(model: Any, name: str) -> torch.Tensor:
     with torch.inference_mode():
         found = model(**{model.main_input_name: pass_input(name)})
-    logits = getattr(found, "logits", None)
-    return found.last_hidden_state if logits is None else logits
+    if name == "bert_answers":
+        return torch.stack([found.start_logits, found.end_logits], dim=-1)
+    if name == "bert_two_heads":
+        return found.prediction_logits
+    hidden = name in ("bert", "electra", "deberta")
+    return found.last_hidden_state if hidden else found.logits
 
 
 @pytest.mark.parametrize("name", PASSES)
@@ -125,6 +129,8 @@ def test_what_runs_in_one_pass_is_told_by_its_architecture() -> None:
 def test_what_is_not_run_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="stored quantized"):
         read_pass_config(BERT | {"quantization_config": {"quant_method": "awq"}}, "quantized")
+    with pytest.raises(UnsupportedError, match="BertForMultipleChoice is not run"):
+        read_pass_config(BERT | {"architectures": ["BertForMultipleChoice"]}, "choices")
     with pytest.raises(UnsupportedError, match="32×48 are not run"):
         read_pass_config(VIT | {"image_size": [32, 48]}, "wide")
     with pytest.raises(InputError, match="takes no images"):

@@ -54,8 +54,11 @@ PASSES: dict[str, tuple[Fields, str, tuple[int, ...]]] = {
     "bert": (BERT, "BertModel", (2, 9, 48)),
     "bert_labels": (BERT | {"num_labels": 3}, "BertForSequenceClassification", (2, 3)),
     "roberta_words": (ROBERTA, "RobertaForMaskedLM", (2, 9, 97)),
+    "bert_two_heads": (BERT, "BertForPreTraining", (2, 9, 97)),
+    "bert_answers": (BERT, "BertForQuestionAnswering", (2, 9, 2)),
     "distilbert": (DISTILBERT, "DistilBertForTokenClassification", (2, 9, 2)),
     "electra": (BERT | {"model_type": "electra", "embedding_size": 32}, "ElectraModel", (2, 9, 48)),
+    "deberta": (BERT | {"model_type": "deberta-v2"}, "DebertaV2Model", (2, 9, 48)),
     "modernbert": (MODERNBERT, "ModernBertForMaskedLM", (2, 9, 97)),
     "vit": (VIT, "ViTForImageClassification", (2, 7)),
     "resnet": (RESNET, "ResNetForImageClassification", (2, 7)),
@@ -63,9 +66,15 @@ PASSES: dict[str, tuple[Fields, str, tuple[int, ...]]] = {
 }
 
 
+# Runs only once a language is chosen.
+REFUSED: dict[str, tuple[Fields, str]] = {
+    "xmod": (ROBERTA | {"model_type": "xmod", "languages": ["en_XX", "de_DE"]}, "XmodModel"),
+}
+
+
 def write_pass(folder: Path, name: str, seed: int = 0) -> Any:
     """transformers' model in eval mode with large weights, and a folder that holds it."""
-    fields, class_name, _ = PASSES[name]
+    fields, class_name, *_ = PASSES.get(name) or REFUSED[name]
     stated = {key: value for key, value in fields.items() if key != "model_type"}
     config = AutoConfig.for_model(fields["model_type"], **stated)
     model = getattr(transformers, class_name)(config)

@@ -9,14 +9,13 @@ def one_pass_ops(config: PassConfig, batch_size: int, length: int) -> list[Op]:
     """What a pass over B inputs needs; `length` are the tokens of a sequence, if it takes any.
 
     A class that no formulas are of is one product of all its weights, of as many FLOPs as were
-    counted of its module; none where nothing was counted either.
+    counted of its module.
     """
     shape = config.shape
     if shape is not None:
         length = length if config.takes == "tokens" else shape.context_len or 1
         return encoder_ops(shape, batch_size, length) + head_ops(shape, batch_size, length)
-    if config.counted_flops is None:
-        return []
+    assert config.counted_flops is not None
     flops = config.counted_flops * batch_size
     product = Op(
         name="all products",

@@ -1,5 +1,6 @@
 """Input for models of one pass: batches to time and to verify on, of real text or made images."""
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -7,9 +8,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from topout.errors import InputError
+from topout.errors import InputError, UnsupportedError
 from topout.generation.texts import PROMPTS, Texts, read_texts
 from topout.models.one_pass import OnePass
+from topout.models.pass_model import load_pass
 from topout.models.source import PassSource
 from topout.models.structure.build import build_on_meta
 from topout.models.text import Tokenizer, load_tokenizer
@@ -89,18 +91,30 @@ def _sequences(
     return rows, description, rates
 
 
-def count_pass(source: PassSource, length: int) -> float | None:
-    """FLOPs of the products of one pass of one input, by its module; None where not all count."""
+def count_pass(source: PassSource, length: int) -> float:
+    """FLOPs of the products of one pass of one input, as its module does them.
+
+    On the meta device; with random weights where a module looks into its values. Raises
+    UnsupportedError where a batch alone does not make it run.
+    """
     from topout.cost.graph import count
 
-    config = source.config
-    module = OnePass(build_on_meta(source.config_json, source.name))
-    if config.takes == "tokens":
-        x = torch.zeros(1, length, dtype=torch.int64, device="meta")
-    else:
-        x = torch.zeros(1, config.channels, config.image_size, config.image_size, device="meta")
-    found = count(module, x)
-    return float(found.total.flops) if found.complete else None
+    config, size = source.config, source.config.image_size
+    x = torch.ones(1, length, dtype=torch.int64)
+    if config.takes == "images":
+        x = made_images(1, config.channels, size, 0)
+    on_meta = count(OnePass(build_on_meta(source.config_json, source.name)), x.to("meta"))
+    if on_meta.complete:
+        return float(on_meta.total.flops)
+    random = dataclasses.replace(source, origin="random", tensors={})
+    found = count(load_pass(random, dtype=torch.float32), x)
+    if found.failure is not None:
+        raise UnsupportedError(
+            f"{source.name}: a batch alone does not make {config.class_name} run "
+            f"({found.failure.message}).",
+            "Choose another model.",
+        )
+    return float(found.total.flops)
 
 
 def special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

@@ -45,8 +45,10 @@ def read_pass_config(config_json: dict[str, Any], name: str) -> PassConfig:
         )
     module = build_on_meta(config_json, name)
     config: Any = module.config
-    takes_images = getattr(module, "main_input_name", "") == "pixel_values"
-    if not takes_images and getattr(module, "main_input_name", "") != "input_ids":
+    main_input = getattr(module, "main_input_name", "")
+    takes_images = main_input == "pixel_values"
+    has_words = main_input == "input_ids" and isinstance(getattr(config, "vocab_size", None), int)
+    if not (takes_images or has_words):
         raise UnsupportedError(
             f"{name}: {type(module).__name__} takes neither token ids nor images.",
             "Choose an encoder of text or a classifier of images.",
@@ -90,7 +92,7 @@ def _context_len(module: "nn.Module") -> int:
     for part_name, part in module.named_modules():
         if part_name.endswith("position_embeddings") and getattr(part, "padding_idx", None):
             table: Any = part
-            return int(table.num_embeddings) - int(table.padding_idx) - 1
+            return len(table.weight) - int(table.padding_idx) - 1
     stated = getattr(config, "max_position_embeddings", 0)
     return stated if isinstance(stated, int) and stated > 0 else _DEFAULT_CONTEXT_LEN
 
@@ -108,9 +110,22 @@ def _image_size(config: Any, name: str) -> int:
 
 
 def _outputs(module: "nn.Module") -> int:
-    """Logits of a position, by the class that is run; 0 where it has no head."""
+    """Logits of a position, by the class that is run; 0 where it has no head.
+
+    Raises UnsupportedError for a class that is not run.
+    """
     config: Any = module.config
-    class_name = type(module).__name__
-    if "MaskedLM" in class_name or "LMHead" in class_name:
+    name = type(module).__name__
+    if name.endswith(("ForMaskedLM", "LMHeadModel", "ForPreTraining")):
         return int(config.vocab_size)
-    return int(config.num_labels) if "Classification" in class_name else 0
+    if name.endswith("Classification"):
+        return int(config.num_labels)
+    if name.endswith(("ForQuestionAnswering", "ForNextSentencePrediction")):
+        return 2  # where an answer starts and ends; whether a sentence follows
+    if name.endswith("Model"):
+        return 0
+    raise UnsupportedError(
+        f"the class {name} is not run.",
+        "Name another in `architectures` of config.json: the bare model, or one with a head for "
+        "masked tokens, classes or answers.",
+    )
