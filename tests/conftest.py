@@ -5,6 +5,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ def pytest_runtest_setup() -> None:
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
     if fixturedef.scope != "function":
         _seed()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Bytes of odd names that are no text are spelled: workers of pytest-xdist send text alone."""
+    report = yield
+    report.sections = [(name, _spelled(text)) for name, text in report.sections]
+    if report.failed and not str(report.longrepr).isascii():
+        report.longrepr = _spelled(str(report.longrepr))
+    return report
+
+
+def _spelled(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def pytest_configure(config: pytest.Config) -> None:

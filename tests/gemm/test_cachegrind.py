@@ -129,7 +129,8 @@ def test_a_valgrind_that_fails_or_hangs_is_given_up(
     program = tmp_path / "valgrind"
     program.write_text(f"#!/bin/sh\nexec /bin/sh -c '{script}'\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(shutil, "which", lambda name: str(program) if name == "valgrind" else name)
+    found = {"valgrind": str(program)}
+    monkeypatch.setattr(shutil, "which", lambda name, **_: found.get(name, name))
     caches = cache_models(machine(), 1)
     try:
         with pytest.raises(UnsupportedError, match=said):

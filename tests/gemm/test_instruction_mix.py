@@ -147,7 +147,7 @@ def test_a_disassembler_that_hangs_is_given_up(
     def hang(*_: object, **__: object) -> None:
         raise subprocess.TimeoutExpired("objdump", 60)
 
-    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/objdump")
+    monkeypatch.setattr(shutil, "which", lambda _, **__: "/usr/bin/objdump")
     monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(UnsupportedError, match="TimeoutExpired"):
         disassemble(tmp_path / "a.so")

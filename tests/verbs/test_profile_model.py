@@ -107,7 +107,7 @@ def test_bad_input_is_named_before_anything_is_made(
 
 @pytest.mark.parametrize("option", ["perfetto", "tensorboard"])
 def test_a_missing_folder_is_named_before_anything_is_made(option: str, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f"--{option}"):
+    with pytest.raises(OutputError, match=f"cannot write {option} "):
         profile_model(request(**{option: tmp_path / "no" / "such" / "place"}))
 
 

@@ -11,7 +11,13 @@ import pytest
 
 from tests.models.tiny import GPT2, write_model
 from tests.winner.climb_folders import BEST, BEST_EXACT, climb_folder, climb_of
-from topout.errors import InputError, RecordError, UnknownNameError, UnsupportedError
+from topout.errors import (
+    InputError,
+    RecordError,
+    TopoutError,
+    UnknownNameError,
+    UnsupportedError,
+)
 from topout.ladder.request import ClimbRequest
 from topout.ladder.state import ClimbFolder
 from topout.machine.describe import describe
@@ -155,7 +161,7 @@ def test_a_damaged_record_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_damaged_request_is_refused(tmp_path: Path) -> None:
     folder = climb_folder(tmp_path / "climb")
     (folder / "request.json").write_text("{")
-    with pytest.raises(RecordError, match=r"request\.json is damaged"):
+    with pytest.raises(TopoutError, match=r"request\.json is not valid JSON"):
         chosen(folder)
     (folder / "request.json").unlink()
     with pytest.raises(InputError, match=r"is no folder of a climb.*request\.json"):
