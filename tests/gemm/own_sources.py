@@ -112,18 +112,18 @@ WRONG: dict[str, tuple[str, str]] = {
         r"SIGSEGV",
     ),
     "writes_into_pipes": (
-        source('for (int f = 3; f < 64; ++f) (void)!write(f, "hello\\n", 6);', top=_SYSTEM),
+        source('for (int f = 3; f < 4096; ++f) (void)!write(f, "hello\\n", 6);', top=_SYSTEM),
         r"wrote something else into the pipe of its answers and was ended",
     ),
     "writes_answers": (
         source(
-            r'for (int f = 3; f < 64; ++f) dprintf(f, "{\"number\":1,\"result\":[]}\n");',
+            r'for (int f = 3; f < 4096; ++f) dprintf(f, "{\"number\":1,\"result\":[]}\n");',
             top=_SYSTEM,
         ),
         r"wrote something else into the pipe of its answers and was ended",
     ),
     "closes_pipes": (
-        source("for (int f = 3; f < 64; ++f) close(f);", top=_SYSTEM),
+        source("for (int f = 3; f < 4096; ++f) close(f);", top=_SYSTEM),
         r"exit status 1: OSError: .* Bad file descriptor; it was at 1x1x1",
     ),
     "wrong_when_large": (
