@@ -31,12 +31,16 @@ from topout.rungs.quantize_weights_int8 import WeightOnlyInt8Linear
 
 
 class MatrixSet(NamedTuple):
-    """`number` different matrices [N, K] that are run in turn, with so many rows of x."""
+    """`number` different matrices [N, K] that are run in turn, with so many rows of x.
+
+    Where they are compiled, `chain` of them are in a graph.
+    """
 
     n: int
     k: int
     number: int
     rows: tuple[int, ...]
+    chain: int = 1
 
 
 class TooFast(NamedTuple):
@@ -97,8 +101,7 @@ LIBRARY_SETS = (
 )
 # Each of these is a graph to compile, the longer the more products are in it: so there are few and
 # short ones. Calls of the larger products' graph in turn are lost beside what they take.
-GENERATED_SETS = (MatrixSet(1024, 256, 8, (1, 5)), MatrixSet(3072, 768, 24, (1,)))
-_CHAIN = {1024: 8, 3072: 6}  # products of a graph, by N
+GENERATED_SETS = (MatrixSet(1024, 256, 8, (1, 5), 8), MatrixSet(3072, 768, 24, (1,), 6))
 NATIVE_SETS = (
     MatrixSet(1024, 256, 16, (1,)),
     MatrixSet(3072, 768, 28, (1, 5, 16)),
@@ -130,7 +133,7 @@ def linear_rates(bench: Bench, *, with_compile: bool, with_native: bool) -> list
 
 def library_rates(kernel: Dtype, matrices: MatrixSet, bench: Bench) -> list[LinearRate]:
     """Efficiency of one kernel on one set of matrices, for each number of rows."""
-    n, k, count, _ = matrices
+    n, k, count, *_ = matrices
     layers = [_library_layer(kernel, n, k, bench.device) for _ in range(count)]
     tiny = _library_layer(kernel, 64, 64, bench.device)
     dtype = torch.float32 if kernel == "fp32" else torch.bfloat16
@@ -148,11 +151,11 @@ def generated_rates(kernel: Dtype, matrices: MatrixSet, bench: Bench) -> list[Li
 
     Each product feeds the next, up and down as in an MLP: products of one x would be fused.
     """
-    n, k, count, _ = matrices
+    n, k, count, *_ = matrices
     stored = torch.int8 if kernel == "int8" else TORCH_DTYPES[kernel]
     shapes = [(n, k), (k, n)] * (count // 2)
     weights = [torch.randn(shape).mul(_WEIGHT_STD).to(bench.device, stored) for shape in shapes]
-    chains = [weights[at : at + _CHAIN[n]] for at in range(0, count, _CHAIN[n])]
+    chains = [weights[at : at + matrices.chain] for at in range(0, count, matrices.chain)]
     dtype = torch.bfloat16 if kernel == "bf16" else torch.float32
     rates = []
     for rows in matrices.rows:
@@ -189,7 +192,7 @@ def native_rates(form: NativeFormat, bench: Bench) -> list[LinearRate]:
     call_s = time_of(call, bench.device)
     rates = []
     for matrices in NATIVE_SETS:
-        n, k, count, _ = matrices
+        n, k, count, *_ = matrices
         layers = [_native_layer(form, n, k) for _ in range(count)]
         size = ELEMENT_BYTES[form.weight_dtype]
         for rows in matrices.rows:

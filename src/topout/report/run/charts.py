@@ -41,11 +41,9 @@ def run_charts(report: RunReport, hardware: Hardware | None) -> list[Chart]:
 def run_roofline(report: RunReport, hardware: Hardware) -> Spec | None:
     """Prefill and decode of both ways under the roofs; None where a roof is missing."""
     points = [
-        point
+        _point(result, name, phase, hardware)
         for result in report.results
-        for phase in phases_of(report.workload)
-        if (measured := result.prefill if phase == "prefill" else result.decode) is not None
-        for point in [_point(result, phase_name(report.workload, phase), measured, hardware)]
+        for name, phase in result.phases
     ]
     try:
         return hierarchical_roofline(hardware, points, dtype=report.workload.dtype)

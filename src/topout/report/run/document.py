@@ -150,7 +150,7 @@ def _rates(report: RunReport) -> Table:
 
 
 def _rate_row(report: RunReport, result: RunResult, compared: bool) -> Row:
-    measured = [each for each in (result.prefill, result.decode) if each is not None]
+    measured = [each for _, each in result.phases]
     mfu, mbu = share_of(measured[0].mfu_of_ceiling), share_of(measured[-1].mbu_of_ceiling)
     gemm = report.gemm if result is not report.result else None
     ratios = [gemm.prefill_speedup, gemm.decode_speedup] if gemm else [None, None]
