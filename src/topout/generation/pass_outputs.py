@@ -9,17 +9,21 @@ from pathlib import Path
 
 import msgspec
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
 from topout.generation.pass_session import PassSession, positions_of
-from topout.generation.reference import margins_of, not_finite, rounding_noise, tolerance_of
+from topout.generation.reference import (
+    load_with_noise,
+    margins_of,
+    not_finite,
+    rounding_noise,
+    save_with_noise,
+    tolerance_of,
+)
 from topout.generation.verify import divergences, judged
 from topout.measure.loss_rise import perplexity_rise, rise_of, share_interval
 from topout.records import Interval, OutputClass, Verification
-from topout.tensor_file import writing_tensors
 
 MOST_ELEMENTS = 1 << 25  # of the outputs that are kept: of long sequences some positions are
 _METHOD = "outputs of passes over held-out input"
@@ -41,16 +45,13 @@ class PassReference(msgspec.Struct, frozen=True):
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
         tensors = {"inputs": self.inputs, "outputs": self.outputs, "positions": self.positions}
-        contiguous = {name: each.contiguous() for name, each in tensors.items()}
-        with writing_tensors(path, "run folder"):
-            save_file(contiguous, path, {"noise": repr(self.noise)})
+        save_with_noise(tensors, self.noise, path)
 
     @classmethod
     def load(cls, path: Path) -> "PassReference":
         """Read what `save` wrote."""
-        with safe_open(path, framework="pt") as file:
-            noise = float(file.metadata()["noise"])
-        return cls(noise=noise, **load_file(path))
+        tensors, noise = load_with_noise(path)
+        return cls(noise=noise, **tensors)
 
 
 def make_pass_reference(session: PassSession, inputs: Tensor, batch_size: int) -> PassReference:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -74,20 +75,28 @@ class Reference(msgspec.Struct, frozen=True):
             "greedy": self.greedy,
             "greedy_margins": self.greedy_margins,
         }
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        with writing_tensors(path, "run folder"):
-            save_file(contiguous, path, {"noise": repr(self.noise)})
+        save_with_noise(tensors, self.noise, path)
 
     @classmethod
     def load(cls, path: Path) -> "Reference":
         """Read what `save` wrote."""
-        from safetensors import safe_open
-
-        with safe_open(path, framework="pt") as file:
-            noise = float(file.metadata()["noise"])
-        tensors = load_file(path)
+        tensors, noise = load_with_noise(path)
         prompt_lens = tensors.pop("prompt_lens").tolist()
         return cls(prompt_lens=prompt_lens, noise=noise, **tensors)
+
+
+def save_with_noise(tensors: dict[str, Tensor], noise: float, path: Path) -> None:
+    """Write what a reference holds to a safetensors file; raises OutputError."""
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    with writing_tensors(path, "run folder"):
+        save_file(contiguous, path, {"noise": repr(noise)})
+
+
+def load_with_noise(path: Path) -> tuple[dict[str, Tensor], float]:
+    """Read what `save_with_noise` wrote."""
+    with safe_open(path, framework="pt") as file:
+        noise = float(file.metadata()["noise"])
+    return load_file(path), noise
 
 
 def make_reference(
