@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.trace.analysis.example_traces import collective, kernel, rank, trace
+from topout.records.trace import DeviceTime, GroupTime
 from topout.trace.analysis.alignment import Alignment
 from topout.trace.analysis.communication import study
-from topout.trace.analysis.doubts import doubts_of
+from topout.trace.analysis.doubts import doubts_of, doubts_of_groups
+from topout.trace.analysis.groups import load_rules
+from topout.trace.analysis.report import analyse
 from topout.trace.table import Trace
 
 _DAY = 86_400 * 10**9
@@ -103,3 +107,36 @@ def test_clocks_that_nothing_joins() -> None:
     apart = [rank(0, kernel(0, 10)), rank(1, kernel(0, 10))]
     assert "Nothing joins the clock of rank1.json" in _sentences(*apart)
     assert doubts_of(apart, Alignment((0, 0), (0, 0), (None, None))) == []
+
+
+def _device(*groups: tuple[str, float, list[str]]) -> DeviceTime:
+    (device,) = analyse([trace(kernel(0, 10))], load_rules()).ranks
+    return replace(
+        device,
+        groups=[
+            GroupTime(name=name, calls=1, total_s=total, share=total, examples=names)
+            for name, total, names in groups
+        ],
+    )
+
+
+def test_much_time_in_work_that_no_rule_names_is_a_doubt() -> None:
+    known, unknown = ("matrix-mul", 0.8, ["gemm"]), ("other", 0.2, ["fusion_12", "x" * 80])
+    (doubt,) = doubts_of_groups([_device(known, unknown)])
+    assert doubt.sentence == (
+        "20 % of the time is in kernels that no rule puts into a group: fusion_12, "
+        f"{'x' * 32}…{'x' * 32}."
+    )
+    assert "--rules" in doubt.remedy
+
+
+def test_a_tenth_of_other_work_or_less_is_none() -> None:
+    assert doubts_of_groups([_device(("matrix-mul", 0.9, ["gemm"]), ("other", 0.1, ["a"]))]) == []
+    assert doubts_of_groups([_device(("other", 0.0, ["a"]))]) == []
+    assert doubts_of_groups([]) == []
+
+
+def test_other_work_counts_over_all_devices() -> None:
+    quiet, odd = _device(("matrix-mul", 9.0, ["gemm"])), _device(("other", 1.0, ["a"]))
+    assert doubts_of_groups([quiet, odd]) == []
+    assert "50 % of the time" in doubts_of_groups([quiet, *[odd] * 9])[0].sentence

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.trace.analysis.kernel_names import LIBRARIES, NOT_COMMUNICATION, published
 from topout.errors import InputError, UnknownNameError
 from topout.trace.analysis.groups import (
+    COMMUNICATION,
     OTHER,
+    Rules,
     for_operators,
     group_of,
     load_rules,
@@ -160,20 +163,52 @@ NAMES = {
     ],
     OTHER: ["my_own_kernel(float*, int)", "void spmm_kernel<float>", "set_property_sample_", ""],
 }
+OPERATORS = [
+    ("aten::addmm", "matrix-mul"),
+    ("aten::linear", "matrix-mul"),
+    ("aten::bmm", "matrix-mul"),
+    ("aten::_int_mm", "matrix-mul"),
+    ("mkldnn::_linear_pointwise", "matrix-mul"),
+    ("aten::copy_", "memory"),
+    ("aten::_to_copy", "memory"),
+    ("aten::mul", "element-wise"),
+    ("aten::add_", "element-wise"),
+    ("aten::sum", "reduction"),
+    ("aten::embedding", "indexing"),
+    ("aten::normal_", "random and dropout"),
+    ("aten::_foreach_add_", "optimizer"),
+    ("aten::scaled_dot_product_attention", "attention"),
+    ("aten::native_layer_norm", "normalization"),  # by the rules for kernels
+    ("c10d::allreduce_", "communication"),
+    ("record_param_comms", "communication"),
+    ("vllm::all_reduce", "communication"),
+    ("autograd::engine::evaluate_function: AddmmBackward0", "framework"),
+    ("Optimizer.step#AdamW.step", "framework"),
+    ("aten::a_new_one", "other"),
+    ("mymodule::mm_of_mine", "other"),
+]
 RULES = for_operators(load_rules())
+KNOWN = [
+    *((group, name) for group, names in NAMES.items() for name in names),
+    *((group, name) for group, names in LIBRARIES.items() for name in names),
+    *((group, name) for group, name in published() if group != NOT_COMMUNICATION),
+]
 
 
-@pytest.mark.parametrize(
-    ("group", "name"), [(group, name) for group, names in NAMES.items() for name in names]
-)
+def rivals(rules: Rules, name: str, kind: str = "kernel") -> list[str]:
+    """The groups that rules of the deciding rank claim a name for: one, unless the rules err."""
+    fitting = list(rules.fitting(name, kind))
+    return sorted({rule.group for rule in fitting if rule.rank == fitting[0].rank})
+
+
+@pytest.mark.parametrize(("group", "name"), KNOWN)
 def test_real_names_fall_where_they_belong(group: str, name: str) -> None:
     assert DEFAULT.group_of(name) == group
 
 
 def test_every_group_has_an_example_here() -> None:
-    missing = set(DEFAULT.groups) - set(NAMES)
-    assert missing == {"memory", "pooling and resampling"}
-    assert DEFAULT.group_of("void at::native::max_pool_forward_nchw<float>") in DEFAULT.groups
+    missing = set(DEFAULT.groups) - {group for group, _ in KNOWN}
+    assert missing == {"memory"}
 
 
 def test_copies_and_fills_go_by_kind() -> None:
@@ -302,31 +337,58 @@ def test_any_name_has_one_group(name: str, kind: str) -> None:
     assert COARSE.group_of(name, kind) in COARSE.groups
 
 
-@pytest.mark.parametrize(
-    ("name", "group"),
-    [
-        ("aten::addmm", "matrix-mul"),
-        ("aten::linear", "matrix-mul"),
-        ("aten::bmm", "matrix-mul"),
-        ("aten::_int_mm", "matrix-mul"),
-        ("mkldnn::_linear_pointwise", "matrix-mul"),
-        ("aten::copy_", "memory"),
-        ("aten::_to_copy", "memory"),
-        ("aten::mul", "element-wise"),
-        ("aten::add_", "element-wise"),
-        ("aten::sum", "reduction"),
-        ("aten::embedding", "indexing"),
-        ("aten::normal_", "random and dropout"),
-        ("aten::_foreach_add_", "optimizer"),
-        ("aten::scaled_dot_product_attention", "attention"),
-        ("aten::native_layer_norm", "normalization"),  # by the rules for kernels
-        ("c10d::allreduce_", "communication"),
-        ("record_param_comms", "communication"),
-        ("autograd::engine::evaluate_function: AddmmBackward0", "framework"),
-        ("Optimizer.step#AdamW.step", "framework"),
-        ("aten::a_new_one", "other"),
-        ("mymodule::mm_of_mine", "other"),
-    ],
-)
+@pytest.mark.parametrize(("name", "group"), OPERATORS)
 def test_groups_of_operators(name: str, group: str) -> None:
     assert group_of([name], RULES) == [group]
+
+
+def test_names_that_speak_of_collectives_are_none() -> None:
+    names = [name for group, name in published() if group == NOT_COMMUNICATION]
+    assert len(names) == 2
+    assert COMMUNICATION not in group_of(names)
+
+
+@pytest.mark.parametrize("rules", [DEFAULT, COARSE, shipped_rules("operator_groups")])
+def test_no_two_rules_of_one_rank_claim_a_name(rules: Rules) -> None:
+    names = [name for _, name in KNOWN] + [name for _, name in published()]
+    names += [name for name, _ in OPERATORS]
+    assert {name: found for name in names if len(found := rivals(rules, name)) > 1} == {}
+    copies = ("[CUDA memcpy PtoP]", "[CUDA memcpy HtoD]", "Memset (Device)")
+    for kind in ("memcpy", "memset"):
+        assert all(len(rivals(rules, name, kind)) < 2 for name in copies)
+
+
+def test_the_test_of_ranks_sees_a_conflict(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    rule = "[[rule]]\ngroup = '{}'\nrank = {}\nnames = ['{}']\n"
+    path.write_text(rule.format("a", 2, "gemm") + rule.format("b", 2, "sgemm"))
+    assert rivals(load_rules(path), "volta_sgemm_128x64_tn") == ["a", "b"]
+    path.write_text(rule.format("a", 2, "gemm") + rule.format("b", 1, "sgemm"))
+    assert rivals(load_rules(path), "volta_sgemm_128x64_tn") == ["b"]
+
+
+def test_the_lowest_rank_decides_whatever_the_order(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        "[[rule]]\ngroup = 'general'\nrank = 9\nnames = ['gemm']\n"
+        "[[rule]]\ngroup = 'special'\nrank = 3\nnames = ['sgemm']\n"
+    )
+    rules = load_rules(path)
+    assert rules.group_of("volta_sgemm_128x64_tn") == "special"
+    assert rules.group_of("volta_hgemm_128x64_tn") == "general"  # before all shipped rules
+
+
+@pytest.mark.parametrize(("group", "name"), KNOWN)
+def test_both_views_agree_on_what_communicates(group: str, name: str) -> None:
+    assert (COARSE.group_of(name) == "memory_mgmt") == (group == COMMUNICATION)
+
+
+def test_a_coarse_view_breaks_the_time_down_by_the_fine_rules(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("[[rule]]\ngroup = 'communication'\nnames = ['my_ring']\n")
+    assert load_rules(path).of_time is None
+    of_time = load_rules(path, "coarse_groups").of_time
+    assert of_time is not None
+    assert of_time.group_of("my_ring<4>") == COMMUNICATION
+    assert of_time.group_of("softmax") == "softmax"
+    assert COARSE.of_time == DEFAULT

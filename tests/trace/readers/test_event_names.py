@@ -47,6 +47,11 @@ def test_names_of_pytorch(written: str, name: str) -> None:
         ("ncclDevKernel_AllGather_RING_LL(ncclDevKernelArgsStorage<4096ul>)", "all_gather"),
         ("ncclDevKernel_SendRecv(ncclDevComm*, unsigned long, ncclWork*)", "send_recv"),
         ("ncclDevKernel_Generic_1(ncclDevKernelArgsStorage<4096ul>)", None),
+        ("oneccl_alltoall_kernel", "all_to_all"),
+        ("void vllm::cross_device_reduce_1stage<__half, 4>", "all_reduce"),
+        ("one_shot_all_reduce_kernel<c10::BFloat16, 16, 8>", "all_reduce"),
+        ("mscclpp::allreduce::kernel<...>", "all_reduce"),
+        ("void oneflow::cuda::softmax::SoftmaxBlockAllReduceUncachedImpl", None),
         (GEMM, None),
     ],
 )
@@ -72,8 +77,20 @@ def test_annotations_of_back_ends_on_the_host() -> None:
         ("[CUDA memcpy Peer-to-Peer]", "memcpy", "PtoP"),
         ("[CUDA memcpy]", "memcpy", None),
         ("[CUDA memset]", "memset", None),
-        ("CopyHostToDevice", "kernel", "HtoD"),  # ROCm, whose category says that it is a copy
-        ("CopyHostToHost", "kernel", "HtoH"),
+        ("CopyHostToDevice", "memcpy", "HtoD"),  # ROCm
+        ("CopyHostToHost", "memcpy", "HtoH"),
+        ("MEMORY_COPY_DEVICE_TO_HOST", "memcpy", "DtoH"),  # rocprofv3
+        ("HOST_TO_DEVICE", "memcpy", "HtoD"),
+        ("MemcpyH2D", "memcpy", "HtoD"),  # JAX
+        ("MemcpyD2D", "memcpy", "DtoD"),
+        ("Memcpy M2D", "memcpy", "HtoD"),  # Intel: the memory of the host is M
+        ("Memcpy D2M", "memcpy", "DtoH"),
+        ("Host To Device", "memcpy", "HtoD"),  # nvprof, of unified memory in its summary
+        ("[Unified Memory GPU page faults]", "other", None),
+        ("[Unified Memory CPU page faults]", "other", None),
+        ("Gpu page fault groups", "other", None),
+        ("[Unified Memory page throttle]", "other", None),
+        ("host_to_devices_kernel_of_mine", "kernel", "HtoD"),
         (GEMM, "kernel", None),
     ],
 )

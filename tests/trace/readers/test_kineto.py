@@ -361,3 +361,20 @@ def test_the_host_in_a_name() -> None:
     path = Path("node_a-17_672975.1754980773706849449.pt.trace.json.gz")
     assert host_in_name(path) == "node_a-17"
     assert host_in_name(Path("trace.json")) is None
+
+
+def test_categories_that_are_not_known_are_named_with_their_time(tmp_path: Path) -> None:
+    events = [
+        {"ph": "X", "cat": cat, "name": "x", "ts": ts, "dur": dur, "pid": 0, "tid": 1}
+        for ts, (cat, dur) in enumerate(
+            [("kernel", 5), ("npu_op", 2), ("NPU_op", 1), ("npu_op", 1), ("Trace", 9), ("b", 0)]
+        )
+    ]
+    trace = read_kineto(write(tmp_path, events))
+    assert trace.doubts == (
+        "Of categories that are not known, counted in no figure: 'npu_op' (2 events, 3.00 µs), "
+        "'NPU_op' (1 event, 1.00 µs), 'b' (1 event, 0 s).",
+    )
+    many = [event | {"cat": f"c{at}", "dur": 9 - at} for at, event in enumerate(events)]
+    (doubt,) = read_kineto(write(tmp_path, many)).doubts
+    assert "'c4' (1 event, 5.00 µs) and 1 more." in doubt

@@ -169,9 +169,12 @@ def device_work_of(trace: Trace, rules: Rules) -> list[DeviceWork]:
     if not work["start_ns"].is_sorted():
         work = work.sort("start_ns", maintain_order=True)
     devices = work["device"].unique().sort().to_list()
-    work = with_groups(work, rules)
-    names, groups = numbered(work["group"])
-    work = work.with_columns(pl.Series("group", groups))
+    grouped = with_groups(work, rules)
+    of_time = grouped if rules.of_time is None else with_groups(work, rules.of_time)
+    names, groups = numbered(grouped["group"])
+    work = work.with_columns(
+        pl.Series("group", groups), (of_time["group"] == COMMUNICATION).alias("communicates")
+    )
     return [
         _device_work(device, work.filter(pl.col("device") == device), names) for device in devices
     ]
@@ -191,10 +194,8 @@ def numbered(texts: pl.Series) -> tuple[tuple[str, ...], NDArray[np.uint32]]:
 
 def _device_work(device: int, work: pl.DataFrame, names: tuple[str, ...]) -> DeviceWork:
     starts, ends = bounds_of(work)
-    groups = work["group"].to_numpy()
-    named = np.array([name == COMMUNICATION for name in names], np.bool_)[groups]
     # A kernel that carries the figures of a collective is one, whatever the rules call it.
-    communicates = named | work["collective"].is_not_null().to_numpy()
+    communicates = (work["communicates"] | work["collective"].is_not_null()).to_numpy()
     return DeviceWork(
         device=device,
         starts=starts,
@@ -202,7 +203,7 @@ def _device_work(device: int, work: pl.DataFrame, names: tuple[str, ...]) -> Dev
         streams=work["stream"].fill_null(0).to_numpy(),
         correlations=work["correlation"].fill_null(UNKNOWN).to_numpy(),
         processes=work["process"].fill_null(UNKNOWN).to_numpy(),
-        groups=groups,
+        groups=work["group"].to_numpy(),
         group_names=names,
         is_communication=communicates,
         is_memory=work["kind"].is_in(list(_COPIES)).to_numpy() & ~communicates,

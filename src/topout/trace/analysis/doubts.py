@@ -5,12 +5,16 @@ from collections.abc import Sequence
 
 from topout import units
 from topout.records.record import Doubt
+from topout.records.trace import DeviceTime
 from topout.trace.analysis.alignment import Alignment
+from topout.trace.analysis.groups import OTHER
 from topout.trace.analysis.intervals import bounds_of
-from topout.trace.table import Trace
+from topout.trace.table import HOST_DEVICE, Trace
 
 # Clocks of hosts that keep time over the network agree to some tens of microseconds.
 _CLOCKS_AGREE_NS = 50_000
+_MUCH_OF_OTHER = 0.1  # of the time in groups
+_LONGEST_NAME = 64
 _UNIX_YEAR_2001_NS = 10**18  # a smaller time counts from an unknown moment
 
 
@@ -34,6 +38,35 @@ def doubts_of_files(traces: Sequence[Trace]) -> list[Doubt]:
         for trace in traces
         for doubt in trace.doubts
     ]
+
+
+def doubts_of_groups(devices: Sequence[DeviceTime]) -> list[Doubt]:
+    """That much of the time is in work that no rule names, with the longest names."""
+    others = [group for each in devices for group in each.groups if group.name == OTHER]
+    whole_s = sum(group.total_s for each in devices for group in each.groups)
+    other_s = sum(group.total_s for group in others)
+    if not whole_s or other_s / whole_s <= _MUCH_OF_OTHER:
+        return []
+    names = list(dict.fromkeys(name for group in others for name in group.examples))
+    noun = "operators" if all(each.device == HOST_DEVICE for each in devices) else "kernels"
+    return [
+        Doubt(
+            about="groups",
+            sentence=(
+                f"{units.percent(other_s / whole_s)} of the time is in {noun} that no rule puts "
+                f"into a group: {_some([_short(name) for name in names])}."
+            ),
+            remedy="Name their groups in rules of your own: --rules FILE.toml.",
+        )
+    ]
+
+
+def _short(name: str) -> str:
+    """A name whose beginning and end are seen."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    half = _LONGEST_NAME // 2
+    return f"{name[:half]}…{name[-half:]}"
 
 
 def _ranks(traces: Sequence[Trace]) -> list[Doubt]:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -19,6 +19,7 @@ from topout.trace.table import DEVICE_WORK
 # Groups that analyses ask for by name
 MATRIX_MUL, COMMUNICATION, MEMORY, OTHER = "matrix-mul", "communication", "memory", "other"
 DEFAULT_RULES = "kernel_groups"
+_COARSE_RULES = "coarse_groups"
 WorkKind = Literal["kernel", "memcpy", "memset"]
 _GROUP_NAME = re.compile(r"[^\x00-\x1f<>]{1,60}")
 
@@ -27,6 +28,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Events of `kinds` whose name contains one of `names` or matches one of `patterns`."""
 
     group: str
+    rank: int = 1  # rules of a lower rank decide before those of a higher one
     kinds: list[WorkKind] = []
     names: list[str] = []  # parts of names; upper and lower case are alike
     patterns: list[str] = []  # regular expressions, searched in the lower-cased name
@@ -39,10 +41,15 @@ class _RuleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Rules:
-    """Ordered rules: the first that fits decides; `source` says where they come from."""
+    """Ordered rules: the first that fits decides; `source` says where they come from.
+
+    `of_time` tell what is communication where time is broken down, None: these do. A view with
+    fewer groups changes the groups that are shown, not what the time was spent on.
+    """
 
     rules: tuple[Rule, ...]
     source: str
+    of_time: "Rules | None" = None
 
     @property
     def groups(self) -> list[str]:
@@ -51,8 +58,12 @@ class Rules:
 
     def group_of(self, name: str, kind: str = "kernel") -> str:
         """The group of one event by its name and kind."""
+        return next((rule.group for rule in self.fitting(name, kind)), OTHER)
+
+    def fitting(self, name: str, kind: str = "kernel") -> Iterator[Rule]:
+        """All rules that fit an event, the one that decides first."""
         lower = name.lower()
-        return next((test.group for test in self._tests if test.fits(lower, kind)), OTHER)
+        return (test.rule for test in self._tests if test.fits(lower, kind))
 
     @cached_property
     def _tests(self) -> list["_Test"]:
@@ -63,7 +74,7 @@ class _Test:
     """A rule, made ready to be asked often."""
 
     def __init__(self, rule: Rule) -> None:
-        self.group = rule.group
+        self.rule = rule
         self._kinds = frozenset(rule.kinds or DEVICE_WORK)
         self._names = [name.lower() for name in rule.names]
         self._patterns = [re.compile(pattern) for pattern in rule.patterns]
@@ -97,8 +108,13 @@ def load_rules(path: Path | None = None, shipped: str = DEFAULT_RULES) -> Rules:
             f"the rules in {path} cannot be read: {reason}.", "Give a TOML file in UTF-8."
         ) from None
     own = _parse(text, str(path))
-    rules = (*own.rule, *(default.rules if own.extends else ()))
-    return Rules(rules, str(path))
+
+    def with_own(others: Rules) -> Rules:
+        behind = others.rules if own.extends else ()
+        of_time = None if others.of_time is None else with_own(others.of_time)
+        return Rules((*_by_rank(own), *behind), str(path), of_time)
+
+    return with_own(default)
 
 
 def for_operators(rules: Rules) -> Rules:
@@ -116,7 +132,12 @@ def shipped_rules(name: str) -> Rules:
     if name not in known:
         raise UnknownNameError("set of rules", name, known, f"There are {', '.join(known)}.")
     text = (folder / f"{name}.toml").read_text(encoding="utf-8")
-    return Rules(tuple(_parse(text, f"{name}.toml").rule), name)
+    of_time = shipped_rules(DEFAULT_RULES) if name == _COARSE_RULES else None
+    return Rules(_by_rank(_parse(text, f"{name}.toml")), name, of_time)
+
+
+def _by_rank(file: _RuleFile) -> tuple[Rule, ...]:
+    return tuple(sorted(file.rule, key=lambda rule: rule.rank))
 
 
 def group_of(names: Sequence[str], rules: Rules | None = None) -> list[str]:

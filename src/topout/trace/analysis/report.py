@@ -34,7 +34,7 @@ from topout.trace.analysis.device_work import (
     middle_step,
     steps_of,
 )
-from topout.trace.analysis.doubts import doubts_of
+from topout.trace.analysis.doubts import doubts_of, doubts_of_groups
 from topout.trace.analysis.findings import findings_of
 from topout.trace.analysis.groups import Rules
 from topout.trace.analysis.host_work import (
@@ -85,7 +85,7 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> T
         events=sum(trace.events.height for trace in traces),
         ranks=found,
         communication=communication,
-        doubts=doubts_of(traces, alignment),
+        doubts=[*doubts_of(traces, alignment), *doubts_of_groups(found)],
         reasons=_reasons(found),
         elapsed_s=time.perf_counter() - began,
     )

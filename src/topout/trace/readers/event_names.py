@@ -9,21 +9,34 @@ import polars as pl
 
 from topout.trace.table import COPY_KINDS, SCHEMA, CopyKind, EventKind
 
-# nvprof and Kineto write "HtoD", Nsight Systems "Host-to-Device", ROCm "HostToDevice"; an array
-# (A) lies on the device. The first that is found decides.
+# nvprof and Kineto write "HtoD", Nsight Systems "Host-to-Device", ROCm "HostToDevice" and
+# "HOST_TO_DEVICE", JAX "H2D", Intel "M2D" (memory of the host); an array (A) lies on the device.
+# The first that is found decides.
 _WAYS: tuple[tuple[CopyKind, str], ...] = (
-    ("HtoH", r"htoh|host-?to-?host"),
-    ("PtoP", r"ptop|peer-?to-?peer"),
-    ("DtoD", r"dtod|dtoa|atod|atoa|(device|array)-?to-?(device|array)"),
-    ("DtoH", r"dtoh|atoh|(device|array)-?to-?host"),
-    ("HtoD", r"htod|htoa|host-?to-?(device|array)"),
+    ("HtoH", r"htoh|[hm]2[hm]|host[-_ ]?to[-_ ]?host"),
+    ("PtoP", r"ptop|p2p|peer[-_ ]?to[-_ ]?peer"),
+    ("DtoD", r"dtod|d2d|dtoa|atod|atoa|(device|array)[-_ ]?to[-_ ]?(device|array)"),
+    ("DtoH", r"dtoh|d2[hm]|atoh|(device|array)[-_ ]?to[-_ ]?host"),
+    ("HtoD", r"htod|[hm]2d|htoa|host[-_ ]?to[-_ ]?(device|array)"),
 )
-_COPY = re.compile(r"\[?(cuda |unified memory |um )?memcpy")
-_FILL = re.compile(r"\[?(cuda )?memset")
-_LIBRARY = re.compile(r"nccl|rccl|mscclkernel|oneccl")
+_COPY = re.compile(
+    r"\[?(cuda |unified memory |um )?memcpy|copy(host|device)to(host|device)|"
+    r"(memory_copy_)?(host|device)[_ ]to[_ ](host|device)$"
+)
+_FILL = re.compile(r"\[?(cuda )?memset|fillbuffer$")
+# What unified memory does while nothing moves: pages that were missed, or wait to be moved.
+_PAGES = re.compile(
+    r"\[?(cuda |unified memory |um )*"
+    r"((gpu|cpu) page fault|page (throttle|fault)|thrash|remote map)"
+)
+_LIBRARY = re.compile(
+    r"nccl|rccl|mscclkernel|mscclpp|oneccl|cross_device_reduce|trtllm_allreduce|"
+    r"(one|two)_?shot_?all_?reduce"
+)
 # Names as PyTorch and the kernels of libraries write them, without "_"; what a name has first of
 # these is its collective: "reduce" is part of others.
 _COLLECTIVES = {
+    "crossdevicereduce": "all_reduce",
     "allreduce": "all_reduce",
     "allgather": "all_gather",
     "reducescatter": "reduce_scatter",
@@ -54,10 +67,15 @@ _LIST_OF_SIZES = msgspec.json.Decoder(list[list[int]])
 
 
 def work_kind(name: str) -> EventKind:
-    """ "memcpy", "memset" or "kernel" for the name of something that ran on a device."""
+    """ "memcpy", "memset" or "kernel" for the name of something that ran on a device.
+
+    What is no work at all, such as a group of page faults, is "other".
+    """
     lower = name.lower()
     if _COPY.match(lower):
         return "memcpy"
+    if _PAGES.match(lower):
+        return "other"
     return "memset" if _FILL.match(lower) else "kernel"
 
 

@@ -158,6 +158,7 @@ def _about_the_rest(text: FileText, metadata: Metadata, table: Table) -> list[st
     if metadata.unreadable:
         doubts.append(f"Not readable and left out: {', '.join(metadata.unreadable)}.")
     doubts += table.impossible
+    doubts += table.uncounted
     if table.negative_durations:
         doubts.append(f"{table.negative_durations} events had negative durations: taken as 0.")
     if table.damaged_texts:

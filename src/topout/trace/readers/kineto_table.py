@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from topout import units
 from topout.kernels.trace_ops import Field, NativeScan
 from topout.trace.readers.event_names import canonical_collective, copy_kind, with_messages
 from topout.trace.readers.file_text import decode, normalized_json
@@ -66,7 +67,16 @@ _KINDS: dict[str, EventKind] = {
     "gpu_memset": "memset",
     "memset": "memset",
     "gpu_user_annotation": "gpu_annotation",
+    "hpu_op": "kernel",  # Gaudi
+    "mtia_ccp_events": "kernel",  # MTIA
+    "mlu_memcpy": "memcpy",  # Cambricon
+    "mlu_memset": "memset",
+    "mlu_user_annotation": "gpu_annotation",
+    "gcu_memcpy": "memcpy",  # Enflame
+    "gcu_memset": "memset",
+    "gcu_user_annotation": "gpu_annotation",
     "cuda_sync": "gpu_sync",
+    "xpu_sync": "gpu_sync",
     "cpu_op": "cpu_op",
     "operator": "cpu_op",
     "runtime": "runtime",
@@ -78,9 +88,21 @@ _KINDS: dict[str, EventKind] = {
     "xpu_driver": "runtime",
     "privateuse1_runtime": "runtime",
     "privateuse1_driver": "runtime",
+    "mtia_runtime": "runtime",
+    "mlu_runtime": "runtime",
+    "gcu_runtime": "runtime",
+    "gcu_driver": "runtime",
+    "glow_runtime": "runtime",
     "user_annotation": "annotation",
     "python_function": "python",
 }
+# What profilers of PyTorch write beside work: marks, their own cost, spans of the whole recording.
+_NO_WORK = frozenset(
+    {"trace", "overhead", "cpu_instant_event", "external_correlation", "cuda_event",
+     "cuda_profiler_range", "collective_comm", "xpu_scope_profiler", "mtia_counters",
+     "instant", "none", ""}
+)  # fmt: skip
+_MOST_CATEGORIES = 5
 _HOST_DEVICE_TYPE = 0  # of "Device Type": PyTorch's number for the CPU
 _MOMENTS = ("memory", "other")
 _ON_DEVICE = ("kernel", "memcpy", "memset", "gpu_annotation", "gpu_sync")
@@ -142,12 +164,12 @@ class TextColumn:
     """Text as the numbers of distinct strings; null where an event has none."""
 
     def __init__(self, texts: Sequence[str], codes: pl.Series) -> None:
-        self._texts = texts
+        self.texts = texts
         self._codes = codes
 
     def is_one(self, text: str) -> pl.Series:
         """Where the column says this."""
-        numbers = [number for number, each in enumerate(self._texts) if each == text]
+        numbers = [number for number, each in enumerate(self.texts) if each == text]
         return self._codes.is_in(numbers).fill_null(value=False)
 
     def spread(
@@ -157,7 +179,7 @@ class TextColumn:
         dtype: pl.DataType | type[pl.DataType] = pl.String,
     ) -> pl.Series:
         """What `meaning` makes of each distinct text, row by row."""
-        return _spread(name, [meaning(text) for text in self._texts], self._codes, dtype)
+        return _spread(name, [meaning(text) for text in self.texts], self._codes, dtype)
 
 
 def _spread(
@@ -176,6 +198,7 @@ class Table(NamedTuple):
 
     events: pl.DataFrame
     impossible: list[str]  # what cannot have been, in words
+    uncounted: list[str]  # categories that are not known, in words
     negative_durations: int
     damaged_texts: int
     rank: int | None  # that a collective says it is on
@@ -183,11 +206,12 @@ class Table(NamedTuple):
 
 def table_of(columns: Columns, path: Path, group_sizes: tuple[int, ...] = ()) -> Table:
     """The table of `topout.trace.table.SCHEMA`, in the order of time; raises as `possible` does."""
+    durations, categories = columns.numbers("duration"), columns.text("category")
     raw = pl.DataFrame(
         [
             columns.numbers("start").alias("start_ns").set_sorted(),
-            columns.numbers("duration").alias("duration_ns"),
-            *_names_and_kinds(columns),
+            durations.alias("duration_ns"),
+            *_names_and_kinds(columns, categories),
             *_messages(columns),
             columns.json("shapes"),
             columns.json("element_types"),
@@ -201,13 +225,41 @@ def table_of(columns: Columns, path: Path, group_sizes: tuple[int, ...] = ()) ->
     meant, impossible = possible(_meant(raw), path)
     events = with_all_columns(with_messages(meant, group_sizes))
     return Table(
-        events, impossible, negative, columns.damaged_texts, int(rank[0]) if len(rank) else None
+        events,
+        impossible,
+        _uncounted(categories, durations),
+        negative,
+        columns.damaged_texts,
+        int(rank[0]) if len(rank) else None,
     )
 
 
-def _names_and_kinds(columns: Columns) -> list[pl.Series]:
+def _uncounted(categories: TextColumn, durations: pl.Series) -> list[str]:
+    """The categories that no figure counts, since nothing is known of them, with their time."""
+    known = _KINDS.keys() | _NO_WORK
+    unknown = {text for text in categories.texts if text.lower() not in known}
+    if not unknown:
+        return []
+    named = categories.spread("category", lambda text: text if text in unknown else None)
+    sums = (
+        pl.DataFrame([named, durations.cast(pl.Float64).alias("ns")])
+        .drop_nulls("category")
+        .group_by("category")
+        .agg(pl.len().alias("events"), pl.col("ns").sum())
+        .sort(-pl.col("ns"), "category")
+    )
+    listed = ", ".join(
+        f"{name[:60]!r} ({units.counted(events, 'event')}, {units.seconds(ns / 1e9)})"
+        for name, events, ns in sums.head(_MOST_CATEGORIES).iter_rows()
+    )
+    rest = sums.height - _MOST_CATEGORIES
+    more = f" and {rest} more" if rest > 0 else ""
+    return [f"Of categories that are not known, counted in no figure: {listed}{more}."]
+
+
+def _names_and_kinds(columns: Columns, categories: TextColumn) -> list[pl.Series]:
     """The name, and what it and the category say: the kind of event, the direction of a copy."""
-    names, categories = columns.text("name"), columns.text("category")
+    names = columns.text("name")
     is_memory = names.is_one("[memory]") & categories.is_one("cpu_instant_event")
     kinds = categories.spread("kind", lambda text: _KINDS.get(text.lower(), "other"))
     kind = pl.when(is_memory).then(pl.lit("memory")).otherwise(kinds.fill_null("other"))

@@ -1,0 +1,46 @@
+"""Small traces after public reports of people who do this job, with their right values."""
+
+from pathlib import Path
+
+import pytest
+
+from topout.records import TraceReport
+from topout.trace.analysis.groups import Rules, load_rules, shipped_rules
+from topout.trace.analysis.report import analyse
+from topout.trace.readers.read import read_traces
+
+CASES = Path(__file__).parent / "cases"
+VIEWS = [load_rules(), shipped_rules("coarse_groups")]
+
+
+def report(name: str, rules: Rules = VIEWS[0]) -> TraceReport:
+    return analyse(read_traces([CASES / name]), rules)
+
+
+@pytest.mark.parametrize("rules", VIEWS)
+def test_experts_sent_between_devices_are_communication_in_every_view(rules: Rules) -> None:
+    """t28: five times 300 µs out, 200 µs of experts' products, 300 µs back."""
+    (device,) = report("t28_deepep.json", rules).ranks
+    assert device.communication_s == pytest.approx(3.0e-3)
+    assert device.compute_s == pytest.approx(1.0e-3)
+    assert device.exposed_communication_s == pytest.approx(3.0e-3)
+    times = {group.name: group.total_s for group in device.groups}
+    moving = "communication" if rules is VIEWS[0] else "memory_mgmt"
+    assert times[moving] == pytest.approx(3.0e-3)
+
+
+def test_the_products_of_experts_are_products() -> None:
+    (device,) = report("t28_deepep.json").ranks
+    times = {group.name: group.total_s for group in device.groups}
+    assert times == pytest.approx({"communication": 3.0e-3, "matrix-mul": 1.0e-3})
+
+
+@pytest.mark.parametrize("name", ["t12_hpu.json", "t12_mtia.json"])
+def test_work_of_other_makers_devices_is_device_work(name: str) -> None:
+    """Five times 90 µs, begun 100 µs apart."""
+    found = report(name)
+    (device,) = found.ranks
+    assert device.device == 0
+    assert device.busy_s == pytest.approx(450e-6)
+    assert device.wall_s == pytest.approx(490e-6)
+    assert device.compute_s == pytest.approx(450e-6)
