@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topout.cost.parallel import all_gather_s, all_reduce_s, collective_s
+from topout.cost.collectives import all_gather_s, all_reduce_s, collective_s
 from topout.errors import InputError
 
 
@@ -62,3 +62,8 @@ def test_the_least_that_can_be() -> None:
     """One byte a second, no latency, one device: 2·(0 + 1/2) s between two."""
     assert all_reduce_s(1.0, 2, 1.0, 0.0) == 1.0
     assert all_reduce_s(1.0, 1, 1.0, 0.0) == 0.0
+
+
+def test_a_message_goes_once() -> None:
+    # 1 ms and 1e6 bytes at 1e9 bytes/s.
+    assert collective_s("send", 1e6, 2, 1e9, 1e-3) == pytest.approx(2e-3)

@@ -10,6 +10,7 @@ from topout.cost.hardware_times import (
     DEQUANTIZED_SHARE,
     HardwareTimes,
     compute_rate,
+    group_bandwidth,
     level_rate,
     link_bandwidth,
     link_of,
@@ -197,12 +198,12 @@ def test_attention_reaches_a_share_of_the_rate_and_reads_the_cache() -> None:
 
 def test_gradients_go_between_replicas_and_a_gather_goes_round_once() -> None:
     times = HardwareTimes(MACHINE)
-    gradients = Op(name="gradient_all_reduce", kind="collective", count=1, flops=0.0)
+    gradients = Op(name="gradient_all_reduce", kind="collective", over="data", count=1, flops=0.0)
     gradients = msgspec.structs.replace(gradients, fixed_bytes=1.6e6)
     # Four replicas over the slow link, 80 % of 1e10: ring 2·3·(1 µs + 200 µs/4) = 306 µs.
     found = times.time(gradients, load(tensor_parallel=2, data_parallel=4), Pace())
     assert found.communication_s == pytest.approx(306e-6 + 3e-6)
-    gather = msgspec.structs.replace(gradients, name="all_gather_logits")
+    gather = msgspec.structs.replace(gradients, collective="all_gather", over="tensor")
     # Two devices over the fast link: 1·(1 µs + 16 µs/2).
     found = times.time(gather, load(tensor_parallel=2, data_parallel=4), Pace())
     assert found.communication_s == pytest.approx(9e-6 + 3e-6)
@@ -212,13 +213,41 @@ def test_gradients_go_between_replicas_and_a_gather_goes_round_once() -> None:
     assert found.communication_s == pytest.approx(5e-6 + 8e-6 + 3e-6)
 
 
+def test_members_of_a_node_share_what_it_sends() -> None:
+    """Nodes of eight devices on a fast link, each with a slow link of its own to other nodes."""
+    near = Link(name="near", kind="nvlink", devices=8, achievable_bytes_per_s=2e11)
+    far = Link(name="far", kind="infiniband", achievable_bytes_per_s=2e10)
+    machine = msgspec.structs.replace(MACHINE, links=[near, far])
+
+    def rate(**changes: int) -> dict[str, float]:
+        groups = load(**changes).groups
+        return {name: group_bandwidth(machine, groups[name]) for name in groups}
+
+    assert rate(data_parallel=8) == {"data": 2e11}
+    # Sixteen replicas: eight in each node, whose links together are 1.6e11.
+    assert rate(data_parallel=16) == {"data": 1.6e11}
+    # Of every two neighbours one is of the group: four in each node.
+    assert rate(tensor_parallel=2, data_parallel=16) == {"tensor": 2e11, "data": 8e10}
+    # One in each node; and stages are in nodes of their own.
+    assert rate(tensor_parallel=8, data_parallel=2) == {"tensor": 2e11, "data": 2e10}
+    assert rate(tensor_parallel=8, pipeline_parallel=2) == {"tensor": 2e11, "pipeline": 2e10}
+    assert rate(pipeline_parallel=4) == {"pipeline": 2e11}
+    # Never faster than the link within the node.
+    fast = msgspec.structs.replace(far, achievable_bytes_per_s=1e11)
+    machine = msgspec.structs.replace(MACHINE, links=[near, fast])
+    assert rate(data_parallel=16) == {"data": 2e11}
+
+
 def test_one_device_needs_no_link() -> None:
     alone = HardwareTimes(msgspec.structs.replace(MACHINE, links=[]))
     assert alone.missing(load()) is None
     for many in (load(tensor_parallel=2), load(data_parallel=2)):
         assert alone.missing(many) == "round has no link between 2 devices"
     found = alone.missing(load(tensor_parallel=4, data_parallel=8))
-    assert found is not None and "between 8 devices" in found
+    assert found is not None and "between 4 devices" in found
+    near = msgspec.structs.replace(MACHINE, links=MACHINE.links[:1])  # joins two
+    found = HardwareTimes(near).missing(load(tensor_parallel=2, pipeline_parallel=3))
+    assert found is not None and "between 6 devices" in found
 
 
 def test_a_link_without_a_figure_is_no_link() -> None:

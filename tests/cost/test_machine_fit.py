@@ -14,7 +14,12 @@ from tests.cost.example_architectures import (
     LLAMA_2_70B,
     T5_SMALL,
 )
-from topout.cost.memory import InferenceLoad, load_bytes, machine_fit
+from topout.cost.memory import (
+    InferenceLoad,
+    device_weight_bytes,
+    machine_fit,
+    working_set_bytes,
+)
 from topout.errors import InputError
 from topout.models.architecture import Architecture, parameters_by_part
 from topout.records.cost import MachineFit
@@ -75,7 +80,7 @@ def test_devices_divide_the_heads() -> None:
 
 def test_a_part_of_the_memory_is_set_aside() -> None:
     weights = sum(in_16_bit(GPT2).values())
-    needed = load_bytes(GPT2, load(), in_16_bit(GPT2))
+    needed = weights + working_set_bytes(GPT2, load())
     assert needed > weights
     assert fit(GPT2, needed, load(), device="cpu").fits
     assert not fit(GPT2, needed - 1, load(), device="cpu").fits
@@ -116,13 +121,14 @@ def test_the_sum_of_weights_cache_and_pass() -> None:
     # The cache of a token, 18,432 numbers, is halved. Of the MLP there is half: 4·768 + 4·1536
     # numbers in each of 7 tokens.
     cache, working = 2 * 30 * 9216, 2 * 7 * 9216 * 4
-    assert load_bytes(GPT2, asked, {"norms": 11}, 2) == 11 + cache + working
+    assert working_set_bytes(GPT2, asked, 2) == cache + working
+    assert device_weight_bytes(GPT2, {"norms": 11}, 2) == 11
 
 
 def test_a_model_without_a_cache_reads_its_whole_context() -> None:
     asked = load(batch=2, prompt=5, context=100)
     # 100 tokens · (4·768 + 2·3072)·2 bytes a sequence.
-    assert load_bytes(BERT_BASE, asked, {"norms": 3}) == 3 + 2 * 100 * 9216 * 2
+    assert working_set_bytes(BERT_BASE, asked) == 2 * 100 * 9216 * 2
 
 
 def test_an_encoders_output_is_as_long_as_the_prompt() -> None:
@@ -130,7 +136,7 @@ def test_an_encoders_output_is_as_long_as_the_prompt() -> None:
     # Each side 12,288 bytes a token: 9 of the decoder and 300 of the encoder; a pass of 300 tokens
     # is 4·512 + 2·2048 wide.
     expected = 2 * 12_288 * (9 + 300) + 2 * 300 * 6144 * 2
-    assert load_bytes(T5_SMALL, asked, {}) == expected
+    assert working_set_bytes(T5_SMALL, asked) == expected
 
 
 def test_a_shorter_context_than_the_prompt_shortens_the_prompt() -> None:
@@ -233,3 +239,15 @@ def test_bad_input() -> None:
         fields = {"batch_size": 1, "prompt_len": 1, "context_len": 1} | {name: 0}
         with pytest.raises(InputError, match=f"{name} is 0"):
             InferenceLoad(**fields)
+
+
+def test_the_fullest_stage_has_to_fit() -> None:
+    """Of four stages the first holds the table of positions as well, the last a copy of tokens."""
+    found = fit(GPT2, GB, load(), reserve_bytes=0, pipeline_parallel=4)
+    blocks, tokens, positions = 3 * 7_087_872, 50_257 * 768, 1024 * 768
+    assert found.weight_bytes == 2 * (blocks + tokens + positions)
+    # A quarter of the cache of 1024 tokens in each sequence, 36,864 bytes a token in all; the
+    # last stage has the logits, the first a block's 15,360 numbers in each of 128 tokens.
+    first = 2 * (blocks + tokens + positions) + 1024 * 9216 + 128 * 15_360 * 2
+    assert fit(GPT2, first, load(), reserve_bytes=0, pipeline_parallel=4).fits
+    assert not fit(GPT2, first - 1, load(), reserve_bytes=0, pipeline_parallel=4).fits

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from topout.cost.ops import Op, product_flops
-from topout.cost.parallel import tensor_parallel_ops, tensor_parallel_share
+from topout.cost.parallel import along_sequence, tensor_parallel_ops, tensor_parallel_share
 from topout.cost.passes import kv_elements, pass_ops
 from topout.errors import InputError, UnsupportedError
 from topout.models.architecture import Architecture
@@ -37,7 +37,24 @@ def test_two_sums_a_block() -> None:
     # 32 blocks · 2 sums of 5 tokens · 4096; the logits of one row are gathered.
     assert (ops[0].count, ops[0].activation_elements) == (64, 64 * 5 * 4096)
     assert ops[1].activation_elements == 128256
-    assert len(tensor_parallel_ops(LLAMA, 5, 1, split_head=False)) == 1
+    assert len(tensor_parallel_ops(LLAMA, 5, 0)) == 1
+
+
+def test_with_sequence_parallelism_a_sum_is_two_halves() -> None:
+    scatter, gather, logits = tensor_parallel_ops(LLAMA, 5, 1, sequence_parallel=True)
+    assert (scatter.collective, gather.collective) == ("reduce_scatter", "all_gather")
+    for half in (scatter, gather):
+        assert (half.count, half.activation_elements) == (64, 64 * 5 * 4096)
+    assert logits.collective == "all_gather"
+
+
+def test_norms_and_residuals_are_divided_along_the_sequence() -> None:
+    whole = pass_ops(LLAMA, batch_size=1, new_tokens=8, context_len=8, logits_rows=1)
+    divided = along_sequence(whole, 4)
+    for before, after in zip(whole, divided, strict=True):
+        shared = 4 if before.name in ("norms", "residuals") else 1
+        assert after.activation_elements == before.activation_elements / shared
+        assert (after.count, after.flops) == (before.count, before.flops / shared)
 
 
 def test_a_whole_head_stays_whole() -> None:
@@ -132,9 +149,10 @@ def test_every_collective_of_a_pass() -> None:
             activation_elements=13 * 13 * 512.0,
         ),
         Op(
-            name="all_gather",
+            name="all_gather_logits",
             part="communication",
             kind="collective",
+            collective="all_gather",
             count=1,
             shape="4×32128",
             flops=0.0,

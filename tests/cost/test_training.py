@@ -7,13 +7,27 @@ import pytest
 
 from topout.cost.ops import Op, product_flops
 from topout.cost.passes import pass_ops
-from topout.cost.training import TrainingStep, backward_of, is_recomputed, training_ops
+from topout.cost.training import (
+    Recompute,
+    TrainingStep,
+    backward_of,
+    backward_ops,
+    is_recomputed,
+    update_ops,
+)
 from topout.errors import InputError
 from topout.models.config import architecture_of
 
 from .small_config import SMALL
 
 FORWARD = pass_ops(architecture_of(SMALL), batch_size=1, new_tokens=4, context_len=4, logits_rows=4)
+
+
+def training_ops(
+    forward: list[Op], parameters: int, recompute: Recompute = "none", replicas: int = 1
+) -> list[Op]:
+    back = backward_ops(forward, recompute=recompute)
+    return [*forward, *back, *update_ops(parameters, replicas=replicas)]
 
 
 def named(ops: list[Op], name: str) -> Op:
@@ -115,7 +129,11 @@ def test_what_runs_again() -> None:
     ]
     for part in ("embedding", "head", "convolution"):
         assert not again("linear", part, "full")
-    assert not again("collective", "communication", "full")
+    # The sums between the devices that share a block, but no message of a pipeline.
+    assert again("collective", "communication", "full")
+    assert not again("collective", "communication", "selective")
+    send = msgspec.structs.replace(OP, kind="collective", collective="send")
+    assert not is_recomputed(send, "full")
     assert not again("attention", "embedding", "selective")
 
 
@@ -137,6 +155,7 @@ def test_the_order_of_a_step() -> None:
         name="gradient_all_reduce",
         part="communication",
         kind="collective",
+        over="data",
         count=1,
         shape="6 gradients",
         flops=0.0,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from tests.cost import small_models
 from tests.cost.example_architectures import BERT_BASE, GPT2, LLAMA_2_7B, MIXTRAL, T5_SMALL
 from tests.cost.live_bytes import LiveBytes
-from topout.cost.parallel import heaviest_stages
+from topout.cost.pipeline import heaviest_stages
 from topout.cost.training import TrainingPlan, TrainingStep
 from topout.cost.training_memory import activation_bytes, training_memory, training_table
 from topout.errors import InputError, UnsupportedError

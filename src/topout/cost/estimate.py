@@ -27,7 +27,16 @@ _FASTER = {
     "compute": "fewer or cheaper FLOPs make it faster: a smaller data type, shorter input",
     "overhead": "fewer and larger ops make it faster: a captured graph, fused kernels, a batch",
     "communication": "fewer devices or a faster link make it faster",
+    "bubble": "more micro-batches make it faster, or fewer stages",
 }
+_WAITS_FOR = {
+    "memory": "memory",
+    "compute": "arithmetic",
+    "overhead": "overhead",
+    "communication": "communication",
+    "bubble": "the other stages of the pipeline",
+}
+_LEAST_BUBBLE = 0.1  # of a step, to be told of
 _PHASES = {
     "prefill": "the prompt",
     "decode": "a decoded token",
@@ -39,7 +48,45 @@ _PHASES = {
 def count_phase(phase: Phase, reason: str) -> tuple[PhaseCost, list[OpCost]]:
     """A phase's sums, its ops' FLOPs and bytes, and the reason why there is no time."""
     ops = [_op_cost(op, phase, None, None) for op in phase.ops]
-    return _phase_cost(phase, [], None, reason), ops
+    return _phase_cost(phase, None, None, reason), ops
+
+
+class PhaseTime(msgspec.Struct, frozen=True, kw_only=True):
+    """What a phase takes on a device: its ops one after the other, and waiting for other stages."""
+
+    ops: list[OpTime]  # of communication what is waited for
+    hidden_s: float = 0.0  # of communication, beside arithmetic
+    bubble_s: float = 0.0
+
+    @property
+    def time_s(self) -> float:
+        """Ops and bubble."""
+        return sum(each.time_s for each in self.ops) + self.bubble_s
+
+
+def phase_time(phase: Phase, timer: OpTimer, pace: Pace = EXPECTED) -> PhaseTime:
+    """The times of `phase` at one pace; at the slow end no communication is hidden.
+
+    Gradients are summed while the last micro-batch goes backward, as PyTorch's
+    DistributedDataParallel does; what takes longer is waited for.
+    """
+
+    def seconds(ops: list[Op]) -> list[OpTime]:
+        return [timer.time(op, phase.load, pace) for op in ops]
+
+    times, pipeline = seconds(phase.ops), phase.pipeline
+    room_s = 0.0 if pace == timer.slow else sum(each.time_s for each in seconds(phase.behind))
+    hidden_s = 0.0
+    for place, op in enumerate(phase.ops):
+        if op.over == "data":
+            gradients_s = times[place].communication_s
+            hidden_s = min(gradients_s, room_s)
+            times[place] = OpTime(communication_s=gradients_s - hidden_s)
+    fill_s = sum(each.time_s for each in seconds(phase.fill)) / pipeline.chunks
+    if phase.is_steady:  # the other micro-batches are on their way meanwhile
+        covered = 1 - 1 / pipeline.micro_batches
+        fill_s = max(0.0, fill_s - covered * sum(each.time_s for each in times))
+    return PhaseTime(ops=times, hidden_s=hidden_s, bubble_s=fill_s)
 
 
 def time_phase(phase: Phase, timer: OpTimer) -> tuple[PhaseCost, list[OpCost]]:
@@ -47,19 +94,16 @@ def time_phase(phase: Phase, timer: OpTimer) -> tuple[PhaseCost, list[OpCost]]:
     reason = timer.missing(phase.load)
     if reason is not None:
         return count_phase(phase, reason)
-    times = [timer.time(op, phase.load, EXPECTED) for op in phase.ops]
-    whole = sum(each.time_s for each in times)
+    found = phase_time(phase, timer)
+    whole = found.time_s
     ops = [
         _op_cost(op, phase, each, each.time_s / whole if whole else 0.0)
-        for op, each in zip(phase.ops, times, strict=True)
+        for op, each in zip(phase.ops, found.ops, strict=True)
     ]
-    low, high = (total_s(phase, timer, pace) for pace in (timer.fast, timer.slow))
-    return _phase_cost(phase, times, Interval(low=low, high=high), None), ops
-
-
-def total_s(phase: Phase, timer: OpTimer, pace: Pace = EXPECTED) -> float:
-    """Seconds of all ops, one after the other."""
-    return sum(timer.time(op, phase.load, pace).time_s for op in phase.ops)
+    if found.bubble_s:
+        ops.append(_bubble_cost(phase, found))
+    low, high = (phase_time(phase, timer, pace).time_s for pace in (timer.fast, timer.slow))
+    return _phase_cost(phase, found, Interval(low=low, high=high), None), ops
 
 
 def _op_cost(op: Op, phase: Phase, time: OpTime | None, share: float | None) -> OpCost:
@@ -86,8 +130,29 @@ def _op_cost(op: Op, phase: Phase, time: OpTime | None, share: float | None) -> 
     )
 
 
+def _bubble_cost(phase: Phase, found: PhaseTime) -> OpCost:
+    """Waiting for the other stages, as an op without work, so that the shares make up the time."""
+    pipeline = phase.pipeline
+    return OpCost(
+        name="bubble",
+        part="pipeline",
+        phase=phase.name,
+        kind="bubble",
+        count=1,
+        shape=f"{pipeline.stages} stages, {pipeline.micro_batches} micro-batches",
+        flops=0.0,
+        weight_bytes=0.0,
+        activation_bytes=0.0,
+        kv_bytes=0.0,
+        bytes=0.0,
+        bound="bubble",
+        time_s=found.bubble_s,
+        share=found.bubble_s / found.time_s,
+    )
+
+
 def _phase_cost(
-    phase: Phase, times: list[OpTime], interval: Interval | None, reason: str | None
+    phase: Phase, found: PhaseTime | None, interval: Interval | None, reason: str | None
 ) -> PhaseCost:
     # A collective's payload goes over the link, not through memory.
     local = [op for op in phase.ops if op.kind != "collective"]
@@ -102,20 +167,22 @@ def _phase_cost(
         other_flops=other_flops(local),
         bytes=moved,
         arithmetic_intensity=flops / moved,
+        micro_batches=phase.pipeline.micro_batches,
         interval_s=interval,
         reason=reason,
     )
-    return _with_times(cost, times) if times else cost
+    return _with_times(cost, found) if found else cost
 
 
-def _with_times(cost: PhaseCost, times: list[OpTime]) -> PhaseCost:
+def _with_times(cost: PhaseCost, found: PhaseTime) -> PhaseCost:
     """Seconds by what is waited for: an op that is bound by memory waits for no arithmetic."""
-    time_s = sum(each.time_s for each in times)
+    time_s, times = found.time_s, found.ops
     parts: dict[CostBound, float] = {
         "compute": sum(each.compute_s for each in times if each.compute_s > each.memory_s),
         "memory": sum(each.memory_s for each in times if each.memory_s >= each.compute_s),
         "overhead": sum(each.overhead_s for each in times),
         "communication": sum(each.communication_s for each in times),
+        "bubble": found.bubble_s,
     }
     return msgspec.structs.replace(
         cost,
@@ -126,6 +193,8 @@ def _with_times(cost: PhaseCost, times: list[OpTime]) -> PhaseCost:
         memory_s=parts["memory"],
         overhead_s=parts["overhead"],
         communication_s=parts["communication"],
+        hidden_s=found.hidden_s,
+        bubble_s=parts["bubble"],
         bound=max(parts, key=lambda part: parts[part]),
     )
 
@@ -172,8 +241,8 @@ def kv_cache_saving(plan: Plan, timer: OpTimer | None) -> CacheSaving | None:
         uncached_bytes=_bytes(uncached),
         kv_projection_flops=flops,
         kv_projection_bytes=weights * cached.load.sizes.weight,
-        cached_time_s=total_s(cached, timer) if timed and timer else None,
-        uncached_time_s=total_s(uncached, timer) if timed and timer else None,
+        cached_time_s=phase_time(cached, timer).time_s if timed and timer else None,
+        uncached_time_s=phase_time(uncached, timer).time_s if timed and timer else None,
     )
 
 
@@ -202,7 +271,7 @@ def findings_of(report: CostReport) -> list[str]:
     """What bounds the model on each machine, what fits, what the cache saves."""
     sentences: list[str] = []
     for machine in report.machines:
-        sentences += [*_bounds(report, machine), *_fits(report, machine)]
+        sentences += [*_bounds(report, machine), *_bubble(report, machine), *_fits(report, machine)]
     sentences += _fastest(report)
     saving = report.machines[0].cache_saving
     if saving is not None and saving.cached_flops:
@@ -233,8 +302,7 @@ def _where(machine: MachineCost) -> str:
 
 
 def _waits_for(cost: PhaseCost) -> str:
-    what = {"memory": "memory", "compute": "arithmetic", "overhead": "overhead"}
-    return what.get(cost.bound or "", "communication")
+    return _WAITS_FOR[cost.bound or "memory"]
 
 
 def _limit(machine: MachineCost, cost: PhaseCost) -> str:
@@ -277,6 +345,21 @@ def _saved_s(op: OpCost, share: float) -> float:
         return 0.0
     fewer_s = op.memory_s * (1 - share * op.weight_bytes / op.bytes)
     return max(op.memory_s, op.compute_s) - max(fewer_s, op.compute_s)
+
+
+def _bubble(report: CostReport, machine: MachineCost) -> list[str]:
+    """What a pipeline's devices wait in a training step, and how many micro-batches halve it."""
+    cost, stages = machine.training, report.workload.pipeline_parallel
+    if cost is None or not cost.bubble_s or not cost.time_s:
+        return []
+    share = cost.bubble_s / cost.time_s
+    if share < _LEAST_BUBBLE:
+        return []
+    return [
+        f"{_where(machine)} {units.percent(share)} of a training step is the bubble of {stages} "
+        f"stages and {cost.micro_batches} micro-batches: with twice as many, and a batch twice as "
+        f"large, it is {units.percent(share / (2 - share))}."
+    ]
 
 
 def _fits(report: CostReport, machine: MachineCost) -> list[str]:

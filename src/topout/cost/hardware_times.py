@@ -10,8 +10,8 @@ and for rows and tables that they were not calibrated on.
 
 import msgspec
 
-from topout.cost.ops import Load, Op, OpTime, Pace, moved_bytes
-from topout.cost.parallel import collective_s
+from topout.cost.collectives import collective_s
+from topout.cost.ops import GroupShape, Load, Op, OpTime, Pace, moved_bytes
 from topout.records import ComputePeak, Hardware, Link, MemoryLevel
 from topout.roofline import level_holding
 
@@ -87,10 +87,9 @@ class HardwareTimes:
             return f"{name} has no {load.dtype} rate{self._reason(f'compute.{load.dtype}')}"
         if memory_bandwidth(self.hardware, load.working_set_bytes) is None:
             return f"{name} has no memory bandwidth{self._reason('levels')}"
-        if load.tensor_parallel > 1 or load.data_parallel > 1:
-            devices = max(load.tensor_parallel, load.data_parallel)
-            if link_of(self.hardware, devices) is None:
-                return f"{name} has no link between {devices} devices{self._reason('links')}"
+        for group in load.groups.values():
+            if link_of(self.hardware, group.span) is None:
+                return f"{name} has no link between {group.span} devices{self._reason('links')}"
         return None
 
     def time(self, op: Op, load: Load, pace: Pace) -> OpTime:
@@ -121,15 +120,14 @@ class HardwareTimes:
         return (weights_s + moved.activation + moved.kv) / bandwidth
 
     def _communication_s(self, op: Op, load: Load) -> float:
-        sharing = load.data_parallel if op.name == "gradient_all_reduce" else load.tensor_parallel
-        link = link_of(self.hardware, sharing)
+        group = load.groups[op.over]
+        link = link_of(self.hardware, group.span)
         assert link is not None
-        payload = moved_bytes(op, load.sizes).total / op.count
         moving_s = collective_s(
-            "all_gather" if op.name.startswith("all_gather") else "all_reduce",
-            payload,
-            sharing,
-            link_bandwidth(link),
+            op.collective,
+            moved_bytes(op, load.sizes).total / op.count,
+            group.size,
+            group_bandwidth(self.hardware, group),
             link.latency_s or HOP_LATENCY_S,
         )
         return op.count * (COLLECTIVE_S + moving_s)
@@ -181,6 +179,24 @@ def link_of(hardware: Hardware, devices: int) -> Link | None:
 def link_bandwidth(link: Link) -> float:
     """Bytes per second that one device sends: measured, else a share of the datasheet's."""
     return _reached(link.achievable_bytes_per_s, link.spec_bytes_per_s, LINK_SHARE) or 0.0
+
+
+def group_bandwidth(hardware: Hardware, group: GroupShape) -> float:
+    """Bytes per second at which a group's ring moves a buffer; `link_of` its span has to be there.
+
+    Where the group reaches beyond a node, its members in one node share what their node sends:
+    each has a link of its own to other nodes, and a ring uses them all.
+    """
+    link = link_of(hardware, group.span)
+    assert link is not None
+    near = [each for each in hardware.links if each.devices and each.devices < group.span]
+    if not near or (link.devices is not None and link.devices >= group.span):
+        return link_bandwidth(link)
+    fastest = max(near, key=link_bandwidth)
+    members = min(group.size, max(1, (fastest.devices or 1) // group.stride))
+    if members == 1:
+        return link_bandwidth(link)
+    return min(link_bandwidth(fastest), members * link_bandwidth(link))
 
 
 def _reached(measured: float | None, spec: float | None, share: float) -> float | None:

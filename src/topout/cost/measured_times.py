@@ -44,7 +44,7 @@ class MeasuredTimes:
 
     def missing(self, load: Load) -> str | None:
         """Why nothing can be predicted for this load, or None."""
-        if load.tensor_parallel > 1 or load.data_parallel > 1:
+        if load.groups:
             return "this machine was measured alone: it has no link to a second one"
         if f"linear_{load.weight_dtype}" not in {rate.kernel for rate in self.rates.linear}:
             return f"no rate of {load.weight_dtype} weights was measured on this machine"

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from topout.cost.parallel import device_share
+from topout.cost.pipeline import heaviest_stages
 from topout.cost.saved_tensors import eager_traits
 from topout.cost.training import check_count
 from topout.errors import InputError
@@ -120,18 +121,23 @@ def cost_memory(
 
 
 def device_weight_bytes(
-    architecture: Architecture, bytes_by_part: dict[str, int], tensor_parallel: int
+    architecture: Architecture,
+    bytes_by_part: dict[str, int],
+    tensor_parallel: int,
+    stage: Architecture | None = None,
 ) -> int:
-    """Bytes of the weights on one of `tensor_parallel` devices.
+    """Bytes of the weights on one of `tensor_parallel` devices that hold a stage, or the model.
 
     `bytes_by_part` are the whole model's, by the parts that `parameters_by_part` names: matrices
-    are divided, norms, positions and routers are not, key/value heads as far as there are any.
+    are divided, norms, positions and routers are not, key/value heads as far as there are any. A
+    stage's copy of a table that a head shares is as large as the table.
     """
     whole = parameters_by_part(architecture)
-    share = parameters_by_part(device_share(architecture, tensor_parallel))
+    share = parameters_by_part(device_share(stage or architecture, tensor_parallel))
     return sum(
-        math.ceil(part_bytes * share.get(part, 0) / whole[part])
-        for part, part_bytes in bytes_by_part.items()
+        math.ceil(count * bytes_by_part[kept] / whole[kept])
+        for part, count in share.items()
+        if (kept := part if part in bytes_by_part else "embedding") in bytes_by_part
     )
 
 
@@ -240,6 +246,7 @@ def machine_fit(
     device: Literal["gpu", "cpu"],
     reserve_bytes: int | None = None,
     tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
     training_bytes: int | None = None,
 ) -> MachineFit:
     """What fits into `memory_bytes` of each device; the record says what its fields mean.
@@ -247,18 +254,25 @@ def machine_fit(
     Held are the weights, the KV cache and what one forward pass over the prompt needs;
     `reserve_bytes` stay free, those of DEFAULT_RESERVE_BYTES unless given. `weight_bytes_by_part`
     are the whole model's; `training_bytes` those of one device in training, where it is asked for.
-    The largest context is not above the model's own limit. Raises InputError for sizes below 1,
-    or devices that do not divide the heads.
+    The largest context is not above the model's own limit. Of a pipeline the fullest stage counts,
+    as it holds the caches of all micro-batches. Raises InputError for sizes below 1, or devices
+    that do not divide the heads.
     """
     check_count("memory_bytes", memory_bytes)
     reserve = DEFAULT_RESERVE_BYTES[device] if reserve_bytes is None else reserve_bytes
     if reserve < 0:
         raise InputError(f"reserve_bytes is {reserve}.", "Give 0 or more.")
     usable = memory_bytes - reserve
+    stages = heaviest_stages(architecture, pipeline_parallel)
+
+    def weights(stage: Architecture, devices: int) -> int:
+        return device_weight_bytes(architecture, weight_bytes_by_part, devices, stage)
 
     def fits(asked: InferenceLoad, devices: int = tensor_parallel) -> bool:
-        needed = load_bytes(architecture, asked, weight_bytes_by_part, devices)
-        return needed <= usable
+        return all(
+            weights(stage, devices) + working_set_bytes(stage, asked, devices) <= usable
+            for stage in stages
+        )
 
     def fits_batch(batch_size: int) -> bool:
         return fits(msgspec.structs.replace(load, batch_size=batch_size))
@@ -268,7 +282,7 @@ def machine_fit(
 
     return MachineFit(
         memory_bytes=memory_bytes,
-        weight_bytes=device_weight_bytes(architecture, weight_bytes_by_part, tensor_parallel),
+        weight_bytes=max(weights(stage, tensor_parallel) for stage in stages),
         fits=fits(load),
         largest_batch=_largest(fits_batch, _SEARCH_LIMIT),
         largest_context=_largest(fits_context, architecture.context_len or _SEARCH_LIMIT)
@@ -282,32 +296,25 @@ def machine_fit(
     )
 
 
-def load_bytes(
-    architecture: Architecture,
-    load: InferenceLoad,
-    weight_bytes_by_part: dict[str, int],
-    tensor_parallel: int = 1,
-) -> int:
-    """Weights, cache and one forward pass over the prompt, on one device."""
+def working_set_bytes(stage: Architecture, load: InferenceLoad, tensor_parallel: int = 1) -> int:
+    """Cache and one forward pass over the prompt, on one device of a stage, or of the model."""
     cache = kv_cache_bytes(
-        architecture,
+        stage,
         load.batch_size,
         load.context_len,
         load.kv_dtype_bytes,
-        encoder_len=load.prompt_len if architecture.kind == "encoder_decoder" else None,
+        encoder_len=load.prompt_len if stage.kind == "encoder_decoder" else None,
         tensor_parallel=tensor_parallel,
     )
     # A model without a cache reads all of its context in every pass.
-    pass_len = load.context_len if cache is None else load.prompt_len
     working = forward_working_bytes(
-        architecture,
+        stage,
         load.batch_size,
-        pass_len,
+        load.context_len if cache is None else load.prompt_len,
         load.dtype_bytes,
         tensor_parallel=tensor_parallel,
     )
-    weights = device_weight_bytes(architecture, weight_bytes_by_part, tensor_parallel)
-    return weights + (cache or 0) + working
+    return (cache or 0) + working
 
 
 def _with_context(

@@ -13,6 +13,8 @@ from topout.records import CostBound
 OpKind = Literal[
     "linear", "attention", "convolution", "elementwise", "embedding", "copy", "collective"
 ]
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "send"]
+Group = Literal["tensor", "data", "pipeline"]  # the devices that a collective joins
 # FLOPs of these are what is published as a model's FLOPs; those of the others are kept apart.
 PRODUCT_KINDS = ("linear", "attention", "convolution")
 
@@ -52,11 +54,32 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     activation_elements: float = 0  # read and written
     kv_elements: float = 0  # read and written
     fixed_bytes: float = 0
+    collective: Collective = "all_reduce"  # of the kind "collective"
+    over: Group = "tensor"
 
     @property
     def is_product(self) -> bool:
         """Whether its FLOPs count as the model's."""
         return self.kind in PRODUCT_KINDS
+
+
+def scaled(op: Op, factor: float) -> Op:
+    """`op` with so many times the work of each of its runs."""
+    return msgspec.structs.replace(
+        op,
+        flops=factor * op.flops,
+        weight_elements=factor * op.weight_elements,
+        activation_elements=factor * op.activation_elements,
+        kv_elements=factor * op.kv_elements,
+        fixed_bytes=factor * op.fixed_bytes,
+    )
+
+
+def repeated(op: Op, times: int) -> Op:
+    """`op` run so many times as often."""
+    if times == 1:
+        return op
+    return msgspec.structs.replace(scaled(op, times), count=times * op.count)
 
 
 class ElementSizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +147,14 @@ class OpTime(msgspec.Struct, frozen=True, kw_only=True):
         return max(parts, key=lambda part: parts[part])
 
 
+class GroupShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`size` devices that communicate, every `stride`-th among `span` neighbours."""
+
+    size: int
+    stride: int
+    span: int
+
+
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """What an op's time depends on beside the op: data types, and the working set around it."""
 
@@ -134,6 +165,24 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     phase: str = "prefill"
     tensor_parallel: int = 1
     data_parallel: int = 1
+    pipeline_parallel: int = 1
+
+    @property
+    def groups(self) -> "dict[Group, GroupShape]":
+        """The devices that communicate, by what they share; those of one alone are left out.
+
+        Tensor-parallel devices are next to each other, then replicas, then pipeline stages, as
+        Megatron-LM lays them out.
+        """
+        tensor, data, stages = self.tensor_parallel, self.data_parallel, self.pipeline_parallel
+        shapes: dict[Group, GroupShape] = {
+            "tensor": GroupShape(size=tensor, stride=1, span=tensor),
+            "data": GroupShape(size=data, stride=tensor, span=tensor * data),
+            "pipeline": GroupShape(
+                size=min(2, stages), stride=tensor * data, span=tensor * data * stages
+            ),
+        }
+        return {name: shape for name, shape in shapes.items() if shape.size > 1}
 
     @property
     def sizes(self) -> ElementSizes:

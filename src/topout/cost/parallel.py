@@ -1,26 +1,22 @@
-"""A model split over devices: one device's share, its pipeline stages, and the time to communicate.
+"""Tensor parallelism: one device's share of a model, and the collectives that join the shares.
 
-Tensor parallelism as Megatron-LM does it (arXiv 1909.08053): Q, K, V and the MLP's first matrix by
-columns, the attention's output and the MLP's second matrix by rows, so that a block ends in two
-all-reduces.
-
-Collectives cost a latency α per message and S bytes, the full buffer, over the bandwidth B of each
-of n devices. Ring: the buffer goes round in n parts. Tree: up and down log2(n) hops, pipelined, as
-libraries do for small buffers. Formulas: Thakur, Rabenseifner and Gropp, "Optimization of
-Collective Communication Operations in MPICH" (2005).
+As Megatron-LM does it (arXiv 1909.08053): Q, K, V and the MLP's first matrix by columns, the
+attention's output and the MLP's second matrix by rows, so that a block ends in two all-reduces.
+With sequence parallelism (arXiv 2205.05198) norms and residuals are divided along the sequence,
+and each all-reduce is a reduce-scatter and an all-gather of the same buffer.
 """
 
 import math
-from typing import Literal
 
 import msgspec
 
-from topout.cost.ops import Op
+from topout.cost.ops import Collective, Op, scaled
 from topout.cost.training import check_count
 from topout.errors import InputError, UnsupportedError
-from topout.models.architecture import Architecture, Attention, Block, Head, block_parameters
+from topout.models.architecture import Architecture, Attention, Block, Head
 
-Collective = Literal["all_reduce", "all_gather", "reduce_scatter"]
+# What sequence parallelism divides; a norm inside a head is divided with the heads.
+_ALONG_SEQUENCE = ("norms", "residuals")
 
 
 def tensor_parallel_share(
@@ -49,27 +45,43 @@ def tensor_parallel_share(
 
 
 def tensor_parallel_ops(
-    architecture: Architecture, tokens: int, rows: int, *, split_head: bool = True
+    architecture: Architecture, tokens: int, rows: int, *, sequence_parallel: bool = False
 ) -> list[Op]:
-    """The collectives of a pass of `tokens`: all-reduces in each block, the logits gathered.
+    """The collectives of a pass of `tokens`: sums in each block, and the logits of `rows` gathered.
 
     A block sums its attention's output and its MLP's, and cross-attention's where it has one.
+    `rows` is 0 where the logits stay divided.
     """
-    reduces = sum(
+    sums = sum(
         block.count * (2 + (block.cross_attention is not None)) for block in architecture.blocks
     )
-    gathered = [head for head in architecture.heads if head.per == "token"] if split_head else []
+    ways: list[Collective] = (
+        ["reduce_scatter", "all_gather"] if sequence_parallel else ["all_reduce"]
+    )
+    gathered = [head for head in architecture.heads if head.per == "token"] if rows else []
     return [
-        _collective("all_reduce", reduces, tokens, architecture.width),
-        *(_collective("all_gather", 1, rows, head.outputs) for head in gathered),
+        *(_collective(way, way, sums, tokens, architecture.width) for way in ways if sums),
+        *(
+            _collective("all_gather_logits", "all_gather", 1, rows, head.outputs)
+            for head in gathered
+        ),
     ]
 
 
-def _collective(name: Collective, count: int, rows: int, width: int) -> Op:
+def along_sequence(ops: list[Op], devices: int) -> list[Op]:
+    """`ops` with those that sequence parallelism divides over `devices` divided."""
+    return [
+        scaled(op, 1 / devices) if op.name.rpartition(".")[2] in _ALONG_SEQUENCE else op
+        for op in ops
+    ]
+
+
+def _collective(name: str, collective: Collective, count: int, rows: int, width: int) -> Op:
     return Op(
         name=name,
         part="communication",
         kind="collective",
+        collective=collective,
         count=count,
         shape=f"{rows}×{width}",
         flops=0.0,
@@ -119,53 +131,6 @@ def _split_head(head: Head, devices: int) -> Head:
     return msgspec.structs.replace(head, outputs=math.ceil(head.outputs / devices))
 
 
-def heaviest_stages(architecture: Architecture, stages: int) -> list[Architecture]:
-    """The first and the last stage, one of which is the largest; the model itself for one stage.
-
-    The first holds the embeddings, the last the final norms and the heads, and a copy of the
-    token embedding where a head shares it. Each has ceil(L / stages) blocks, of unequal ones the
-    heaviest. Raises InputError for more stages than blocks, UnsupportedError where there is not
-    one chain of blocks.
-    """
-    check_count("pipeline_parallel", stages)
-    if stages == 1:
-        return [architecture]
-    if architecture.kind == "encoder_decoder" or not architecture.blocks:
-        raise UnsupportedError(
-            f"{architecture.name}: pipeline stages need a single stack of blocks.",
-            "Leave pipeline_parallel at 1.",
-        )
-    layers = sum(block.count for block in architecture.blocks)
-    if stages > layers:
-        raise InputError(
-            f"pipeline_parallel is {stages}, and {architecture.name} has {layers} blocks.",
-            f"Give at most {layers}.",
-        )
-    blocks = _largest_share(architecture.blocks, math.ceil(layers / stages), stages)
-    first = msgspec.structs.replace(architecture, blocks=blocks, heads=[], final_norms=0)
-    last = msgspec.structs.replace(
-        architecture,
-        blocks=blocks,
-        embeddings=[],
-        embedding_norm=None,
-        convolutions=[],
-        # The table that a head shares with the embedding is there a second time.
-        heads=[msgspec.structs.replace(head, tied=False) for head in architecture.heads],
-    )
-    return [first, last]
-
-
-def _largest_share(blocks: list[Block], needed: int, stages: int) -> list[Block]:
-    """`needed` blocks, an even share of each stack, the heaviest stacks filled up first."""
-    share = []
-    for block in sorted(blocks, key=lambda each: -sum(block_parameters(each).values())):
-        count = min(math.ceil(block.count / stages), needed)
-        needed -= count
-        if count:
-            share.append(msgspec.structs.replace(block, count=count))
-    return share
-
-
 def device_share(architecture: Architecture, devices: int) -> Architecture:
     """One tensor-parallel device's part, its rows of the token embedding included.
 
@@ -180,48 +145,3 @@ def device_share(architecture: Architecture, devices: int) -> Architecture:
         for table in architecture.embeddings
     ]
     return msgspec.structs.replace(share, embeddings=tables)
-
-
-def all_reduce_s(payload_bytes: float, devices: int, bytes_per_s: float, latency_s: float) -> float:
-    """Seconds of an all-reduce, by ring or by tree, whichever is faster.
-
-    Ring: 2(n−1)·α + 2(n−1)/n·S/B. Tree: 2·⌈log2 n⌉·α + 2·S/B.
-    """
-    _check(payload_bytes, devices, bytes_per_s, latency_s)
-    if devices == 1:
-        return 0.0
-    transfer_s = payload_bytes / bytes_per_s
-    ring = 2 * (devices - 1) * (latency_s + transfer_s / devices)
-    tree = 2 * math.ceil(math.log2(devices)) * latency_s + 2 * transfer_s
-    return min(ring, tree)
-
-
-def all_gather_s(payload_bytes: float, devices: int, bytes_per_s: float, latency_s: float) -> float:
-    """Seconds of an all-gather by ring, which are those of a reduce-scatter: (n−1)(α + S/(n·B))."""
-    _check(payload_bytes, devices, bytes_per_s, latency_s)
-    return (devices - 1) * (latency_s + payload_bytes / bytes_per_s / devices)
-
-
-def collective_s(
-    collective: Collective,
-    payload_bytes: float,
-    devices: int,
-    bytes_per_s: float,
-    latency_s: float,
-) -> float:
-    """Seconds of one collective of `payload_bytes`, the full buffer."""
-    formula = all_reduce_s if collective == "all_reduce" else all_gather_s
-    return formula(payload_bytes, devices, bytes_per_s, latency_s)
-
-
-def _check(payload_bytes: float, devices: int, bytes_per_s: float, latency_s: float) -> None:
-    if devices < 1:
-        raise InputError(f"{devices} devices is out of range.", "Give 1 or more.")
-    if payload_bytes < 0 or latency_s < 0:
-        raise InputError(
-            "payload_bytes and latency_s must be 0 or more.", "Give bytes and seconds."
-        )
-    if not bytes_per_s > 0:
-        raise InputError(
-            f"a link's bandwidth must be above 0, not {bytes_per_s} bytes/s.", "Give its bandwidth."
-        )

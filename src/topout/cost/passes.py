@@ -52,24 +52,34 @@ def pass_ops(
     return ops + head_ops(architecture, batch_size, logits_rows)
 
 
-def encoder_ops(architecture: Architecture, batch_size: int, length: int) -> list[Op]:
+def encoder_ops(
+    architecture: Architecture,
+    batch_size: int,
+    length: int,
+    extra_traffic: ExtraTraffic = ExtraTraffic(),  # noqa: B008 - frozen
+) -> list[Op]:
     """One pass of all tokens of an encoder, or of an image's: B sequences of `length`."""
     step = Pass(batch_size=batch_size, new_tokens=length, context_len=length)
     blocks = [block for block in architecture.blocks if not block.attention.causal]
     ops = convolution_ops(architecture.convolutions, batch_size)
     if architecture.embeddings:
         ops.append(_embedding(architecture, step.tokens))
-    return ops + stacks_ops(architecture, blocks, step, ExtraTraffic())
+    return ops + stacks_ops(architecture, blocks, step, extra_traffic)
 
 
-def full_pass_ops(architecture: Architecture, batch_size: int, length: int) -> list[Op]:
+def full_pass_ops(
+    architecture: Architecture,
+    batch_size: int,
+    length: int,
+    extra_traffic: ExtraTraffic = ExtraTraffic(),  # noqa: B008 - frozen
+) -> list[Op]:
     """The ops of a pass in which all positions get logits, as in training.
 
     `length` tokens in each row, on both sides of an encoder-decoder.
     """
     ops: list[Op] = []
     if architecture.kind != "decoder":
-        ops += encoder_ops(architecture, batch_size, length)
+        ops += encoder_ops(architecture, batch_size, length, extra_traffic)
     if architecture.kind == "encoder_decoder":
         ops += source_projection_ops(architecture, batch_size, length)
     if architecture.kind not in ("decoder", "encoder_decoder"):
@@ -81,6 +91,7 @@ def full_pass_ops(architecture: Architecture, batch_size: int, length: int) -> l
         context_len=length,
         logits_rows=length,
         source_len=length if architecture.kind == "encoder_decoder" else 0,
+        extra_traffic=extra_traffic,
     )
 
 

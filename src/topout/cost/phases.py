@@ -1,9 +1,14 @@
-"""The phases of a workload, as ops of one device: prefill, decode, a forward pass, training."""
+"""The phases of a workload, as ops of one device: prefill, decode, a forward pass, training.
+
+Of a pipeline it is the device of the slowest stage.
+"""
+
+from collections.abc import Callable
 
 import msgspec
 
-from topout.cost.ops import Load, Op
-from topout.cost.parallel import tensor_parallel_ops, tensor_parallel_share
+from topout.cost.ops import Load, Op, product_flops, repeated
+from topout.cost.parallel import along_sequence, tensor_parallel_ops, tensor_parallel_share
 from topout.cost.passes import (
     encoder_ops,
     full_pass_ops,
@@ -12,7 +17,9 @@ from topout.cost.passes import (
     pass_ops,
     source_projection_ops,
 )
-from topout.cost.training import Recompute, training_ops
+from topout.cost.pipeline import Pipeline, check_pipeline, hop, pipeline_of, slowest_and_others
+from topout.cost.training import Recompute, backward_ops, update_ops
+from topout.cost.transformer import ExtraTraffic
 from topout.errors import InputError
 from topout.models.architecture import Architecture, total_parameters
 from topout.records import CostWorkload, PhaseName
@@ -28,7 +35,13 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     ops: list[Op]
     load: Load
     tokens: int  # decode: that come out, of the batch; else that go in; images: images
-    model_flops: float  # of the products of all devices, without recomputation
+    model_flops: float  # of products, without recomputation, as the mean of the stages has them
+    pipeline: Pipeline = Pipeline()
+    # What the device waits for: one micro-batch on its way through the other stages.
+    fill: list[Op] = []
+    is_steady: bool = False  # the next step follows at once: only what is not covered is waited for
+    # Beside these of its own ops it sums gradients over the replicas.
+    behind: list[Op] = []
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +59,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def share(self) -> Architecture:
-        """One device's part of the model."""
+        """One device's part of the model; of a pipeline, of its slowest stage."""
+        stage, _ = slowest_and_others(self.architecture, self.workload.pipeline_parallel)
+        return self.share_of(stage)
+
+    def share_of(self, stage: Architecture) -> Architecture:
+        """One tensor-parallel device's part of a stage."""
         return tensor_parallel_share(
-            self.architecture, self.workload.tensor_parallel, split_head=self.split_head
+            stage, self.workload.tensor_parallel, split_head=self.split_head
         )
 
 
@@ -61,8 +79,14 @@ def phases(plan: Plan) -> list[Phase]:
 
 
 def check_workload(plan: Plan) -> None:
-    """Raise InputError for more tokens than the model can place."""
+    """Raise InputError for more tokens than the model can place, and splits that do not exist."""
     workload, architecture = plan.workload, plan.architecture
+    check_pipeline(architecture, workload)
+    if workload.sequence_parallel and workload.tensor_parallel == 1:
+        raise InputError(
+            "sequence parallelism divides what tensor parallelism leaves whole.",
+            "Give --tp above 1 with --sequence-parallel.",
+        )
     limit = architecture.context_len
     longest = max(workload.prompt_len, workload.context_len)
     if limit is not None and architecture.kind != "image" and longest > limit:
@@ -74,70 +98,131 @@ def check_workload(plan: Plan) -> None:
 
 def prefill(plan: Plan, prompt_len: int | None = None) -> Phase:
     """The prompt goes in, the first token comes out; the workload's prompt unless it is given."""
-    workload, share = plan.workload, plan.share
-    batch, prompt_len = workload.batch_size, prompt_len or workload.prompt_len
-    if share.kind == "encoder_decoder":
-        ops = encoder_ops(share, batch, prompt_len)
-        ops += source_projection_ops(share, batch, prompt_len)
-        ops += pass_ops(
+    length = prompt_len or plan.workload.prompt_len
+
+    def ops_of(share: Architecture, batch: int) -> list[Op]:
+        if share.kind != "encoder_decoder":
+            return pass_ops(
+                share, batch_size=batch, new_tokens=length, context_len=length, logits_rows=1
+            )
+        ops = encoder_ops(share, batch, length) + source_projection_ops(share, batch, length)
+        return ops + pass_ops(
             share,
             batch_size=batch,
             new_tokens=_START_TOKENS,
             context_len=_START_TOKENS,
             logits_rows=1,
-            source_len=prompt_len,
+            source_len=length,
         )
-    else:
-        ops = pass_ops(
-            share,
-            batch_size=batch,
-            new_tokens=prompt_len,
-            context_len=prompt_len,
-            logits_rows=1,
-        )
-    return _phase("prefill", plan, ops, batch * prompt_len, batch)
+
+    return _pass("prefill", plan, ops_of, tokens=length, rows=1)
 
 
 def decode(plan: Plan, context_len: int | None = None) -> Phase:
     """One token of each sequence, which sees `context_len` keys, itself included."""
-    workload, share = plan.workload, plan.share
-    batch = workload.batch_size
-    ops = pass_ops(
-        share,
-        batch_size=batch,
-        new_tokens=1,
-        context_len=context_len or workload.context_len,
-        logits_rows=1,
-        source_len=workload.prompt_len if share.kind == "encoder_decoder" else 0,
-    )
-    return _phase("decode", plan, ops, batch, batch)
+    workload = plan.workload
+
+    def ops_of(share: Architecture, batch: int) -> list[Op]:
+        return pass_ops(
+            share,
+            batch_size=batch,
+            new_tokens=1,
+            context_len=context_len or workload.context_len,
+            logits_rows=1,
+            source_len=workload.prompt_len if share.kind == "encoder_decoder" else 0,
+        )
+
+    return msgspec.structs.replace(_pass("decode", plan, ops_of, tokens=1, rows=1), is_steady=True)
 
 
 def forward(plan: Plan) -> Phase:
     """One pass of an encoder over `prompt_len` tokens, or of an image model over its images."""
-    workload, share = plan.workload, plan.share
-    batch, length = workload.batch_size, sequence_len(plan)
-    ops = encoder_ops(share, batch, length) + head_ops(share, batch, length)
-    tokens = batch if share.kind == "image" else batch * length
-    return _phase("forward", plan, ops, tokens, batch * length)
+    length = sequence_len(plan)
+
+    def ops_of(share: Architecture, batch: int) -> list[Op]:
+        return encoder_ops(share, batch, length) + head_ops(share, batch, length)
+
+    return _pass("forward", plan, ops_of, tokens=length, rows=length)
+
+
+def _pass(
+    name: PhaseName,
+    plan: Plan,
+    ops_of: Callable[[Architecture, int], list[Op]],
+    *,
+    tokens: int,
+    rows: int,
+) -> Phase:
+    """A pass of `tokens` of each sequence, of which `rows` get logits, stage by stage."""
+    workload = plan.workload
+    pipeline = pipeline_of(workload, trains=False)
+    batch = workload.batch_size // pipeline.micro_batches
+    slowest, others = slowest_and_others(plan.architecture, pipeline.stages)
+
+    def on_stage(stage: Architecture, hops: int) -> list[Op]:
+        ops = ops_of(plan.share_of(stage), batch)
+        ops = _with_collectives(plan, stage, ops, batch * tokens, batch * rows)
+        return ops + hop(hops, batch * tokens, stage.width)
+
+    each = on_stage(slowest, min(1, pipeline.stages - 1))
+    fill = on_stage(others, pipeline.stages - 2) if others else []
+    return Phase(
+        name=name,
+        ops=[repeated(op, pipeline.micro_batches) for op in each],
+        load=_load(plan, name),
+        tokens=_counted(plan, workload.batch_size, tokens),
+        model_flops=pipeline.micro_batches * product_flops([*each, *fill]) / pipeline.stages,
+        pipeline=pipeline,
+        fill=fill,
+    )
 
 
 def training(plan: Plan) -> Phase:
     """One step: forward with logits of all positions, backward, the gradients' sum, AdamW."""
-    workload, share = plan.workload, plan.share
-    batch, length = workload.batch_size, sequence_len(plan)
-    ops = full_pass_ops(share, batch, length)
-    ops = _with_collectives(plan, ops, batch * length, batch * length)
-    per_device = -(-plan.parameters // workload.tensor_parallel)
-    step = training_ops(ops, per_device, recompute=plan.recompute, replicas=workload.data_parallel)
-    tokens = batch if share.kind == "image" else batch * length
+    workload, length = plan.workload, sequence_len(plan)
+    pipeline = pipeline_of(workload, trains=True)
+    batch = workload.batch_size // pipeline.micro_batches
+    slowest, others = slowest_and_others(plan.architecture, pipeline.stages)
+    parts = workload.tensor_parallel if workload.sequence_parallel else 1
+
+    def on_stage(stage: Architecture, hops: int) -> tuple[list[Op], list[Op]]:
+        ops = full_pass_ops(plan.share_of(stage), batch, length, _traffic(plan))
+        # The loss is taken of the part of the vocabulary that a device has.
+        ops = _with_collectives(
+            plan, stage, ops, batch * length, 0, sequence_parallel=workload.sequence_parallel
+        )
+        ops = along_sequence(ops, parts)
+        ops += hop(hops * pipeline.chunks, batch * length, stage.width, divided_by=parts)
+        fused = workload.attention == "fused"
+        return ops, backward_ops(ops, recompute=plan.recompute, fused_attention=fused)
+
+    ahead, back = on_stage(slowest, min(1, pipeline.stages - 1))
+    fill_ahead, fill_back = on_stage(others, pipeline.stages - 2) if others else ([], [])
+    updated = plan.parameters if others is None else total_parameters(slowest)
+    update = update_ops(-(-updated // workload.tensor_parallel), replicas=workload.data_parallel)
+    flops = 3 * product_flops([*ahead, *fill_ahead])
     return Phase(
         name="training",
-        ops=step,
+        ops=[*(repeated(op, pipeline.micro_batches) for op in [*ahead, *back]), *update],
         load=_load(plan, "training"),
-        tokens=tokens * workload.data_parallel,
-        model_flops=3 * sum(op.flops for op in ops if op.is_product),
+        tokens=_counted(plan, workload.batch_size, length) * workload.data_parallel,
+        model_flops=pipeline.micro_batches * flops / pipeline.stages,
+        pipeline=pipeline,
+        fill=[*fill_ahead, *fill_back],
+        behind=back,
     )
+
+
+def _traffic(plan: Plan) -> ExtraTraffic:
+    """Plain attention writes its scores; softmax reads and writes them, and so does dropout."""
+    if plan.workload.attention == "fused":
+        return ExtraTraffic()
+    return ExtraTraffic(score_passes=6 if plan.workload.dropout else 4)
+
+
+def _counted(plan: Plan, batch: int, tokens: int) -> int:
+    """What a phase's rate counts: tokens, or images."""
+    return batch if plan.architecture.kind == "image" else batch * tokens
 
 
 def sequence_len(plan: Plan) -> int:
@@ -148,21 +233,20 @@ def sequence_len(plan: Plan) -> int:
     return plan.workload.prompt_len
 
 
-def _phase(name: PhaseName, plan: Plan, ops: list[Op], tokens: int, rows: int) -> Phase:
-    new_tokens = tokens if plan.architecture.kind != "image" else tokens * sequence_len(plan)
-    return Phase(
-        name=name,
-        ops=_with_collectives(plan, ops, new_tokens, rows),
-        load=_load(plan, name),
-        tokens=tokens,
-        model_flops=sum(op.flops for op in ops if op.is_product),
-    )
-
-
-def _with_collectives(plan: Plan, ops: list[Op], tokens: int, rows: int) -> list[Op]:
+def _with_collectives(
+    plan: Plan,
+    stage: Architecture,
+    ops: list[Op],
+    tokens: int,
+    rows: int,
+    *,
+    sequence_parallel: bool = False,
+) -> list[Op]:
+    """The ops with what joins tensor-parallel devices; logits of `rows` are gathered."""
     if plan.workload.tensor_parallel == 1:
         return ops
-    return ops + tensor_parallel_ops(plan.architecture, tokens, rows, split_head=plan.split_head)
+    gathered = rows if plan.split_head else 0
+    return ops + tensor_parallel_ops(stage, tokens, gathered, sequence_parallel=sequence_parallel)
 
 
 def _load(plan: Plan, phase: PhaseName) -> Load:
@@ -178,12 +262,14 @@ def _load(plan: Plan, phase: PhaseName) -> Load:
         phase=phase,
         tensor_parallel=workload.tensor_parallel,
         data_parallel=workload.data_parallel if phase == "training" else 1,
+        pipeline_parallel=workload.pipeline_parallel,
     )
     cached = kv_elements(
         plan.share, workload.batch_size, max(workload.context_len, workload.prompt_len)
     )
-    weights = plan.parameters / workload.tensor_parallel * load.sizes.weight
-    states = 16.0 * plan.parameters / workload.tensor_parallel if phase == "training" else 0.0
+    parameters = plan.parameters / (workload.tensor_parallel * workload.pipeline_parallel)
+    weights = parameters * load.sizes.weight
+    states = 16.0 * parameters if phase == "training" else 0.0
     return msgspec.structs.replace(
         load, working_set_bytes=weights + cached * load.sizes.kv + states
     )

@@ -24,6 +24,7 @@ import msgspec
 
 from topout import units
 from topout.cost.ops import Op, OpKind
+from topout.cost.transformer import SCORES
 from topout.errors import InputError
 from topout.models.config import DTYPE_BYTES
 
@@ -123,11 +124,12 @@ class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
     data_parallel: int = 1
     pipeline_parallel: int = 1
     micro_batches: int | None = None  # of a pipeline's step; None: enough to fill it
+    interleave: int = 1  # chunks of the layers on each of its devices
     gradients_persist: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be counted."""
-        for field in ("data_parallel", "pipeline_parallel", "micro_batches"):
+        for field in ("data_parallel", "pipeline_parallel", "micro_batches", "interleave"):
             check_count(field, getattr(self, field))
         _check_choice("optimizer", self.optimizer, get_args(Optimizer))
         _check_choice("recipe", self.recipe, get_args(Recipe))
@@ -178,35 +180,40 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
         raise InputError(f"{name} is {value!r}.", f"Choose one of {offered}.")
 
 
-def training_ops(
-    forward: list[Op], parameters: int, *, recompute: Recompute = "none", replicas: int = 1
+def backward_ops(
+    forward: list[Op], *, recompute: Recompute = "none", fused_attention: bool = True
 ) -> list[Op]:
-    """The ops of one step after its forward pass has been counted, in the order in which they run.
-
-    `forward` holds the ops of one replica with logits of all positions; `parameters` are those
-    that one device updates. Gradients are summed over `replicas`.
-    """
+    """The backward pass of the ops of a forward one, in the order in which they run."""
     backward: list[Op] = []
     for op in reversed(forward):
         if is_recomputed(op, recompute):
             backward.append(msgspec.structs.replace(op, name=f"{op.name}.recomputed"))
-        backward.append(backward_of(op))
-    ops = [*forward, *backward]
-    if replicas > 1:
-        ops.append(_gradient_all_reduce(parameters))
-    return [*ops, _optimizer(parameters)]
+        backward.append(backward_of(op, fused_attention=fused_attention))
+    return backward
+
+
+def update_ops(parameters: int, *, replicas: int = 1) -> list[Op]:
+    """What ends a step: gradients of `parameters` are summed over `replicas`, and AdamW."""
+    gradients = [_gradient_all_reduce(parameters)] if replicas > 1 else []
+    return [*gradients, _optimizer(parameters)]
 
 
 def is_recomputed(op: Op, recompute: Recompute) -> bool:
-    """Whether a forward op runs again in backward: `selective` repeats attention's core alone."""
-    if op.kind == "collective" or op.part in ("embedding", "head", "convolution"):
+    """Whether a forward op runs again in backward: `selective` repeats attention's core alone.
+
+    `full` repeats the blocks with the sums between their devices, but no message of a pipeline.
+    """
+    if op.collective == "send" or op.part in ("embedding", "head", "convolution"):
         return False
-    return recompute == "full" or (recompute == "selective" and op.kind == "attention")
+    core = op.kind == "attention" or op.name.endswith(SCORES)
+    return recompute == "full" or (recompute == "selective" and core)
 
 
-def backward_of(op: Op) -> Op:
+def backward_of(op: Op, *, fused_attention: bool = True) -> Op:
     """What the gradient of one op costs; a sum of activations becomes one of their gradients."""
     flops, weights, activations, cached = _BACKWARD.get(op.kind, _ELEMENTWISE_BACKWARD)
+    if op.kind == "attention" and not fused_attention:
+        flops = 2  # its scores are there
     return msgspec.structs.replace(
         op,
         name=f"{op.name}.backward",
@@ -222,6 +229,7 @@ def _gradient_all_reduce(parameters: int) -> Op:
         name="gradient_all_reduce",
         part="communication",
         kind="collective",
+        over="data",
         count=1,
         shape=f"{parameters} gradients",
         flops=0.0,

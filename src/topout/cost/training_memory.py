@@ -6,10 +6,13 @@ being taken, when all that the blocks keep is there and the logits come on top; 
 goes backward, when the logits are gone, and what was not kept of that block is there again.
 """
 
+import math
+
 import msgspec
 
 from topout.cost.activations import block_activations, block_input, convolution_activations
-from topout.cost.parallel import device_share, heaviest_stages
+from topout.cost.parallel import device_share
+from topout.cost.pipeline import heaviest_stages
 from topout.cost.saved_tensors import (
     FP32_BYTES,
     INDEX_BYTES,
@@ -217,11 +220,11 @@ def training_table(
 
 
 def activation_bytes(
-    share: Architecture, step: TrainingStep, recompute: Recompute, under_way: int = 1
+    share: Architecture, step: TrainingStep, recompute: Recompute, under_way: float = 1
 ) -> ActivationBytes:
     """Activations of one device that holds `share` of a model.
 
-    `under_way` micro-batches have gone forward and not yet backward.
+    `under_way` micro-batches have gone forward and not yet backward, of chunks a part of one.
     """
     blocks = sum(
         block.count * device_bytes(_kept(share, block, step, recompute), step)
@@ -235,8 +238,8 @@ def activation_bytes(
     loss = device_bytes(loss_activations(share, step), step) + loss_working_bytes(share, step)
     working = max((_working(share, block, step, recompute) for block in share.blocks), default=0)
     return ActivationBytes(
-        blocks=under_way * blocks,
-        edges=under_way * device_bytes(edges, step),
+        blocks=math.ceil(under_way * blocks),
+        edges=math.ceil(under_way * device_bytes(edges, step)),
         loss=loss,
         working=working,
     )
@@ -246,8 +249,11 @@ def _stage_memory(
     share: Architecture, step: TrainingStep, plan: TrainingPlan, *, is_first: bool
 ) -> TrainingMemory:
     # One forward, one backward in turn: the first stage has as many micro-batches under way as
-    # there are stages, the last stage one.
-    filled = min(plan.pipeline_parallel, plan.micro_batches or plan.pipeline_parallel)
+    # there are stages, the last stage one. With v chunks a device it is p + (p−1)/v of them (arXiv
+    # 2205.05198, section 4.2.3).
+    stages = plan.pipeline_parallel
+    filled = stages + (stages - 1) / plan.interleave if plan.interleave > 1 else float(stages)
+    filled = min(filled, plan.micro_batches or filled)
     activations = activation_bytes(share, step, plan.recompute, filled if is_first else 1).peak
     kept = parameter_bytes(total_parameters(share), step.dtype, plan)
     # Without gradients of earlier micro-batches they grow as activations go, block by block.

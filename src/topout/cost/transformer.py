@@ -11,6 +11,8 @@ import msgspec
 from topout.cost.ops import Op
 from topout.models.architecture import Attention, Block, Mlp
 
+SCORES = "_scores"  # what the op of attention's scores is called after attention
+
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens that go through the blocks together: `new_tokens` of each of `batch_size` rows.
@@ -35,15 +37,17 @@ class ExtraTraffic(msgspec.Struct, frozen=True, kw_only=True):
 
     gelu_passes: int = 1  # walks over the MLP's activations
     kv_copies: float = 0.0  # copies of the whole KV cache
+    score_passes: int = 0  # walks over the matrix of attention's scores; 0: attention is fused
 
 
 def block_ops(
     block: Block, step: Pass, extra_traffic: ExtraTraffic, extra_norms: int = 0
 ) -> list[Op]:
     """The ops of all blocks of a stack, in the order in which a block runs them."""
-    ops = [_norms(block, step.tokens, extra_norms), *_self_attention(block, step)]
+    scores = extra_traffic.score_passes
+    ops = [_norms(block, step.tokens, extra_norms), *_self_attention(block, step, scores)]
     if block.cross_attention is not None:
-        ops += _cross_attention(block, block.cross_attention, step)
+        ops += _cross_attention(block, block.cross_attention, step, scores)
     ops += _mlp(block, step.tokens, extra_traffic)
     sums = 2 + (block.cross_attention is not None)
     walked = block.count * sums * step.tokens * block.width
@@ -87,7 +91,7 @@ def distinct_experts(mlp: Mlp, tokens: int) -> float:
     return mlp.experts * (1 - (1 - mlp.experts_per_token / mlp.experts) ** tokens)
 
 
-def _self_attention(block: Block, step: Pass) -> list[Op]:
+def _self_attention(block: Block, step: Pass, score_passes: int) -> list[Op]:
     attention, shapes = block.attention, linear_shapes(block)
     ops = [linear_op("qkv", "attention", block.count, step.tokens, *shapes["qkv"])]
     turned = step.tokens * (attention.query_width + attention.kv_width) * block.count
@@ -100,37 +104,47 @@ def _self_attention(block: Block, step: Pass) -> list[Op]:
     # What the first new token's window reaches back to is read; the new keys are written.
     window = attention.window or step.context_len
     seen = min(step.context_len, window - 1 + step.new_tokens)
-    ops.append(_attention("attention", block, attention, step, seen, step.new_tokens))
+    ops += _attention("attention", block, attention, step, seen, step.new_tokens, score_passes)
     ops.append(
         linear_op("attention_out", "attention", block.count, step.tokens, *shapes["attention_out"])
     )
     return ops
 
 
-def _cross_attention(block: Block, cross: Attention, step: Pass) -> list[Op]:
+def _cross_attention(block: Block, cross: Attention, step: Pass, score_passes: int) -> list[Op]:
     width, count = block.width, block.count
     return [
         linear_op("cross_q", "cross_attention", count, step.tokens, cross.query_width, width),
-        _attention("cross_attention", block, cross, step, step.source_len, 0),
+        *_attention("cross_attention", block, cross, step, step.source_len, 0, score_passes),
         linear_op("cross_out", "cross_attention", count, step.tokens, width, cross.query_width),
     ]
 
 
 def _attention(
-    name: str, block: Block, attention: Attention, step: Pass, keys: int, written: int
-) -> Op:
-    """Scores and their product with the values: 2 FLOPs each per pair and element of a head."""
+    name: str,
+    block: Block,
+    attention: Attention,
+    step: Pass,
+    keys: int,
+    written: int,
+    score_passes: int,
+) -> list[Op]:
+    """Scores and their product with the values: 2 FLOPs each per pair and element of a head.
+
+    Where it is not fused all pairs are multiplied, and their scores are walked over in memory.
+    """
     batch, new = step.batch_size, step.new_tokens
+    square = new * keys
     pairs = (
-        new * keys
-        if attention.cross
+        square
+        if attention.cross or score_passes
         else attended_pairs(new, step.context_len, attention.window, attention.causal)
     )
     # An encoder keeps no cache: its keys and values are activations that are read once.
     moved = 2.0 * block.count * batch * attention.kv_width * (keys + written)
     queries_and_output = 2.0 * block.count * step.tokens * attention.query_width
     cached = attention.causal or attention.cross
-    return Op(
+    core = Op(
         name=name,
         part="cross_attention" if attention.cross else "attention",
         kind="attention",
@@ -141,6 +155,11 @@ def _attention(
         activation_elements=queries_and_output + (0.0 if cached else moved),
         kv_elements=moved if cached else 0.0,
     )
+    if not score_passes:
+        return [core]
+    walked = score_passes * block.count * batch * attention.heads * square
+    scores = elementwise_op(f"{name}{SCORES}", core.part, block.count, walked, 0, new)
+    return [core, scores]
 
 
 def _mlp(block: Block, tokens: int, extra_traffic: ExtraTraffic) -> list[Op]:

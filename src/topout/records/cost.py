@@ -6,7 +6,8 @@ from topout.records.machine import Hardware
 from topout.records.record import SCHEMA_VERSION, Interval, Record
 
 PhaseName = Literal["prefill", "decode", "forward", "training"]
-CostBound = Literal["memory", "compute", "overhead", "communication"]
+# "bubble": a device of a pipeline waits for the other stages.
+CostBound = Literal["memory", "compute", "overhead", "communication", "bubble"]
 
 
 class OpCost(Record, frozen=True, kw_only=True):
@@ -50,7 +51,10 @@ class PhaseCost(Record, frozen=True, kw_only=True):
     compute_s: float | None = None
     memory_s: float | None = None
     overhead_s: float | None = None
-    communication_s: float | None = None
+    communication_s: float | None = None  # that is waited for
+    hidden_s: float | None = None  # communication beside arithmetic, not part of time_s
+    bubble_s: float | None = None  # waiting for the other stages of a pipeline
+    micro_batches: int = 1  # that the batch is divided into
     bound: CostBound | None = None
     interval_s: Interval | None = None
     tokens_per_s: float | None = None
@@ -138,6 +142,11 @@ class CostWorkload(Record, frozen=True, kw_only=True):
     tensor_parallel: int = 1
     data_parallel: int = 1
     pipeline_parallel: int = 1
+    micro_batches: int | None = None  # of training, as asked; each phase says its own
+    interleave: int = 1  # chunks of the layers on each device of a pipeline, in training
+    sequence_parallel: bool = False
+    attention: Literal["fused", "plain"] = "fused"  # of a training step; plain ones keep scores
+    dropout: bool = False  # in a training step
     mode: str = "compiled"
 
 

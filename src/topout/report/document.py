@@ -27,6 +27,7 @@ Style = Literal[
     "compute",
     "overhead",
     "communication",
+    "bubble",
 ]
 """What a cell or row means; each renderer has its own look for it."""
 

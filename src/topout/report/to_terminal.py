@@ -47,6 +47,7 @@ _STYLES = {
     "compute": "yellow",
     "overhead": "magenta",
     "communication": "green",
+    "bubble": "cyan",
 }
 _PARAGRAPHS = {"": "", "strong": "bold", "note": "dim", "failed": "red"}
 

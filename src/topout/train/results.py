@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from topout.cost.passes import full_pass_ops
-from topout.cost.training import training_ops
+from topout.cost.training import backward_ops, update_ops
 from topout.measure.stats import chained, estimate, inverse
 from topout.models.architecture import Architecture, Head
 from topout.models.architectures.read import read_architecture
@@ -203,9 +203,8 @@ def flops_per_sample(
     """
     architecture = trained_architecture(config_json, name, task, labels)
     forward = full_pass_ops(architecture, 1, sequence_len)
-    ops = training_ops(forward, parameters)
-    update = next(op.flops for op in ops if op.name == "optimizer")
-    return sum(op.flops for op in ops) - update + update / samples
+    passes = sum(op.flops for op in [*forward, *backward_ops(forward)])
+    return passes + sum(op.flops for op in update_ops(parameters)) / samples
 
 
 def trained_architecture(

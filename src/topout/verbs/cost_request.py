@@ -66,14 +66,28 @@ class CostRequest(Request, frozen=True, kw_only=True):
     tensor_parallel: Annotated[
         int, Option("Devices that share each layer.", flag="--tp", least=1)
     ] = 1
+    sequence_parallel: Annotated[
+        bool, Option("With --tp: they share norms and residuals too, in training.")
+    ] = False
     data_parallel: Annotated[
-        int, Option("Devices that share a training batch.", flag="--dp", least=1)
+        int, Option("Replicas, each with a batch of its own, in training.", flag="--dp", least=1)
     ] = 1
     pipeline_parallel: Annotated[
-        int, Option("Devices that share the layers, in training.", flag="--pp", least=1)
+        int, Option("Devices that share the layers, as stages.", flag="--pp", least=1)
+    ] = 1
+    micro_batches: Annotated[
+        int | None,
+        Option("Parts of a training batch; default: with --pp one sequence each.", least=1),
+    ] = None
+    interleave: Annotated[
+        int, Option("Chunks of layers on each device of --pp, in training.", least=1)
     ] = 1
     mode: Annotated[str, Option("How PyTorch runs it.", choices=MODES)] = "compiled"
     recompute: Annotated[Recompute, Option("Activations computed again in training.")] = "none"
+    attention: Annotated[
+        Literal["fused", "plain"], Option("In training: plain ones keep their scores.")
+    ] = "fused"
+    dropout: Annotated[bool, Option("In training: dropout is on, and its masks are kept.")] = False
     threads: Threads = None
     image_size: ImageSize = None
     split_head: bool = True
@@ -99,6 +113,11 @@ class CostRequest(Request, frozen=True, kw_only=True):
             tensor_parallel=self.tensor_parallel,
             data_parallel=self.data_parallel,
             pipeline_parallel=self.pipeline_parallel,
+            micro_batches=self.micro_batches,
+            interleave=self.interleave,
+            sequence_parallel=self.sequence_parallel,
+            attention=self.attention,
+            dropout=self.dropout,
             mode=self.mode,
         )
 

@@ -17,6 +17,7 @@ from topout.cost.measured_times import MeasuredTimes
 from topout.cost.memory import InferenceLoad, cost_memory, machine_fit
 from topout.cost.ops import CONVENTIONS, ELEMENT_BYTES
 from topout.cost.phases import Phase, Plan, phases, sequence_len
+from topout.cost.pipeline import pipeline_of
 from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
 from topout.cost.training_memory import training_table
 from topout.machine.kept import kept_doubts
@@ -166,7 +167,11 @@ def _machine_cost(
         interval=_rate_interval(plan, costs),
         cache_saving=kv_cache_saving(plan, timer),
         fit=fit_of(plan, hardware, training),
-        assumptions=[*_assumptions(plan, candidate), *_above_ceilings(hardware, costs.values())],
+        assumptions=[
+            *_assumptions(plan, candidate),
+            *_assumptions_of_split(plan, costs.get("training")),
+            *_above_ceilings(hardware, costs.values()),
+        ],
         reasons=reasons,
     )
 
@@ -242,14 +247,42 @@ def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
         sentences.append(
             f"Linear layers read {workload.weight_dtype} weights and compute in {workload.dtype}."
         )
-    if workload.tensor_parallel > 1:
+    return sentences
+
+
+def _assumptions_of_split(plan: Plan, training: PhaseCost | None) -> list[str]:
+    """How the model is taken to be laid over devices."""
+    workload = plan.workload
+    tensor, stages = workload.tensor_parallel, workload.pipeline_parallel
+    sentences = []
+    if tensor > 1:
+        whole = "" if workload.sequence_parallel else "; norms and residuals are computed on each"
+        sentences.append(f"Figures are those of one of {tensor} devices{whole}.")
+    if workload.sequence_parallel:
         sentences.append(
-            f"Figures are those of one of {workload.tensor_parallel} devices; norms and residuals "
-            "are computed on each."
+            "In training each sum over them is a reduce-scatter and an all-gather; the inputs that "
+            "backward gathers again go beside its products."
+        )
+    if stages > 1:
+        sentences.append(
+            f"Figures are those of the last of {stages} stages, which has the heads; "
+            "micro-batches go forward and backward in turn (1F1B), and messages between stages are "
+            "waited for."
         )
     if workload.data_parallel > 1:
-        sentences.append("Gradients are summed after backward, not while it runs.")
+        sentences.append(_gradient_sum(training))
     return sentences
+
+
+def _gradient_sum(training: PhaseCost | None) -> str:
+    rule = (
+        "Gradients are summed over the replicas beside the backward pass of the last micro-batch, "
+        "at the slow end of the interval after it; with ZeRO stage 3 the weights go round as well, "
+        "which is not counted."
+    )
+    if training is None or not training.hidden_s:
+        return rule
+    return f"{rule} So {units.seconds(training.hidden_s)} of it are hidden."
 
 
 def _left_out(architecture: Architecture) -> list[str]:
@@ -273,16 +306,22 @@ def weights_by_part(plan: Plan) -> dict[str, int]:
 def training_rows(plan: Plan) -> list[TrainingMemory]:
     """The memory of a training step on one device, by recomputation and ZeRO stage."""
     workload = plan.workload
+    pipeline = pipeline_of(workload, trains=True)
     step = TrainingStep(
-        batch_size=workload.batch_size,
+        batch_size=workload.batch_size // pipeline.micro_batches,
         sequence_len=sequence_len(plan),
         dtype=cast(TrainingDtype, workload.dtype),  # checked by the request
         tensor_parallel=workload.tensor_parallel,
+        sequence_parallel=workload.sequence_parallel,
+        fused_attention=workload.attention == "fused",
+        dropout=workload.dropout,
     )
     training = TrainingPlan(
         recipe="pure" if workload.dtype == "fp32" else "mixed",
         data_parallel=workload.data_parallel,
-        pipeline_parallel=workload.pipeline_parallel,
+        pipeline_parallel=pipeline.stages,
+        micro_batches=pipeline.micro_batches,
+        interleave=pipeline.chunks,
     )
     return training_table(plan.architecture, step, training)
 
@@ -305,5 +344,6 @@ def fit_of(plan: Plan, hardware: Hardware, training: list[TrainingMemory]) -> Ma
         weight_bytes_by_part=weights_by_part(plan),
         device=hardware.device,
         tensor_parallel=workload.tensor_parallel,
+        pipeline_parallel=workload.pipeline_parallel,
         training_bytes=min((row.total_bytes for row in chosen), default=None),
     )

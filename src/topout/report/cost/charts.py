@@ -10,6 +10,7 @@ from topout.report.charts.theme import (
     GREEN,
     GREY,
     ORANGE,
+    SKY,
     VALUE_MARGIN,
     Row,
     Spec,
@@ -121,7 +122,7 @@ def _bar(report: CostReport, machine: MachineCost, phase: PhaseName) -> Row:
     return bar
 
 
-BOUND_COLOURS = dict(zip(BOUNDS, (BLUE, ORANGE, GREY, GREEN), strict=True))
+BOUND_COLOURS = dict(zip(BOUNDS, (BLUE, ORANGE, GREY, GREEN, SKY), strict=True))
 _TIME_STEP = 44  # pixels per machine
 _TIME_BAR = 26  # of these that the bar takes
 _SEEN = 0.005  # smaller parts are lines; the shades of the others take turns

@@ -128,6 +128,7 @@ def _note(cost: PhaseCost) -> str:
         ("compute", cost.compute_s),
         ("overhead", cost.overhead_s),
         ("communication", cost.communication_s),
+        ("bubble", cost.bubble_s),
     ]
     waits = [
         f"{units.seconds(time_s)} {name}" for name, time_s in parts if _counts(time_s, cost.time_s)

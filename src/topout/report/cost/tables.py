@@ -180,6 +180,11 @@ def _phase_rows(report: CostReport, phase: PhaseName) -> Iterator[_Line]:
         yield row("MBU of measured", lambda c: Cell(share_of(c.mbu_of_ceiling)))
     yield row("MFU of datasheet", lambda c: Cell(_utilization(c.mfu_of_spec_peak)))
     yield row("MFU of measured", lambda c: Cell(_utilization(c.mfu_of_ceiling)))
+    costs = [phase_of(machine, phase) for machine in placed(report)]
+    if any(cost and cost.bubble_s for cost in costs):
+        yield row("pipeline bubble", lambda c: _part(c.bubble_s, c))
+    if any(cost and cost.hidden_s for cost in costs):
+        yield row("hidden communication", lambda c: Cell(units.seconds(c.hidden_s)))
 
 
 def _time(cost: PhaseCost) -> Cell:
@@ -204,10 +209,15 @@ def _bound(cost: PhaseCost) -> Cell:
         "compute": cost.compute_s,
         "overhead": cost.overhead_s,
         "communication": cost.communication_s,
+        "bubble": cost.bubble_s,
     }
-    part = parts[cost.bound]
-    share = f"{units.percent(part / cost.time_s)} of time" if part and cost.time_s else ""
-    return Cell(cost.bound, share, cost.bound)
+    return Cell(cost.bound, _part(parts[cost.bound], cost).below, cost.bound)
+
+
+def _part(part_s: float | None, cost: PhaseCost) -> Cell:
+    """Seconds of a phase, and which share of its time they are."""
+    share = f"{units.percent(part_s / cost.time_s)} of time" if part_s and cost.time_s else ""
+    return Cell(units.seconds(part_s), share)
 
 
 def _utilization(ratio: float | None) -> str:

@@ -7,7 +7,7 @@ from topout.records import CostReport, Interval, MachineCost, PhaseCost, PhaseNa
 from topout.report.figures import precision
 
 PHASES: tuple[PhaseName, ...] = ("prefill", "decode", "forward", "training")
-BOUNDS = ("memory", "compute", "overhead", "communication")
+BOUNDS = ("memory", "compute", "overhead", "communication", "bubble")
 
 _KINDS = {"encoder_decoder": "encoder and decoder", "image": "image model"}
 
@@ -61,6 +61,16 @@ def asked_sentence(report: CostReport) -> str:
     ):
         if size > 1:
             parts.append(f"{name} parallel {size}")
+    stated = {
+        "sequence parallel": work.sequence_parallel,
+        "plain attention": work.attention == "plain",
+        "dropout": work.dropout,
+    }
+    parts += [name for name, is_so in stated.items() if is_so]
+    if work.micro_batches is not None:
+        parts.append(f"micro-batches {work.micro_batches}")
+    if work.interleave > 1:
+        parts.append(f"chunks a device {work.interleave}")
     return ", ".join([*parts, work.mode])
 
 

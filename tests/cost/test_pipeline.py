@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 from tests.cost.example_architectures import BERT_BASE, GPT2, LLAMA_2_7B, T5_SMALL
-from topout.cost.parallel import device_share, heaviest_stages
+from topout.cost.parallel import device_share
+from topout.cost.pipeline import heaviest_stages, slowest_and_others
 from topout.errors import InputError, UnsupportedError
 from topout.models.architecture import parameters_by_part, total_parameters
 
@@ -103,3 +104,19 @@ def test_bad_input() -> None:
         device_share(GPT2, 0)
     with pytest.raises(UnsupportedError, match="t5-small"):
         heaviest_stages(T5_SMALL, 2)
+
+
+@brief
+@given(st.integers(1, 12), st.integers(1, 11))
+def test_the_slowest_stage_and_the_others_are_the_model(stages: int, sliding: int) -> None:
+    block = GPT2.blocks[0]
+    kinds = [msgspec.structs.replace(block, count=n) for n in (12 - sliding, sliding)]
+    slowest, others = slowest_and_others(msgspec.structs.replace(GPT2, blocks=kinds), stages)
+    if stages == 1:
+        assert others is None
+        return
+    assert others is not None
+    layers = [sum(each.count for each in part.blocks) for part in (slowest, others)]
+    assert layers == [-(-12 // stages), 12 - -(-12 // stages)]
+    assert (slowest.embeddings, others.heads, others.final_norms) == ([], [], 0)
+    assert others.embeddings == GPT2.embeddings
