@@ -125,7 +125,15 @@ def test_memory_by_hand(value: float, text: str) -> None:
     [
         (59.999, "60.0 s"),
         (-90, "-1 min 30 s"),
-        (3600.4, "60 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.6, "1 h 0 min"),
+        (3600.4, "1 h 0 min"),
+        (122_400, "34 h 0 min"),
+        (-5_430, "-1 h 30 min"),
+        (172_799, "48 h 0 min"),
+        (172_800, "2 days 0 h"),
+        (7 * 86_400 + 7_300, "7 days 2 h"),
+        (1.75e9, "55.5 years"),
         (0.9994, "999 ms"),
         (0.9996, "1.00 s"),
         (9.996e-4, "1.00 ms"),
@@ -172,11 +180,13 @@ def test_a_duration_parses_back_within_rounding(value: float) -> None:
     assert float(number) * TIMES[unit] == pytest.approx(value, rel=0.0051)
 
 
-@given(st.floats(min_value=60, max_value=1e6))
-def test_a_long_duration_parses_back_to_the_second(value: float) -> None:
-    minutes, _, rest, _ = units.seconds(value).split(" ")
-    assert 0 <= int(rest) < 60
-    assert int(minutes) * 60 + int(rest) == round(value)
+@given(st.floats(min_value=60, max_value=3e7))
+def test_a_long_duration_parses_back_to_the_smaller_of_its_two_units(value: float) -> None:
+    whole, unit, rest, smaller = units.seconds(value).split(" ")
+    lengths = {"days": 86_400, "h": 3600, "min": 60, "s": 1}
+    assert 0 <= int(rest) * lengths[smaller] < lengths[unit] or value >= lengths[unit] * 60 - 30
+    back = int(whole) * lengths[unit] + int(rest) * lengths[smaller]
+    assert back == pytest.approx(value, abs=lengths[smaller] / 2)
 
 
 @given(st.floats(min_value=1e-6, max_value=1e12))

@@ -5,6 +5,10 @@ import math
 _PREFIXES = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")]
 _BINARY_PREFIXES = [(1024.0**4, "Ti"), (1024.0**3, "Gi"), (1024.0**2, "Mi"), (1024.0, "Ki")]
 _TIMES = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")]
+# From how many seconds on, of which unit, with what is left over of the next smaller one.
+_LONG_TIMES = [(172_800, 86_400, "days", 3600, "h"), (3600, 3600, "h", 60, "min"),
+               (60, 60, "min", 1, "s")]  # fmt: skip
+_YEAR_S = 31_557_600.0
 ABSENT = "–"
 
 
@@ -76,18 +80,27 @@ def memory(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration: 0.00123 → "1.23 ms"; from one minute on in minutes and seconds."""
+    """A duration: 0.00123 → "1.23 ms", 90 → "1 min 30 s", 122,400 → "34 h 0 min"."""
     if value is None:
         return ABSENT
     if not math.isfinite(value):
         return f"{value} s"
     if abs(value) >= 60:
-        minutes, rest = divmod(round(abs(value)), 60)
-        return f"{'-' if value < 0 else ''}{minutes} min {rest} s"
+        return _long(abs(value), "-" if value < 0 else "")
     for scale, unit in _TIMES:
         if abs(value) >= scale * 0.9995:
             return f"{significant(value / scale)} {unit}"
     return "0 s" if value == 0 else f"{significant(value / 1e-9)} ns"
+
+
+def _long(value: float, sign: str) -> str:
+    """A minute and more, in a unit and what is left over in the next smaller one."""
+    if value >= _YEAR_S:
+        return f"{sign}{significant(value / _YEAR_S)} years"
+    known = (row for row in _LONG_TIMES if round(value) >= row[0])
+    _, scale, unit, smaller, smaller_unit = next(known, _LONG_TIMES[-1])
+    whole, rest = divmod(round(value / smaller), scale // smaller)
+    return f"{sign}{whole} {unit} {rest} {smaller_unit}"
 
 
 def percent(ratio: float | None, digits: int = 0) -> str:

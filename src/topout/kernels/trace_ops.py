@@ -18,7 +18,9 @@ from topout.measure.process import Closing
 # All in the order of the enumerations in trace_fields.h and trace_scan.cpp
 Form = Literal["number", "text", "json", "lane"]
 Stage = Literal["start", "members", "member_value", "events", "entry", "done", "foreign", "broken"]
-Counted = Literal["entries", "unreadable", "untimed", "paired", "unphased", "too_long"]
+Counted = Literal[
+    "entries", "unreadable", "untimed", "paired", "unphased", "too_long", "trailing"
+]  # fmt: skip
 FIXED_FIELDS = ("phase", "category", "start", "duration", "name")
 
 _FORMS: tuple[Form, ...] = get_args(Form)

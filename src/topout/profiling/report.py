@@ -34,7 +34,7 @@ from topout.records import (
 )
 from topout.roofline import Exceeded, ceilings_at, exceeded_doubts, is_above, share_of
 from topout.trace.capture import PHASE_PREFIX, PhaseMark
-from topout.trace.readers.kineto import read_kineto
+from topout.trace.readers.read import read_trace
 from topout.trace.table import HOST_DEVICE, Trace
 from topout.whole_file import whole_file
 
@@ -64,8 +64,8 @@ class Captured(msgspec.Struct, frozen=True):
 def fill_in(
     report: ProfileReport, captured: Captured, wanted: list[str] | None = None
 ) -> ProfileReport:
-    """`report` with its phases (of `wanted` alone) and memory; raises as `read_kineto` does."""
-    trace = read_kineto(captured.path)
+    """`report` with its phases (of `wanted` alone) and memory; raises as `read_trace` does."""
+    trace = read_trace(captured.path)
     recorded = Recorded(
         trace=trace,
         marks=captured.run.marks,

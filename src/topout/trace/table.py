@@ -11,8 +11,6 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from topout.errors import InputError
-
 TraceFormat = Literal["kineto", "nvprof_csv", "nsys_csv", "nsys_sqlite"]
 EventKind = Literal[
     # on a device
@@ -109,48 +107,11 @@ class Trace:
         return [int(number) for number in found if number >= 0]
 
 
-_MOST_CLOCK_NS = 1 << 62  # of a start, either way; a Unix time of today is 1.8e18
-_MOST_DURATION_NS = 366 * 86_400 * 10**9
-_MOST_FIGURE = 1 << 48  # bytes and elements of an event, 281 TB: sums of many stay below 2⁶³
-_FIGURES = ("bytes", "elements_in", "elements_out", "allocated_bytes", "reserved_bytes")
-
-
-def possible(events: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[str]]:
-    """The events that can have been, and in words what was left out or is taken as unknown.
-
-    Left out are those without a duration, of more than a year, or with a start that no clock
-    shows; sizes that no memory has become null. Raises InputError where all durations together
-    are more than can be counted.
-    """
-    doubts = []
-    start, duration = pl.col("start_ns"), pl.col("duration_ns")
-    is_possible = start.is_between(-_MOST_CLOCK_NS, _MOST_CLOCK_NS) & (
-        duration <= _MOST_DURATION_NS
-    )
-    kept = events.filter(is_possible.fill_null(value=False))
-    if left_out := events.height - kept.height:
-        doubts.append(
-            f"{left_out} events without a duration, of more than a year or at a time that no "
-            "clock shows: left out."
-        )
-    if float(kept["duration_ns"].cast(pl.Float64).sum()) > _MOST_CLOCK_NS:
-        raise InputError(
-            f"{path}: its durations add up to more than 146 years.", "Give the trace as recorded."
-        )
-    figures = [name for name in _FIGURES if name in kept.columns]
-    beyond = {name: pl.col(name).abs() > _MOST_FIGURE for name in figures}
-    if figures and (
-        count := int(kept.select(pl.sum_horizontal(list(beyond.values())).sum()).item())
-    ):
-        doubts.append(f"{count} sizes beyond 256 TiB: taken as unknown.")
-        kept = kept.with_columns(
-            pl.when(~is_beyond).then(pl.col(name)).alias(name) for name, is_beyond in beyond.items()
-        )
-    return kept, doubts
-
-
 def with_all_columns(events: pl.DataFrame) -> pl.DataFrame:
-    """`events` with every column of SCHEMA in its order and type, sorted by time."""
+    """`events` with every column of SCHEMA in its order and type, sorted by time.
+
+    What cannot be read may be null still: `topout.trace.plausible` takes it out.
+    """
     columns = [
         (pl.col(name) if name in events.columns else pl.lit(None)).cast(kind).alias(name)
         for name, kind in SCHEMA.items()

@@ -156,5 +156,5 @@ def test_what_a_reader_left_out_of_either_trace_is_passed_on() -> None:
     whole = trace(kernel(0, 10), path=Path("whole.json"))
     for before, after in ((cut, whole), (whole, cut)):
         (doubt,) = diff(before, after, RULES).doubts
-        assert (doubt.about, doubt.sentence) == ("cut.json", "cut.json: The file is cut off.")
+        assert (doubt.about, doubt.sentence) == ("cut.json", "The file is cut off.")
     assert diff(whole, whole, RULES).doubts == []

@@ -34,10 +34,20 @@ def test_ranks_of_one_job_raise_none() -> None:
     assert _sentences(trace(kernel(0, 10))) == ""
 
 
-def test_what_a_reader_mended_is_passed_on() -> None:
-    assert _sentences(trace(kernel(0, 10), doubts=("3 durations were negative.",))) == (
-        "example.json: 3 durations were negative."
-    )
+def _about(*traces: Trace) -> list[tuple[str, str]]:
+    found = doubts_of(traces, study(traces)[1])
+    return [(each.about, each.sentence) for each in found if "negative" in each.sentence]
+
+
+def test_what_a_reader_mended_is_passed_on_and_names_the_file_once() -> None:
+    said = "3 durations were negative."
+    assert _about(trace(kernel(0, 10), doubts=(said,))) == [("example.json", said)]
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders() -> None:
+    said = ("3 durations were negative.",)
+    alike = [trace(kernel(0, 10), doubts=said, path=Path(f"{name}/t.json")) for name in "ab"]
+    assert [about for about, _ in _about(*alike)] == ["a/t.json", "b/t.json"]
 
 
 def test_missing_ranks_are_named() -> None:

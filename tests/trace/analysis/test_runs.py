@@ -120,7 +120,7 @@ def test_doubts_name_their_run_and_what_is_unlike() -> None:
     doubts = {
         each.about: each.sentence for each in runs_side_by_side([("a", one), ("b", two)]).doubts
     }
-    assert "rows were left out" in next(text for about, text in doubts.items() if "a, " in about)
+    assert "Rows were left out." in next(text for about, text in doubts.items() if "a, " in about)
     assert "A100, V100" in doubts["devices"]
     assert "kineto, nvprof_csv" in doubts["formats"]
 

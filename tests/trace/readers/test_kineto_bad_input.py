@@ -51,6 +51,17 @@ def test_json_that_breaks_off_into_something_else(tmp_path: Path) -> None:
     assert "not readable behind byte" in trace.doubts[0]
 
 
+def test_a_file_that_was_written_over_a_longer_one(tmp_path: Path) -> None:
+    """The end of the longer file stands behind that of the shorter one."""
+    short = training_trace(steps=1).text().encode()
+    whole = read_kineto(save(tmp_path, short))
+    over = read_kineto(save(tmp_path, short + WHOLE[len(short) :]))
+    assert over.events.equals(whole.events)
+    (doubt,) = over.doubts
+    assert "goes on with" in doubt and "written over a longer one" in doubt
+    assert read_kineto(save(tmp_path, short + b"\n\n")).doubts == ()
+
+
 @pytest.mark.parametrize(
     ("data", "found"),
     [

@@ -216,6 +216,7 @@ def test_what_is_no_event_is_counted() -> None:
         "paired": 1,
         "unphased": 1,
         "too_long": 0,
+        "trailing": 0,
     }
     assert len(found.rows) == 1
 
@@ -269,3 +270,21 @@ def test_members_of_more_than_1_mib_are_stepped_over() -> None:
 )
 def test_where_the_structure_ends(data: bytes, stage: str) -> None:
     assert both(data).stage == stage
+
+
+@pytest.mark.parametrize(
+    ("end", "trailing"),
+    [
+        (b"", 0),
+        (b" \n\r\t ", 0),
+        (b" and more", 7),
+        (b"}", 1),
+        (b'\n  "dur": 5\n }\n]}', 10),
+    ],
+)
+def test_bytes_behind_the_end_are_counted_but_for_blanks(end: bytes, trailing: int) -> None:
+    for whole in (b'{"traceEvents": [{"ph": "X", "ts": 1}]}', b'[{"ph": "X", "ts": 1}]'):
+        data = whole + end
+        each = [data[at : at + 1] for at in range(len(data))]
+        for pieces in ([data], each, [whole, end]):
+            assert both(*pieces).counts["trailing"] == trailing

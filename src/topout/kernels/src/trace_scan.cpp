@@ -26,7 +26,7 @@ namespace {
 // What the caller's fields must begin with.
 enum FixedField { phase_field, category_field, start_field, duration_field, name_field };
 
-enum Count { entries, unreadable, untimed, paired, unphased, too_long, count_kinds };
+enum Count { entries, unreadable, untimed, paired, unphased, too_long, trailing, count_kinds };
 
 enum class Stage { start, members, member_value, events, entry, done, foreign, broken };
 
@@ -39,6 +39,7 @@ class Scanner {
   FieldTable fields;
 
   void feed(const char* data, std::size_t size) {
+    if (stage_ == Stage::done) count_trailing(data, data + size);
     if (stage_ == Stage::done || stage_ == Stage::foreign || stage_ == Stage::broken) return;
     if (columns_.empty()) columns_.resize(static_cast<std::size_t>(fields.size()));
     pending_.append(data, size);
@@ -94,10 +95,16 @@ class Scanner {
         case Stage::member_value: at = read_member_value(at, end); break;
         case Stage::events: at = read_event(at, end); break;
         case Stage::entry: at = skip_entry(at, end); break;
+        case Stage::done: count_trailing(at, end); return end;
         default: return end;
       }
       if (at == before && stage == stage_) return at;
     }
+  }
+
+  // Bytes behind the end of the JSON, but for blanks.
+  void count_trailing(const char* at, const char* end) {
+    for (; at != end; ++at) counts_[trailing] += !is_blank(*at);
   }
 
   const char* read_start(const char* at, const char* end) {
@@ -123,8 +130,12 @@ class Scanner {
   const char* read_key(const char* at, const char* end) {
     at = skip_commas(at, end);
     if (at == end) return at;
+    if (*at == '}') {
+      stage_ = Stage::done;
+      return at + 1;
+    }
     if (*at != '"') {
-      stage_ = *at == '}' ? Stage::done : Stage::broken;
+      stage_ = Stage::broken;
       return at;
     }
     const char* const key_end = find_string_end(at + 1, end);

@@ -28,14 +28,13 @@ def doubts_of(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:
 
 
 def doubts_of_files(traces: Sequence[Trace]) -> list[Doubt]:
-    """What readers mended or left out, file by file."""
+    """What was mended or left out, file by file; the file's name stands at its head alone."""
+    labels = _labels(traces)
     return [
         Doubt(
-            about=trace.path.name,
-            sentence=f"{trace.path.name}: {doubt}",
-            remedy="Record the trace again if that matters.",
+            about=label, sentence=_sentence(doubt), remedy="Record the trace again if that matters."
         )
-        for trace in traces
+        for label, trace in zip(labels, traces, strict=True)
         for doubt in trace.doubts
     ]
 
@@ -67,6 +66,18 @@ def _short(name: str) -> str:
         return name
     half = _LONGEST_NAME // 2
     return f"{name[:half]}…{name[-half:]}"
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
+
+
+def _labels(traces: Sequence[Trace]) -> list[str]:
+    """The names of the files, with their folders where names are alike."""
+    names = [trace.path.name for trace in traces]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{trace.path.parent.name}/{trace.path.name}" for trace in traces]
 
 
 def _ranks(traces: Sequence[Trace]) -> list[Doubt]:

@@ -89,7 +89,7 @@ def new_scan() -> Scan:
 def _trace_of(path: Path, text: FileText, scan: Scan) -> Trace:
     metadata = metadata_of(scan.members())
     about_file = [*_about_the_end(scan, text), *_about_events(scan)]  # before columns are taken
-    table = table_of(Columns(scan), path, metadata.group_sizes)
+    table = table_of(Columns(scan), metadata.group_sizes)
     ranks = (metadata.rank, table.rank, rank_in_name(path))
     return Trace(
         path=path,
@@ -132,6 +132,11 @@ def _about_the_end(scan: Scan, text: FileText) -> list[str]:
         return [f"The JSON is not readable behind byte {scan.read_bytes}; {read}."]
     if scan.stage != "done":
         return [f"The file is cut off in the middle of its JSON; {read}."]
+    if scan.counts["trailing"]:
+        return [
+            f"Behind the end of its JSON the file goes on with {scan.counts['trailing']} bytes of "
+            f"something else, as one does that was written over a longer one; {read}."
+        ]
     return []
 
 
@@ -157,7 +162,6 @@ def _about_the_rest(text: FileText, metadata: Metadata, table: Table) -> list[st
         doubts.append(f"{text.null_bytes} NUL bytes in the file: read as spaces.")
     if metadata.unreadable:
         doubts.append(f"Not readable and left out: {', '.join(metadata.unreadable)}.")
-    doubts += table.impossible
     doubts += table.uncounted
     if table.negative_durations:
         doubts.append(f"{table.negative_durations} events had negative durations: taken as 0.")

@@ -22,6 +22,7 @@ LONGEST_MEMBER_BYTES = 1 << 20
 MOST_MEMBERS = 1000
 _IN_PAIRS = "BEbe"
 _INSTANT = "iI"
+_BLANKS = b" \n\r\t"
 _COUNTED: tuple[Counted, ...] = (
     "entries",
     "unreadable",
@@ -29,6 +30,7 @@ _COUNTED: tuple[Counted, ...] = (
     "paired",
     "unphased",
     "too_long",
+    "trailing",
 )
 
 _BLANK = rb"[ \n\r\t]*+"
@@ -95,6 +97,8 @@ class PythonScan:
 
     def feed(self, piece: bytes) -> None:
         """The next bytes of the file, as many as there are."""
+        if self.stage == "done":
+            self._count_trailing(piece)
         if self.stage in ("done", "foreign", "broken"):
             return
         self._pending += piece
@@ -151,7 +155,13 @@ class PythonScan:
             at = step(data, at)
             if (before, stage) == (at, self.stage):
                 return at
+        if self.stage == "done":
+            self._count_trailing(data[at:])
         return len(data)
+
+    def _count_trailing(self, data: bytes) -> None:
+        """Bytes behind the end of the JSON, but for blanks."""
+        self.counts["trailing"] += len(data.translate(None, _BLANKS))
 
     def _read_start(self, data: bytes, at: int) -> int:
         at += len(data[at:]) - len(data[at:].lstrip(b" \n\r\t"))
@@ -168,8 +178,11 @@ class PythonScan:
     def _read_member(self, data: bytes, at: int) -> int:
         at = _behind(_separators, data, at)
         first = data[at : at + 1]
+        if first == b"}":
+            self.stage = "done"
+            return at + 1
         if first not in (b'"', b""):
-            self.stage = "done" if first == b"}" else "broken"
+            self.stage = "broken"
             return at
         found = _key.match(data, at)
         if found is None:

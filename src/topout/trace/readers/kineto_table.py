@@ -4,7 +4,6 @@ What of an event is read, and under which names older and newer profilers wrote 
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from topout.kernels.trace_ops import Field, NativeScan
 from topout.trace.readers.event_names import canonical_collective, copy_kind, with_messages
 from topout.trace.readers.file_text import decode, normalized_json
 from topout.trace.readers.kineto_scan import PythonScan
-from topout.trace.table import HOST_DEVICE, SCHEMA, EventKind, possible, with_all_columns
+from topout.trace.table import HOST_DEVICE, SCHEMA, EventKind, with_all_columns
 
 Scan = NativeScan | PythonScan
 NANOSECONDS = 3  # the file counts in microseconds
@@ -197,15 +196,14 @@ class Table(NamedTuple):
     """All events, and what had to be mended in them."""
 
     events: pl.DataFrame
-    impossible: list[str]  # what cannot have been, in words
     uncounted: list[str]  # categories that are not known, in words
     negative_durations: int
     damaged_texts: int
     rank: int | None  # that a collective says it is on
 
 
-def table_of(columns: Columns, path: Path, group_sizes: tuple[int, ...] = ()) -> Table:
-    """The table of `topout.trace.table.SCHEMA`, in the order of time; raises as `possible` does."""
+def table_of(columns: Columns, group_sizes: tuple[int, ...] = ()) -> Table:
+    """The table of `topout.trace.table.SCHEMA`, in the order of time."""
     durations, categories = columns.numbers("duration"), columns.text("category")
     raw = pl.DataFrame(
         [
@@ -222,11 +220,8 @@ def table_of(columns: Columns, path: Path, group_sizes: tuple[int, ...] = ()) ->
     )
     rank = raw["rank"].drop_nulls()
     negative = int((raw["duration_ns"] < 0).sum())
-    meant, impossible = possible(_meant(raw), path)
-    events = with_all_columns(with_messages(meant, group_sizes))
     return Table(
-        events,
-        impossible,
+        with_all_columns(with_messages(_meant(raw), group_sizes)),
         _uncounted(categories, durations),
         negative,
         columns.damaged_texts,

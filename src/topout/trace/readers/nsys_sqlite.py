@@ -13,7 +13,7 @@ from topout.progress import Notify
 from topout.trace.readers.event_names import meanings_of
 from topout.trace.readers.memory_budget import Hold, unlimited
 from topout.trace.readers.nsys_database import Database, Machine, read_machine
-from topout.trace.table import HOST_DEVICE, Trace, possible, with_all_columns
+from topout.trace.table import HOST_DEVICE, Trace, with_all_columns
 
 _CUPTI = "CUPTI_ACTIVITY_KIND_"
 # `copyKind` of CUPTI; arrays lie on the device; from 11 on managed memory moves by itself.
@@ -66,8 +66,8 @@ def _read(database: Database, notify: Notify | None) -> Trace:
         if notify:
             notify(f"reading {database.path.name}", (done + 1) / len(_READERS))
     nothing = pl.DataFrame(schema={"start_ns": pl.Int64, "duration_ns": pl.Int64})
-    events, impossible = possible(pl.concat([nothing, *parts], how="diagonal"), database.path)
-    doubts = [*database.doubts, *impossible]
+    events = pl.concat([nothing, *parts], how="diagonal")
+    doubts = list(database.doubts)
     if not any((part["kind"].cast(pl.String) == "kernel").any() for part in parts):
         doubts.append("no kernel is in it (was it recorded with --trace=cuda?)")
     return Trace(

@@ -17,7 +17,7 @@ from topout.trace.readers.csv_table import Layout, Tables
 from topout.trace.readers.event_names import meanings_of
 from topout.trace.readers.file_text import FileText, head_of, text_of
 from topout.trace.readers.memory_budget import EVENT_BYTES, Hold, unlimited
-from topout.trace.table import HOST_DEVICE, Device, Trace, TraceFormat, possible, with_all_columns
+from topout.trace.table import HOST_DEVICE, Device, Trace, TraceFormat, with_all_columns
 
 _NUMBERED = re.compile(r"(?P<name>.*?)\s*\((?P<number>[0-9]{1,9})\)\s*")
 _SUMMARY_DOUBTS = (
@@ -126,14 +126,13 @@ def _trace(path: Path, dialect: _Dialect, found: _Found) -> Trace:
         doubts.append("the file has a header and no events under it")
     elif devices == () and found.parts:
         doubts.append("no kernel, copy or fill is in it: only calls of the host")
-    events, impossible = possible(events, path)
     return Trace(
         path=path,
         format=dialect.format,
         events=with_all_columns(events),
         devices=devices,
         timed=bool(found.parts),
-        doubts=tuple(dict.fromkeys([*doubts, *impossible])),
+        doubts=tuple(dict.fromkeys(doubts)),
     )
 
 

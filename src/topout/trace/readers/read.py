@@ -12,6 +12,7 @@ from typing import NamedTuple
 from topout.errors import InputError
 from topout.input_file import is_there
 from topout.progress import Notify
+from topout.trace.plausible import plausible
 from topout.trace.readers.file_text import Head, head_of, text_of
 from topout.trace.readers.kineto import read_kineto
 from topout.trace.readers.memory_budget import Hold, MemoryBudget, MemoryNeededError
@@ -87,13 +88,14 @@ class _Found(NamedTuple):
 
 
 def read_trace(path: Path, notify: Notify | None = None, hold: Hold | None = None) -> Trace:
-    """The trace in a file, whose format is recognised from its content.
+    """The trace in a file, whose format is recognised from its content, as it can have been.
 
     Raises InputError for a file that cannot be read or is no trace, and what `hold` raises: by
     default where its events need more than half of the memory that is free.
     """
     path = Path(path)
-    return _READERS[format_of(path)](path, notify, hold or MemoryBudget().of(path))
+    reader = _READERS[format_of(path)]
+    return plausible(reader(path, notify, hold or MemoryBudget().of(path)))
 
 
 def read_traces(
