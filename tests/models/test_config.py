@@ -215,7 +215,7 @@ def test_parameters_by_part() -> None:
     assert total_parameters(architecture_of(config)) == 40 + 48 + 72 + 12 + 40
 
 
-REQUIRED_GPT2 = ["model_type", "n_embd", "n_layer", "n_head", "n_positions", "vocab_size"]
+REQUIRED_GPT2 = ["model_type", "n_embd", "n_layer", "n_head", "vocab_size"]
 REQUIRED_LLAMA = [
     "model_type",
     "hidden_size",
@@ -223,8 +223,19 @@ REQUIRED_LLAMA = [
     "num_hidden_layers",
     "num_attention_heads",
     "vocab_size",
-    "max_position_embeddings",
 ]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "key"),
+    [("gpt2", "n_positions")]
+    + [(name, "max_position_embeddings") for name in ("llama", "mistral", "qwen2", "qwen3")],
+)
+def test_positions_that_are_not_stated_are_those_of_transformers(model_type: str, key: str) -> None:
+    stated = (GPT2 if model_type == "gpt2" else LLAMA) | {"model_type": model_type}
+    fields = {name: value for name, value in stated.items() if name != key}
+    config = ModelConfig.from_hugging_face(fields, "model")
+    assert config.context_len == getattr(AutoConfig.for_model(model_type), key)
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_findings_name_what_bounds_and_what_does_not_fit() -> None:
         ({"tensor_parallel": 0}, "--tp 0"),
         ({"tensor_parallel": 5}, "5 devices do not divide"),
         ({"dtype": "fp7"}, "fp7"),
-        ({"quantize": "int3"}, "int3"),
+        ({"quantize": "int5"}, "int5"),
         ({"mode": "quick"}, "quick"),
         ({"recompute": "some"}, "some"),
     ],
@@ -318,3 +318,81 @@ def test_a_phase_that_is_faster_than_memory_says_where_its_data_are(
     assert found.decode is not None and (found.decode.mbu_of_ceiling or 0) > 1.02
     (said,) = [each for each in found.assumptions if each.startswith("here: decode is to move ")]
     assert "above the 1.00 kB/s of DRAM: its data are timed in the nearer level" in said
+
+
+GIB = 1 << 30
+QWEN_AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}
+QWEN_7B = known_config_json("qwen2.5-7b")
+
+
+def folder_of(tmp_path: Path, **fields: object) -> str:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_7B | fields))
+    return str(tmp_path)
+
+
+def test_weights_are_counted_as_they_are_stored(tmp_path: Path) -> None:
+    """Qwen2.5-7B in AWQ: its files hold 5.58 GB, head and table in 16 bits."""
+    report = cost(folder_of(tmp_path, quantization_config=QWEN_AWQ), "a100-80gb")
+    work = report.workload
+    assert (work.weight_dtype, work.dtype) == ("int4-g128", "bf16")
+    assert work.weight_origin == "as published, awq" and work.unquantized_parts == ["head"]
+    parts = report.model.parameters_by_part
+    whole = 2 * (parts["embedding"] + parts["norms"] + parts["head"])
+    packed = (parts["attention"] + parts["mlp"]) * (0.5 + 4 / 128)
+    assert report.memory.weight_bytes == pytest.approx(whole + packed, abs=2)
+    assert report.memory.weight_bytes == pytest.approx(5.58e9, rel=0.015)
+    # The head is read in 16 bits by the ops as well.
+    by_name = {op.name: op for op in report.machines[0].ops if op.phase == "decode"}
+    assert by_name["head"].weight_bytes == 2 * parts["head"]
+    assert by_name["qkv"].weight_bytes == 28 * 3584 * (3584 + 1024) * (0.5 + 4 / 128)
+
+
+def test_another_format_than_published_is_said(tmp_path: Path) -> None:
+    model = folder_of(tmp_path, quantization_config=QWEN_AWQ)
+    whole = cost(model, quantize="none")
+    assert whole.workload.weight_dtype == "bf16"
+    assert whole.workload.weight_origin == "as asked; published in int4-g128"
+    assert whole.memory.weight_bytes == 2 * whole.model.parameters
+    other = cost(model, quantize="int8").workload
+    assert (other.weight_dtype, other.unquantized_parts) == ("int8", [])
+    unknown = cost(folder_of(tmp_path, quantization_config={"quant_method": "aqlm"})).workload
+    assert unknown.weight_origin == "published in aqlm, which is not counted"
+
+
+def test_positions_and_activations_that_change_no_product_are_counted(tmp_path: Path) -> None:
+    plain = cost(folder_of(tmp_path))
+    stretched = cost(
+        folder_of(
+            tmp_path,
+            hidden_act="relu2",
+            rope_scaling={"rope_type": "longrope", "factor": 4.0, "short_factor": [1.0]},
+        )
+    )
+    assert stretched.model.parameters == plain.model.parameters
+    assert stretched.machines[0].ops == plain.machines[0].ops
+    assert [sentence for sentence in stretched.not_counted if "relu2" in sentence]
+    assert [sentence for sentence in stretched.not_counted if "longrope" in sentence]
+
+
+def test_positions_that_are_not_stated_are_those_of_transformers(tmp_path: Path) -> None:
+    assert cost(folder_of(tmp_path, max_position_embeddings=None)).model.context_len == 32_768
+
+
+def test_the_precision_of_a_composite_is_that_of_its_outer_config(tmp_path: Path) -> None:
+    """Gemma 3 4B at 131,072 tokens: 29 layers keep 1024 tokens, 5 all, 4 heads of 256 in bf16."""
+    config = {
+        "model_type": "gemma3",
+        "torch_dtype": "bfloat16",
+        "text_config": {
+            "model_type": "gemma3_text",
+            "hidden_size": 2560,
+            "intermediate_size": 10240,
+            "num_hidden_layers": 34,
+            "sliding_window": 1024,
+        },
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    report = cost(str(tmp_path), context_len=131_072)
+    assert report.workload.dtype == "bf16"
+    assert report.memory.kv_cache_bytes == 2 * 2 * 4 * 256 * (29 * 1024 + 5 * 131_072)
+    assert report.memory.kv_cache_bytes == 2_805_989_376

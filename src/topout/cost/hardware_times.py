@@ -20,6 +20,8 @@ MODES = ("compiled", "eager")
 # Of the bandwidth that a plain read reaches, what a product with quantized weights does: they
 # are widened on the way. 16- and 32-bit weights are read at full speed.
 DEQUANTIZED_SHARE = {"int8": 0.80, "fp8": 0.80, "int4": 0.68}
+# Formats of about as many bits are taken to be read as well as these.
+_READ_LIKE = dict.fromkeys(("int2", "int3", "nf4", "mxfp4", "nvfp4"), "int4")
 # Where only the datasheet is known: what large reads and products reach of it.
 BANDWIDTH_SHARE = 0.85
 COMPUTE_SHARE = 0.75
@@ -66,7 +68,8 @@ def execution_mode(hardware: Hardware, name: str) -> ExecutionMode:
 
 def weight_read_share(weight_dtype: str) -> float:
     """The share of the bandwidth at which weights of this type are read."""
-    return DEQUANTIZED_SHARE.get(weight_dtype.partition("-")[0], 1.0)
+    kind = weight_dtype.partition("-")[0]
+    return DEQUANTIZED_SHARE.get(_READ_LIKE.get(kind, kind), 1.0)
 
 
 class HardwareTimes:
@@ -116,7 +119,7 @@ class HardwareTimes:
         bandwidth = memory_bandwidth(self.hardware, load.working_set_bytes)
         assert bandwidth is not None
         moved = moved_bytes(op, load.sizes)
-        weights_s = moved.weight / weight_read_share(load.weight_dtype)
+        weights_s = moved.weight / weight_read_share(load.weight_dtype_of(op))
         return (weights_s + moved.activation + moved.kv) / bandwidth
 
     def _communication_s(self, op: Op, load: Load) -> float:

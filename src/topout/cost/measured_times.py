@@ -72,14 +72,15 @@ class MeasuredTimes:
         return self._attention(op, load, moved.kv or moved.total)
 
     def _linear(self, op: Op, load: Load) -> tuple[float, float]:
-        most_rows = self.generated_gemv_rows.get(load.weight_dtype, 0)
+        weight_dtype = load.weight_dtype_of(op)
+        most_rows = self.generated_gemv_rows.get(weight_dtype, 0)
         family = "gemv" if op.rows <= most_rows else "linear"
-        kernel = f"{family}_{load.weight_dtype}"
+        kernel = f"{family}_{weight_dtype}"
         if self.native is not None:
             kernel = f"native_{self.native}"
         compute, memory = roofline_time(
             op.flops,
-            op.weight_elements * load.sizes.weight,
+            moved_bytes(op, load.sizes).weight,
             kernel,
             load.working_set_bytes,
             self.ceilings,

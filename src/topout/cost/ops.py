@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from topout.records import CostBound
+from topout.records.cost import UNQUANTIZED_PARTS
 
 OpKind = Literal[
     "linear", "attention", "convolution", "elementwise", "embedding", "copy", "collective"
@@ -19,8 +20,19 @@ Group = Literal["tensor", "data", "pipeline"]  # the devices that a collective j
 PRODUCT_KINDS = ("linear", "attention", "convolution")
 
 ELEMENT_BYTES = {"fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0}
-# 4 bits, and a 16-bit scale and zero point for each group of so many weights.
-ELEMENT_BYTES |= {f"int4-g{group}": 0.5 + 4 / group for group in (32, 64, 128)}
+# Whole numbers of b bits with a scale for each row, which is as good as nothing, or with a 16-bit
+# scale and zero point for each group of so many weights.
+ELEMENT_BYTES |= {f"int{bits}": bits / 8 for bits in (2, 3, 4)}
+ELEMENT_BYTES |= {
+    f"int{bits}-g{group}": bits / 8 + 4 / group
+    for bits in (2, 3, 4, 8)
+    for group in (16, 32, 64, 128, 256)
+}
+# bitsandbytes: an fp32 scale for every 64 weights, or a byte for it and an fp32 one for every 256
+# of these. OCP's microscaling formats: a byte for every 32; NVIDIA's: one of fp8 for every 16.
+ELEMENT_BYTES |= {"nf4": 0.5 + 4 / 64, "nf4-double": 0.5 + (1 + 4 / 256) / 64}
+ELEMENT_BYTES |= {"mxfp4": 0.5 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
+ELEMENT_BYTES["fp8-b128"] = 1.0 + 4 / 128**2  # an fp32 scale for each block of 128 × 128
 CONVENTIONS = (
     "A multiply-add is 2 FLOPs.",
     "FLOPs are those of matrix products, attention and convolutions; norms, activations and sums "
@@ -86,8 +98,13 @@ class ElementSizes(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of one element; quantized weights have their scales spread over them."""
 
     activation: float
-    weight: float
+    weight: float  # of what is quantized
     kv: float
+    unquantized_parts: tuple[str, ...] = UNQUANTIZED_PARTS
+
+    def weight_of(self, part: str) -> float:
+        """Bytes of a weight of `part`; those that are not quantized are as large as activations."""
+        return self.activation if part in self.unquantized_parts else self.weight
 
 
 class MovedBytes(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +123,7 @@ class MovedBytes(msgspec.Struct, frozen=True, kw_only=True):
 def moved_bytes(op: Op, sizes: ElementSizes) -> MovedBytes:
     """What all runs of `op` move between memory and the cores, each tensor once per run."""
     return MovedBytes(
-        weight=op.weight_elements * sizes.weight,
+        weight=op.weight_elements * sizes.weight_of(op.part),
         activation=op.activation_elements * sizes.activation + op.fixed_bytes,
         kv=op.kv_elements * sizes.kv,
     )
@@ -162,6 +179,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     weight_dtype: str
     kv_dtype: str
     working_set_bytes: float
+    unquantized_parts: tuple[str, ...] = UNQUANTIZED_PARTS  # whose weights are of `dtype`
     phase: str = "prefill"
     tensor_parallel: int = 1
     data_parallel: int = 1
@@ -184,6 +202,10 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         }
         return {name: shape for name, shape in shapes.items() if shape.size > 1}
 
+    def weight_dtype_of(self, op: Op) -> str:
+        """Of the weights that an op reads."""
+        return self.dtype if op.part in self.unquantized_parts else self.weight_dtype
+
     @property
     def sizes(self) -> ElementSizes:
         """Bytes of each kind of element."""
@@ -191,6 +213,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
             activation=ELEMENT_BYTES[self.dtype],
             weight=ELEMENT_BYTES[self.weight_dtype],
             kv=ELEMENT_BYTES[self.kv_dtype],
+            unquantized_parts=self.unquantized_parts,
         )
 
 

@@ -23,6 +23,7 @@ from topout.cost.transformer import ExtraTraffic
 from topout.errors import InputError
 from topout.models.architecture import Architecture, total_parameters
 from topout.records import CostWorkload, PhaseName
+from topout.records.cost import UNQUANTIZED_PARTS
 
 # Steps of a decoder that is fed by an encoder start from one token.
 _START_TOKENS = 1
@@ -259,6 +260,7 @@ def _load(plan: Plan, phase: PhaseName) -> Load:
         weight_dtype=weight_dtype,
         kv_dtype=workload.kv_dtype,
         working_set_bytes=0.0,
+        unquantized_parts=(*UNQUANTIZED_PARTS, *workload.unquantized_parts),
         phase=phase,
         tensor_parallel=workload.tensor_parallel,
         data_parallel=workload.data_parallel if phase == "training" else 1,

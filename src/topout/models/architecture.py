@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from topout.models.stored_weights import StoredWeights
+
 Kind = Literal["decoder", "encoder", "encoder_decoder", "image"]
 NormKind = Literal["layer_norm", "rms_norm", "batch_norm"]
 
@@ -130,6 +132,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     final_norms: int = 0  # after the blocks, `width` wide, of the blocks' kind
     heads: list[Head] = []
     published_dtype: str | None = None  # "fp32", "bf16", "fp16"; None: stated nowhere
+    stored_weights: StoredWeights | None = None  # how the checkpoint is quantized
     not_counted: list[str] = []  # what this description leaves out, in words
 
 

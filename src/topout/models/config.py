@@ -20,6 +20,7 @@ from topout.models.architecture import (
     stack_layers,
 )
 from topout.models.fields import (
+    ACTIVATIONS,
     Activation,
     Fields,
     check_heads,
@@ -29,7 +30,7 @@ from topout.models.fields import (
     read_sliding_layers,
     read_window,
 )
-from topout.models.rope import DEFAULT_THETA, RopeScaling, read_rope
+from topout.models.rope import DEFAULT_THETA, SCALINGS, RopeScaling, read_rope
 from topout.records import Dtype
 
 ARCHITECTURES = ["gpt2", "llama", "mistral", "qwen2", "qwen3"]
@@ -42,6 +43,7 @@ DTYPE_BYTES: dict[Dtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 
 # What transformers takes for an absent `num_key_value_heads`; for null, as many as heads.
 _KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
+_POSITIONS = {"llama": 2048, "mistral": 131_072, "qwen2": 32_768, "qwen3": 32_768}
 _COUNTED_AS = {
     "gpt2": "GPT2LMHeadModel",
     "llama": "LlamaForCausalLM",
@@ -175,7 +177,7 @@ def _read_gpt2(fields: Fields) -> ModelConfig:
         head_size=width // heads,
         mlp_width=fields.integer("n_inner", 4 * width),
         vocab_size=fields.integer("vocab_size"),
-        context_len=fields.integer("n_positions"),
+        context_len=fields.integer("n_positions", 1024),
         norm="layer_norm",
         norm_eps=fields.number("layer_norm_epsilon", 1e-5),
         activation=read_activation(fields, "activation_function", "gelu_new"),
@@ -196,7 +198,7 @@ def _read_llama(fields: Fields, architecture: str) -> ModelConfig:
     if architecture == "llama" or not (architecture == "qwen3" or fields.has("head_dim")):
         check_heads(fields, width, heads)
     layers = fields.integer("num_hidden_layers")
-    context_len = fields.integer("max_position_embeddings")
+    context_len = fields.integer("max_position_embeddings", _POSITIONS[architecture])
     rope_theta, rope_scaling = read_rope(fields, context_len)
     # Qwen2 always has biases on Q, K and V alone; Mistral has none; Llama and Qwen3 state it.
     stated_bias = architecture in ("llama", "qwen3") and fields.flag("attention_bias", False)
@@ -270,9 +272,10 @@ def architecture_of(config: ModelConfig) -> Architecture:
 def read_decoder(fields: Fields) -> Architecture:
     """GPT-2, Llama, Mistral, Qwen2 or Qwen3, also where topout could not run it.
 
-    Counted beyond `ModelConfig`: stored quantized, or with a sliding window in some layers only.
+    Counted beyond `ModelConfig`: stored quantized, with a sliding window in some layers only, or
+    with an activation or a scaling of positions that changes neither parameters nor products.
     """
-    raw = {key: value for key, value in fields.raw.items() if key != "quantization_config"}
+    raw, instead = _without_unknown(fields)
     may_mix_windows = raw.get("model_type") in ("qwen2", "qwen3")
     if may_mix_windows:
         raw |= {"use_sliding_window": False}
@@ -282,7 +285,27 @@ def read_decoder(fields: Fields) -> Architecture:
         architecture = msgspec.structs.replace(
             architecture, blocks=_qwen_blocks(fields, architecture.blocks[0])
         )
-    return msgspec.structs.replace(architecture, not_counted=notes(fields, architecture.counted_as))
+    return msgspec.structs.replace(
+        architecture, not_counted=[*notes(fields, architecture.counted_as), *instead]
+    )
+
+
+def _without_unknown(fields: Fields) -> tuple[dict[str, Any], list[str]]:
+    """The fields that decide what is counted, and in words what others are counted as."""
+    raw = {key: value for key, value in fields.raw.items() if key != "quantization_config"}
+    instead = []
+    for key in ("hidden_act", "activation_function"):
+        name = raw.get(key)
+        if isinstance(name, str) and name not in ACTIVATIONS:
+            del raw[key]
+            instead.append(f"Activation {name!r} is counted as one of as many numbers.")
+    for key in ("rope_scaling", "rope_parameters"):
+        scaling = fields.nested(key)
+        kind = scaling.raw.get("rope_type", scaling.raw.get("type"))
+        if isinstance(kind, str) and kind not in SCALINGS:
+            del raw[key]
+            instead.append(f"RoPE scaling {kind!r} changes no product, and is left out.")
+    return raw, instead
 
 
 def _qwen_blocks(fields: Fields, block: Block) -> list[Block]:

@@ -10,7 +10,7 @@ from topout.errors import InputError, UnsupportedError
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
-_ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
@@ -157,11 +157,6 @@ def notes(fields: Fields, counted_as: str) -> list[str]:
         left_out.append(
             f"config.json names {', '.join(classes)}; {counted_as} is counted in its place."
         )
-    if fields.has("quantization_config"):
-        left_out.append(
-            "The checkpoint is stored quantized; weights are counted by their shape, without"
-            " scales and zero points."
-        )
     return left_out
 
 
@@ -200,12 +195,12 @@ def read_kv_heads(fields: Fields, heads: int, default: int) -> int:
 def read_activation(fields: Fields, key: str, default: str) -> Activation:
     """The activation that `key` names; raises UnsupportedError for one that is not known."""
     name = fields.text(key, default)
-    if name not in _ACTIVATIONS:
+    if name not in ACTIVATIONS:
         raise UnsupportedError(
             f"{fields.source}: activation {name!r} is not supported.",
-            f"Supported are {', '.join(_ACTIVATIONS)}.",
+            f"Supported are {', '.join(ACTIVATIONS)}.",
         )
-    return _ACTIVATIONS[name]
+    return ACTIVATIONS[name]
 
 
 def read_sliding_layers(fields: Fields, default: list[bool]) -> list[bool]:

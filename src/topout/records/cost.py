@@ -9,6 +9,9 @@ PhaseName = Literal["prefill", "decode", "forward", "training"]
 # "bubble": a device of a pipeline waits for the other stages.
 CostBound = Literal["memory", "compute", "overhead", "communication", "bubble"]
 
+# What no quantization takes: tables, norms and routers; and convolutions, which none here does.
+UNQUANTIZED_PARTS = ("embedding", "norms", "router", "convolution")
+
 
 class OpCost(Record, frozen=True, kw_only=True):
     """One op of one phase, all its runs in the phase together; times on one machine."""
@@ -127,6 +130,7 @@ class CostedModel(Record, frozen=True, kw_only=True):
     vocab_size: int | None = None
     context_len: int | None = None
     published_dtype: str | None = None  # of the checkpoint; None: stated nowhere
+    published_weights: str | None = None  # the format that it is quantized in; None: it is not
 
 
 class CostWorkload(Record, frozen=True, kw_only=True):
@@ -138,6 +142,8 @@ class CostWorkload(Record, frozen=True, kw_only=True):
     dtype: str  # of activations and, unless quantized, of weights
     dtype_origin: str = ""  # why it is that one: "as published", "as asked"
     weight_dtype: str
+    weight_origin: str = ""  # why it is that one, where it is not `dtype`
+    unquantized_parts: list[str] = []  # beside UNQUANTIZED_PARTS, whose weights are of `dtype`
     kv_dtype: str
     tensor_parallel: int = 1
     data_parallel: int = 1

@@ -1,6 +1,6 @@
 """What a user asks of `topout cost` and its sub-commands, checked before anything is counted."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -10,12 +10,17 @@ from topout.cost.training import Recompute
 from topout.models.architecture import Architecture
 from topout.models.known import DEFAULT_MODEL
 from topout.models.precision import Precision
+from topout.models.stored_weights import StoredWeights
 from topout.options import Option, Request
 from topout.records import CostWorkload, ExampleName
 
 ActivationDtype = Literal["fp32", "bf16", "fp16"]
 KvDtype = Literal["fp32", "bf16", "fp16", "fp8", "int8"]
-QUANTIZED = tuple(name for name in ELEMENT_BYTES if name.startswith(("int", "fp8")))
+UNQUANTIZED = "none"
+QUANTIZED = tuple(
+    name for name in ELEMENT_BYTES if name.startswith(("int", "fp8", "nf", "mx", "nv"))
+)
+_USUAL = ("int8", "int4-g128", "fp8", "nf4", "mxfp4", "nvfp4", UNQUANTIZED)
 DEFAULT_PROMPT_LEN = 512
 DEFAULT_NEW_TOKENS = 128
 
@@ -57,9 +62,9 @@ class CostRequest(Request, frozen=True, kw_only=True):
     quantize: Annotated[
         str | None,
         Option(
-            f"Weights of linear layers: {', '.join(QUANTIZED)}.",
+            f"Weights of linear layers: {', '.join(_USUAL)}, …; default: as published.",
             metavar="FORMAT",
-            choices=QUANTIZED,
+            choices=(*QUANTIZED, UNQUANTIZED),
         ),
     ] = None
     kv_dtype: Annotated[KvDtype | None, Option("Of the KV cache; default: --dtype.")] = None
@@ -102,13 +107,16 @@ class CostRequest(Request, frozen=True, kw_only=True):
             prompt_len = _given(self.prompt_len, DEFAULT_PROMPT_LEN, limit)
             context_len = _given(self.context_len, prompt_len + DEFAULT_NEW_TOKENS, limit)
         dtype = precision.dtype
+        weights = _weights(self.quantize, architecture.stored_weights, dtype)
         return CostWorkload(
             prompt_len=prompt_len,
             context_len=context_len,
             batch_size=self.batch_size,
             dtype=dtype,
             dtype_origin=precision.origin,
-            weight_dtype=self.quantize or dtype,
+            weight_dtype=weights.dtype,
+            weight_origin=weights.origin,
+            unquantized_parts=list(weights.unquantized_parts),
             kv_dtype=self.kv_dtype or dtype,
             tensor_parallel=self.tensor_parallel,
             data_parallel=self.data_parallel,
@@ -153,6 +161,30 @@ class ExampleRequest(Request, frozen=True, kw_only=True):
     n: Annotated[int | None, Option("Its size.", least=1)] = None
     on: Machines = msgspec.field(default_factory=list)
     threads: Threads = None
+
+
+class _Weights(NamedTuple):
+    dtype: str
+    origin: str = ""
+    unquantized_parts: tuple[str, ...] = ()
+
+
+def _weights(asked: str | None, stored: StoredWeights | None, dtype: str) -> _Weights:
+    """The format of the weights: as asked, else as the checkpoint stores them, where it is known.
+
+    With another format asked for the head is quantized as well.
+    """
+    published = (stored.dtype or stored.method) if stored else None
+    more = f"; published in {published}" if published not in (None, asked) else ""
+    if asked == UNQUANTIZED:
+        return _Weights(dtype, f"as asked{more}")
+    if asked is not None:
+        return _Weights(asked, f"as asked{more}")
+    if stored is None:
+        return _Weights(dtype)
+    if stored.dtype is None:
+        return _Weights(dtype, f"published in {stored.method}, which is not counted")
+    return _Weights(stored.dtype, f"as published, {stored.method}", stored.unquantized_parts)
 
 
 def _given(stated: int | None, default: int, limit: int | None) -> int:

@@ -41,6 +41,7 @@ from topout.records import (
     PhaseCost,
     TrainingMemory,
 )
+from topout.records.cost import UNQUANTIZED_PARTS
 from topout.records.record import stamp
 from topout.roofline import is_above, share_of, stand_in_doubts
 from topout.verbs.cost_machines import Candidate, candidates
@@ -50,9 +51,6 @@ NO_MACHINE = (
     "this machine was not measured yet: `--on here` measures it (about two minutes), "
     "`--on a100-80gb` and others need no measuring"
 )
-
-# Quantizing is for the matrices of linear layers; tables, norms and routers keep their type.
-_QUANTIZED_PARTS = ("attention", "cross_attention", "mlp", "head")
 
 
 def report_cost(request: CostRequest, progress: Notify | None = None) -> CostReport:
@@ -88,7 +86,11 @@ def report_cost(request: CostRequest, progress: Notify | None = None) -> CostRep
             training=training,
         ),
         conventions=list(CONVENTIONS),
-        not_counted=[*architecture.not_counted, *_left_out(architecture)],
+        not_counted=[
+            *architecture.not_counted,
+            *([stored.note] if (stored := architecture.stored_weights) and stored.note else []),
+            *_left_out(architecture),
+        ],
     )
     return msgspec.structs.replace(report, findings=findings_of(report))
 
@@ -122,6 +124,7 @@ def _is_timed(plan: Plan, machines: list[Candidate]) -> bool:
 def costed_model(architecture: Architecture) -> CostedModel:
     """The model as results name it."""
     first = architecture.blocks[0] if architecture.blocks else None
+    stored = architecture.stored_weights
     return CostedModel(
         name=architecture.name,
         architecture=architecture.model_type,
@@ -137,6 +140,7 @@ def costed_model(architecture: Architecture) -> CostedModel:
         vocab_size=architecture.vocab_size,
         context_len=architecture.context_len,
         published_dtype=architecture.published_dtype,
+        published_weights=stored and (stored.dtype or stored.method),
     )
 
 
@@ -244,8 +248,11 @@ def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
             doubts += kept_doubts(ceilings) + kept_doubts(rates)
             sentences += [doubt.sentence for doubt in doubts]
     if workload.weight_dtype != workload.dtype:
+        whole = ", ".join(workload.unquantized_parts)
+        but = f", but for {whole}," if whole else ""
         sentences.append(
-            f"Linear layers read {workload.weight_dtype} weights and compute in {workload.dtype}."
+            f"Linear layers{but} read {workload.weight_dtype} weights and compute in "
+            f"{workload.dtype}."
         )
     return sentences
 
@@ -297,8 +304,9 @@ def weights_by_part(plan: Plan) -> dict[str, int]:
     """Bytes of the whole model's weights, by part."""
     workload = plan.workload
     size, quantized = ELEMENT_BYTES[workload.dtype], ELEMENT_BYTES[workload.weight_dtype]
+    whole = (*UNQUANTIZED_PARTS, *workload.unquantized_parts)
     return {
-        part: round(count * (quantized if part in _QUANTIZED_PARTS else size))
+        part: round(count * (size if part in whole else quantized))
         for part, count in parameters_by_part(plan.architecture).items()
     }
 

@@ -31,6 +31,7 @@ from topout.models.known import (
 )
 from topout.models.precision import stated_dtype
 from topout.models.source import as_path
+from topout.models.stored_weights import stored_weights
 
 _TEXT_READERS: dict[str, Callable[[Fields], Architecture]] = {
     "gpt2": read_decoder,
@@ -69,8 +70,11 @@ def read_architecture(
     contradictory field, UnsupportedError for another `model_type`.
     """
     architecture = _read(Fields(config_json, name), image_size)
-    published = stated_dtype(config_json, name)
-    return msgspec.structs.replace(architecture, published_dtype=published)
+    return msgspec.structs.replace(
+        architecture,
+        published_dtype=stated_dtype(config_json, name),
+        stored_weights=stored_weights(config_json, name),
+    )
 
 
 def _read(fields: Fields, image_size: int | None) -> Architecture:

@@ -44,7 +44,7 @@ def _row(model: CostedModel) -> Row:
         [
             model.name,
             model.architecture,
-            model.published_dtype or units.ABSENT,
+            model.published_weights or model.published_dtype or units.ABSENT,
             str(model.layers),
             str(model.width),
             f"{model.heads} ({model.kv_heads})" if _shares_heads(model) else _number(model.heads),

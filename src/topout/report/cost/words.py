@@ -174,8 +174,9 @@ def intensity(value: float | None) -> str:
 def _types(report: CostReport) -> str:
     work = report.workload
     others = []
-    if work.weight_dtype != work.dtype:
-        others.append(f"weights {work.weight_dtype}")
+    if work.weight_dtype != work.dtype or work.weight_origin:
+        why = f" ({work.weight_origin})" if work.weight_origin else ""
+        others.append(f"weights {work.weight_dtype}{why}")
     if work.kv_dtype != work.dtype and report.memory.kv_cache_bytes is not None:
         others.append(f"KV cache {work.kv_dtype}")
     return precision(work.dtype, work.dtype_origin, *others)
