@@ -44,3 +44,24 @@ def test_work_of_other_makers_devices_is_device_work(name: str) -> None:
     assert device.busy_s == pytest.approx(450e-6)
     assert device.wall_s == pytest.approx(490e-6)
     assert device.compute_s == pytest.approx(450e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "step_us", "kernel_us", "group"),
+    [
+        ("t9_jax.json", "jax_json", 100.5, 90, "matrix-mul"),
+        ("t10_rocprof.json", "rocprof_json", 100, 80, "matrix-mul"),
+        ("t11_legacy.json", "pytorch_legacy_json", 100, 70, "matrix-mul"),
+    ],
+)
+def test_formats_whose_lanes_say_what_ran(
+    name: str, format: str, step_us: float, kernel_us: float, group: str
+) -> None:
+    """Ten kernels, one after the other."""
+    found = report(name)
+    assert found.format == format
+    (device,) = found.ranks
+    assert device.device == 0
+    assert device.busy_s == pytest.approx(10 * kernel_us * 1e-6)
+    assert device.wall_s == pytest.approx((9 * step_us + kernel_us) * 1e-6)
+    assert {each.name: each.calls for each in device.groups} == {group: 10}

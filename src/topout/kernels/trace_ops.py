@@ -34,6 +34,7 @@ _ABI: Abi = {
     "topout_trace_create": (_pointer, []),
     "topout_trace_destroy": (None, [_pointer]),
     "topout_trace_field": (_int, [_pointer, ctypes.c_char_p, *[_int] * 4]),
+    "topout_trace_keep_names": (_int, [_pointer]),
     "topout_trace_feed": (_int, [_pointer, ctypes.c_char_p, _size]),
     "topout_trace_finish": (_int, [_pointer]),
     "topout_trace_stage": (_int, [_pointer]),
@@ -77,14 +78,18 @@ def scan_library() -> ctypes.CDLL:
 class NativeScan(Closing):
     """A scan of one trace; close it, or use it in a `with` block.
 
-    `fields` begin with FIXED_FIELDS. Raises CompilerError, UnsupportedError without memory.
+    `fields` begin with FIXED_FIELDS. `keeps_names`: the names of processes and threads (phase M)
+    become rows too, with a start of 0, and every row has its phase. Raises CompilerError,
+    UnsupportedError without memory.
     """
 
-    def __init__(self, fields: Sequence[Field]) -> None:
+    def __init__(self, fields: Sequence[Field], *, keeps_names: bool = False) -> None:
         self._library = scan_library()
         self._numbers = {field.name: number for number, field in enumerate(fields)}
         self._handle: int | None = self._library.topout_trace_create()
         self._check(0 if self._handle else 1)
+        if keeps_names:
+            self._check(self._library.topout_trace_keep_names(self._handle))
         for number, field in enumerate(fields):
             place, form = int(field.in_arguments), _FORMS.index(field.form)
             for key in field.keys:
@@ -133,10 +138,14 @@ class NativeScan(Closing):
         """Of the distinct strings."""
         return int(self._library.topout_trace_string_bytes(self._open()))
 
+    def has(self, name: str) -> bool:
+        """Whether any event has a field."""
+        return bool(self._library.topout_trace_present(self._open(), self._numbers[name]))
+
     def take(self, name: str) -> Column | None:
         """A column, given up here; None where no event has it."""
         field = self._numbers[name]
-        if not self._library.topout_trace_present(self._open(), field):
+        if not self.has(name):
             return None
         values = np.zeros(self.rows, np.int64)
         present = np.zeros(self.rows, np.bool_)

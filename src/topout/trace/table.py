@@ -11,7 +11,11 @@ from typing import Literal, get_args
 
 import polars as pl
 
-TraceFormat = Literal["kineto", "nvprof_csv", "nsys_csv", "nsys_sqlite"]
+TraceFormat = Literal[
+    "kineto", "pytorch_legacy_json", "jax_json",
+    "nvprof_csv", "nsys_csv", "nsys_sqlite", "nsys_json",
+    "rocprof_json", "rocprof_csv", "rocprofv3_json",
+]  # fmt: skip
 EventKind = Literal[
     # on a device
     "kernel",

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from topout.errors import CompilerError
-from topout.kernels.trace_ops import NativeScan, scan_library
+from topout.kernels.trace_ops import Field, NativeScan, scan_library
 from topout.trace.readers.file_text import decode
 from topout.trace.readers.kineto_scan import PythonScan
 from topout.trace.readers.kineto_table import FIELDS, Scan
+from topout.trace.readers.lanes import LANE_FIELDS
 
 from .kineto_files import training_trace
 
@@ -30,13 +31,13 @@ class Content(NamedTuple):
     members: list[tuple[bytes, bytes]]
 
 
-def content(scan: Scan, pieces: Sequence[bytes]) -> Content:
+def content(scan: Scan, pieces: Sequence[bytes], fields: Sequence[Field] = FIELDS) -> Content:
     for piece in pieces:
         scan.feed(piece)
     scan.finish()
     strings = [decode(raw).text for raw in scan.strings()]
     rows: list[dict[str, Any]] = [{} for _ in range(scan.rows)]
-    for field in FIELDS:
+    for field in fields:
         column = scan.take(field.name)
         if column is None:
             continue
@@ -67,11 +68,15 @@ def both(*pieces: bytes) -> Content:
     """What the two scanners agree on; asserts that they do."""
     native = content(NativeScan(FIELDS), pieces)
     assert native == content(PythonScan(FIELDS), pieces)
+    names = content(NativeScan(LANE_FIELDS, keeps_names=True), pieces, LANE_FIELDS)
+    assert names == content(PythonScan(LANE_FIELDS, keeps_names=True), pieces, LANE_FIELDS)
     return native
 
 
 # Text that is JSON, or nearly.
-_keys = st.sampled_from([key for field in FIELDS for key in field.keys] + ["args", "id", "x"])
+_keys = st.sampled_from(
+    [key for field in (*FIELDS, *LANE_FIELDS) for key in field.keys] + ["args", "id", "x"]
+)
 _numbers = st.one_of(
     st.integers(-(10**20), 10**20).map(str),
     st.decimals(allow_nan=False, allow_infinity=False, places=3).map(str),
@@ -119,7 +124,8 @@ def _events(draw: st.DrawFn) -> str:
         return draw(_values)
     ts, dur, args = draw(_numbers), draw(_scalars), draw(_objects(_values))
     name = draw(_strings)
-    return f'{{"ph": "X", "ts": {ts}, "name": {name}, "dur": {dur}, "args": {args}}}'
+    phase = draw(st.sampled_from(["X", "X", "M"]))
+    return f'{{"ph": "{phase}", "ts": {ts}, "name": {name}, "dur": {dur}, "args": {args}}}'
 
 
 @st.composite

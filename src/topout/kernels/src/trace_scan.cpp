@@ -37,6 +37,7 @@ constexpr std::size_t most_members = 1000;
 class Scanner {
  public:
   FieldTable fields;
+  bool keeps_names = false;  // of processes and threads: their metadata become rows too
 
   void feed(const char* data, std::size_t size) {
     if (stage_ == Stage::done) count_trailing(data, data + size);
@@ -215,8 +216,8 @@ class Scanner {
     return behind;
   }
 
-  // Complete events, and instants of a category; flows, counters and names of processes are not
-  // events of the table.
+  // Complete events, and instants of a category; flows, counters and, unless they are asked for,
+  // names of processes are not events of the table.
   void keep_event() {
     char kind = 0;
     std::size_t size = 0;
@@ -227,20 +228,23 @@ class Scanner {
     }
     if (kind == 'B' || kind == 'E' || kind == 'b' || kind == 'e') ++counts_[paired];
     const bool instant = (kind == 'i' || kind == 'I') && event_.has(category_field);
-    if (kind != 'X' && !instant) return;
+    const bool name = kind == 'M' && keeps_names;
+    if (kind != 'X' && !instant && !name) return;
     std::int64_t start;
-    if (!number_of(start_field, start)) {
+    if (!name && !number_of(start_field, start)) {
       ++counts_[untimed];
       return;
     }
-    append_row();
+    append_row(name);
   }
 
-  void append_row() {
+  // Every row has a start: that of a name is 0.
+  void append_row(bool name) {
     const auto row = static_cast<std::uint32_t>(rows_);
-    for (int field = category_field; field < fields.size(); ++field) {
-      std::int64_t value;
-      if (event_.has(field) && value_of(field, value))
+    for (int field = keeps_names ? phase_field : category_field; field < fields.size(); ++field) {
+      std::int64_t value = 0;
+      const bool given = name && field == start_field;
+      if (given || (event_.has(field) && value_of(field, value)))
         columns_[static_cast<std::size_t>(field)].append(row, value);
     }
     ++rows_;
@@ -321,6 +325,12 @@ int topout_trace_field(Scanner* scanner, const char* key, int place, int field, 
     scanner->fields.add(key, static_cast<topout::Place>(place), field,
                         static_cast<topout::Form>(form), shift);
   });
+}
+
+// Metadata (phase M) become rows too, with a start of 0, and every row its phase.
+int topout_trace_keep_names(Scanner* scanner) {
+  scanner->keeps_names = true;
+  return 0;
 }
 
 int topout_trace_feed(Scanner* scanner, const char* data, std::size_t size) {

@@ -63,9 +63,15 @@ _TERMS = {
 }
 FORMATS = {
     "kineto": "PyTorch (Kineto) JSON",
+    "pytorch_legacy_json": "JSON of PyTorch's profiler before Kineto",
+    "jax_json": "JAX (XLA) JSON",
     "nvprof_csv": "nvprof CSV",
     "nsys_csv": "Nsight Systems CSV",
     "nsys_sqlite": "Nsight Systems SQLite",
+    "nsys_json": "Nsight Systems JSON",
+    "rocprof_json": "rocprof JSON",
+    "rocprof_csv": "rocprof CSV",
+    "rocprofv3_json": "rocprofv3 JSON",
 }
 
 

@@ -69,10 +69,7 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> T
         notify(f"time of {trace.path.name}", place / (len(traces) + 1))
         found += device_report(trace, rules)
     if not found:
-        raise InputError(
-            f"{', '.join(str(trace.path) for trace in traces)}: no kernel, copy or operator in it.",
-            "Record a trace while the model runs.",
-        )
+        raise _no_work(traces)
     notify("communication", len(traces) / (len(traces) + 1))
     communication, alignment = study(traces)
     if any(trace.rank is not None for trace in traces) or len(traces) > 1:
@@ -91,6 +88,15 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> T
     )
     notify("done", 1.0)
     return replace(report, findings=findings_of(report))
+
+
+def _no_work(traces: Sequence[Trace]) -> InputError:
+    paths = ", ".join(str(trace.path) for trace in traces)
+    said = "".join(f" {doubt}" for trace in traces for doubt in trace.doubts)
+    return InputError(
+        f"{paths}: no kernel, copy or operator in it.{said}",
+        "Record a trace while the model runs, with a profiler of PyTorch, JAX, CUDA or ROCm.",
+    )
 
 
 def device_report(trace: Trace, rules: Rules) -> list[DeviceTime]:

@@ -6,17 +6,19 @@ with the columns, about 200 bytes per event, not with the text.
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from topout.errors import CompilerError, InputError
-from topout.kernels.trace_ops import NativeScan, scan_library
+from topout.kernels.trace_ops import Field, NativeScan, scan_library
 from topout.progress import Notify
 from topout.trace.readers.file_text import FileText, decode, scaled_number
 from topout.trace.readers.kineto_scan import PythonScan
 from topout.trace.readers.kineto_table import FIELDS, Columns, Scan, Table, table_of
+from topout.trace.readers.lanes import LANE_FIELDS, read_lanes
 from topout.trace.readers.memory_budget import EVENT_BYTES, TEXT_FACTOR, Hold, unlimited
 from topout.trace.table import Device, Trace
 
@@ -55,35 +57,72 @@ class Metadata(NamedTuple):
 def read_kineto(path: Path, notify: Notify | None = None, hold: Hold = unlimited) -> Trace:
     """The trace in a JSON file of PyTorch's profiler, or of another that writes Chrome's format.
 
+    Where no event has a category the file is read again, and its lanes tell whose it is.
+
     Times are exact nanoseconds from `Trace.origin_ns`. What was cut off, mended or left out is
     told in `Trace.doubts`. Raises InputError where the file cannot be read or is no trace, and what
     `hold` raises.
     """
     path = Path(path)
-    with FileText(path) as text:
-        scan = new_scan()
+    with _Scanned(path, new_scan(), notify, hold) as (text, scan):
+        if (found := _found_instead(text, scan)) is not None:
+            raise InputError(f"{path} is not a trace: {found}.", _REMEDY)
+        if scan.rows and not scan.has("category"):
+            lanes = new_scan(LANE_FIELDS, keeps_names=True)
+            with _Scanned(path, lanes, notify, hold) as (again, scan_of_lanes):
+                if by_lanes := _trace_of_lanes(path, again, scan_of_lanes):
+                    return by_lanes
+        return _trace_of(path, text, scan)
+
+
+class _Scanned(AbstractContextManager["tuple[FileText, Scan]"]):
+    """A file whose text went through a scan, which is closed at the end."""
+
+    def __init__(self, path: Path, scan: Scan, notify: Notify | None, hold: Hold) -> None:
+        self._path, self._scan, self._notify, self._hold = path, scan, notify, hold
+
+    def __enter__(self) -> tuple[FileText, Scan]:
+        scan = self._scan
         try:
-            for piece in text:
-                scan.feed(piece.data)
-                taken_bytes = scan.rows * EVENT_BYTES + scan.string_bytes * TEXT_FACTOR
-                hold(taken_bytes, piece.fraction)
-                if notify is not None:
-                    notify(f"reading {path.name}", piece.fraction)
-            scan.finish()
-            if (found := _found_instead(text, scan)) is not None:
-                raise InputError(f"{path} is not a trace: {found}.", _REMEDY)
-            return _trace_of(path, text, scan)
-        finally:
+            with FileText(self._path) as text:
+                for piece in text:
+                    scan.feed(piece.data)
+                    taken_bytes = scan.rows * EVENT_BYTES + scan.string_bytes * TEXT_FACTOR
+                    self._hold(taken_bytes, piece.fraction)
+                    if self._notify is not None:
+                        self._notify(f"reading {self._path.name}", piece.fraction)
+                scan.finish()
+        except BaseException:
             scan.close()
+            raise
+        return text, scan
+
+    def __exit__(self, *error: object) -> None:
+        self._scan.close()
 
 
-def new_scan() -> Scan:
+def new_scan(fields: Sequence[Field] = FIELDS, *, keeps_names: bool = False) -> Scan:
     """A scan in C++, or in Python where nothing can be compiled."""
     try:
         scan_library()
     except CompilerError:
-        return PythonScan(FIELDS)
-    return NativeScan(FIELDS)
+        return PythonScan(fields, keeps_names=keeps_names)
+    return NativeScan(fields, keeps_names=keeps_names)
+
+
+def _trace_of_lanes(path: Path, text: FileText, scan: Scan) -> Trace | None:
+    found = read_lanes(Columns(scan), path)
+    if found is None:
+        return None
+    about_file = [*_about_the_end(scan, text), *_about_events(scan, found.empty_entries)]
+    return Trace(
+        path=path,
+        format=found.format,
+        events=found.events,
+        rank=rank_in_name(path),
+        host=found.host,
+        doubts=(*about_file, *found.doubts),
+    )
 
 
 def _trace_of(path: Path, text: FileText, scan: Scan) -> Trace:
@@ -140,8 +179,8 @@ def _about_the_end(scan: Scan, text: FileText) -> list[str]:
     return []
 
 
-def _about_events(scan: Scan) -> list[str]:
-    """What was left out, with how often."""
+def _about_events(scan: Scan, empty_entries: int = 0) -> list[str]:
+    """What was left out, with how often; `empty_entries` is how many its maker leaves empty."""
     reasons = {
         "unreadable": "entries are not readable JSON objects: left out.",
         "too_long": "entries are longer than 16 MiB: left out.",
@@ -150,6 +189,7 @@ def _about_events(scan: Scan) -> list[str]:
         "paired": "begins and ends of events were written apart: left out.",
     }
     counts = {str(name): number for name, number in scan.counts.items()}
+    counts["unphased"] = max(counts["unphased"] - empty_entries, 0)
     doubts = [f"{counts[name]} {why}" for name, why in reasons.items() if counts[name]]
     if not scan.rows:
         doubts.append("The trace holds no events.")

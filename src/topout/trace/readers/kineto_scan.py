@@ -72,7 +72,8 @@ _NOTHING = _Value(b"", False)
 class PythonScan:
     """A scan of one trace, with the methods of `topout.kernels.trace_ops.NativeScan`."""
 
-    def __init__(self, fields: Sequence[Field]) -> None:
+    def __init__(self, fields: Sequence[Field], *, keeps_names: bool = False) -> None:
+        self._keeps_names = keeps_names
         self._fields = {field.name: field for field in fields}
         # Names of fields by the keys of an event and of its arguments.
         self._of_event, self._of_arguments = (
@@ -115,6 +116,10 @@ class PythonScan:
         self._look_again_at = 0
         self.feed(b"")
         self._pending = b""
+
+    def has(self, name: str) -> bool:
+        """Whether any event has a field."""
+        return bool(self._values[name])
 
     def take(self, name: str) -> Column | None:
         """A column in the order of time, given up here; None where no event has it."""
@@ -245,13 +250,19 @@ class PythonScan:
 
     def _keep(self, values: dict[str, _Value]) -> None:
         """Complete events and instants of a category become rows, as in trace_scan.cpp."""
-        phase = decode(values.pop("phase", _NOTHING).text).text
+        phase = decode(values.get("phase", _NOTHING).text).text
+        if not self._keeps_names:
+            values.pop("phase", None)
         if len(phase) != 1 or not phase.isascii():
             self.counts["unphased"] += 1
         elif phase in _IN_PAIRS:
             self.counts["paired"] += 1
-        elif phase == "X" or (phase in _INSTANT and "category" in values):
+        elif (is_name := phase == "M" and self._keeps_names) or (
+            phase == "X" or (phase in _INSTANT and "category" in values)
+        ):
             numbers = {name: self._number(name, value) for name, value in values.items()}
+            if is_name:
+                numbers["start"] = 0
             if numbers.get("start") is None:
                 self.counts["untimed"] += 1
                 return
