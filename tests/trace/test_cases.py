@@ -65,3 +65,12 @@ def test_formats_whose_lanes_say_what_ran(
     assert device.busy_s == pytest.approx(10 * kernel_us * 1e-6)
     assert device.wall_s == pytest.approx((9 * step_us + kernel_us) * 1e-6)
     assert {each.name: each.calls for each in device.groups} == {group: 10}
+
+
+def test_kernels_in_a_table_of_rocprofv3() -> None:
+    """t13: five times 80 µs, begun 100 µs apart."""
+    (device,) = report("t13_rocprofv3_kernel_trace.csv").ranks
+    assert device.device == 4
+    assert device.busy_s == pytest.approx(400e-6)
+    assert device.wall_s == pytest.approx(480e-6)
+    assert {each.name: each.calls for each in device.groups} == {"matrix-mul": 5}

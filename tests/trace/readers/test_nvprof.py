@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from topout.errors import InputError
 from topout.trace.readers import file_text
 from topout.trace.readers.profiler_csv import read_nvprof
+from topout.trace.readers.read import read_trace
 from topout.trace.table import HOST_DEVICE, SCHEMA
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -305,3 +306,86 @@ def test_any_rows_come_back_to_the_nanosecond(
     events = read_nvprof(path).events
     found = sorted(events.select("start_ns", "duration_ns", "device").rows())
     assert found == sorted(row[:3] for row in rows)
+
+
+UNIFIED = """\
+==18== NVPROF is profiling process 18, command: ./um
+==18== Profiling result:
+"Start","Duration","Grid X","Grid Y","Grid Z","Block X","Block Y","Block Z",\
+"Registers Per Thread","Static SMem","Dynamic SMem","Device","Context","Stream",\
+"Unified Memory","Virtual Address","Name"
+s,us,,,,,,,,KB,B,,,,,,
+0.527840,,,,,,,,,,,,,,"PC 0x400b82","0x7fd472000000","[Unified Memory CPU page faults]"
+0.535070,191.940000,,,,,,,,,,"GeForce GTX 1080 (0)",,,"1","0x7fd472010000",\
+"[Unified Memory GPU page faults]"
+0.535080,575.990000,1,1,1,32,1,1,9,0.000000,0,"GeForce GTX 1080 (0)","1","7",,,\
+"getHWPrefetch(int, char*, int) [108]"
+0.535240,1.856000,,,,,,,,,,"GeForce GTX 1080 (0)",,,"4096","0x7fd472010000",\
+"[Unified Memory Memcpy HtoD]"
+0.535250,5.728000,,,,,,,,,,"GeForce GTX 1080 (0)",,,"61440","0x7fd472011000",\
+"[Unified Memory Memcpy DtoH]"
+"""
+
+
+def test_bytes_of_moved_pages_stand_in_a_column_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "um.csv"
+    path.write_text(UNIFIED)
+    trace = read_nvprof(path)
+    rows = trace.events.select(
+        *(pl.col(name).cast(pl.String) for name in ("kind", "copy_kind")),
+        "bytes", "device", "duration_ns",
+    ).rows()  # fmt: skip
+    assert rows == [
+        ("other", None, None, HOST_DEVICE, 0),
+        ("other", None, None, 0, 191_940),  # one fault is no byte
+        ("kernel", None, None, 0, 575_990),
+        ("memcpy", "HtoD", 4096, 0, 1_856),
+        ("memcpy", "DtoH", 61_440, 0, 5_728),
+    ]
+    assert trace.doubts == (
+        "2 events of unified memory that move nothing, such as page faults (192 µs), are no work "
+        "and counted in no figure",
+    )
+
+
+def test_a_unit_of_that_column_is_read_where_the_file_gives_one(tmp_path: Path) -> None:
+    path = tmp_path / "um.csv"
+    text = UNIFIED.replace("s,us,,,,,,,,KB,B,,,,,,", "s,us,,,,,,,,KB,B,,,,KB,,")
+    path.write_text(text.replace('"4096"', '"4"').replace('"61440"', '"60"'))
+    sizes = read_nvprof(path).events["bytes"].drop_nulls()
+    assert sizes.to_list() == [4096, 61_440]
+
+
+SUMMARY_OF_PAGES = """\
+==18== Unified Memory profiling result:
+"Device","Count","Avg Size","Min Size","Max Size","Total Size","Total Time","Name"
+,,KB,KB,KB,MB,ms,
+"Tesla V100 (0)",3,170.666667,4.000000,1020.000000,0.500000,0.843866,"Host To Device"
+"Tesla V100 (0)",12,,,,,4.243755,"Gpu page fault groups"
+==18== Total CPU Page faults: 36
+"""
+
+
+def test_the_summary_of_moved_pages(tmp_path: Path) -> None:
+    path = tmp_path / "sums.csv"
+    path.write_text((RECORDED / "nvprof_summary.csv").read_text() + SUMMARY_OF_PAGES)
+    events = read_nvprof(path).events
+    moved = events.filter(pl.col("bytes").is_not_null())
+    assert column(moved, "copy_kind") == ["HtoD"] * 3
+    assert sum(moved["bytes"]) == 512 * 1024
+    assert sum(moved["duration_ns"]) == 843_866
+    faults = events.filter(pl.col("name").cast(pl.String) == "Gpu page fault groups")
+    assert set(column(faults, "kind")) == {"other"}
+    # The sums of other copies give no bytes: unknown, not 0.
+    copies = events.filter(pl.col("name").cast(pl.String) == "[CUDA memcpy HtoD]")
+    assert column(copies, "bytes") == [None]
+
+
+def test_metrics_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text(
+        "==9== NVPROF is profiling process 9\n==9== Metric result:\n"
+        '"Device","Kernel","Invocations","Metric Name","Metric Description","Min","Max","Avg"\n'
+    )
+    with pytest.raises(InputError, match="a table of metrics, not of times"):
+        read_trace(path)

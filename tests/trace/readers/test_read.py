@@ -185,3 +185,42 @@ def test_anything_else_is_refused_by_name(tmp_path: Path, data: bytes, found: st
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         format_of(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what", "remedy"),
+    [
+        ("et.json", '{"schema": "1.1.1-chakra.0.0.4", "pid": 7, "time": "2026", "nodes": [',
+         "an execution trace (Chakra)", "export_chrome_trace"),
+        ("et.json", '{\n  "schema": "1.0.1", "pid": 1,\n "nodes": []}', "(Chakra)", "profiler"),
+        ("rank0.et", "\x0a\x05", "an execution trace (Chakra)", "torch.profiler"),
+        ("a.nsys-rep", "QDSTRM", "a report of Nsight Systems", "nsys export"),
+        ("a.ncu-rep", "NVR", "a report of Nsight Compute", "nsys profile"),
+        ("h.xplane.pb", "\x0a\x01", "a profile of JAX", "trace.json.gz"),
+        ("a.pftrace", "\x0a\x01", "a trace of Perfetto", "json"),
+        ("a_agent_info.csv", '"Node_Id","Logical_Node_Id","Agent_Type"\n', "agents", "kernel"),
+    ],
+)  # fmt: skip
+def test_what_holds_no_times_is_refused_by_name_with_what_to_record(
+    tmp_path: Path, name: str, text: str, what: str, remedy: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError) as refused:
+        read_trace(path)
+    assert what in refused.value.message
+    assert remedy in (refused.value.remedy or "")
+
+
+def test_a_trace_that_speaks_of_schemas_and_nodes_is_none_of_those(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"schema": "1.0.1", "nodes": [], "traceEvents": []}')
+    assert format_of(path) == "kineto"
+
+
+def test_a_database_of_rocprofv3_is_refused_by_name(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "x.db")
+    database.execute("CREATE TABLE rocpd_kernel_dispatch_1 (id)")
+    database.close()
+    with pytest.raises(InputError, match=r"a database of rocprofv3 \(rocpd\)"):
+        read_trace(tmp_path / "x.db")

@@ -20,10 +20,40 @@ _TIME_NS = {"s": 1e9, "sec": 1e9, "ms": 1e6, "msec": 1e6, "us": 1e3, "µs": 1e3,
     "nsec": 1.0,
 }
 _SIZES = ("B", "KB", "MB", "GB", "TB")
-# A header is looked for where a line begins so; all tables of nvprof and nsys do.
+# A header is looked for where a line begins so; all tables of nvprof, nsys and rocprof do.
 _HEADER_STARTS = tuple(
-    quote + word for word in (b"Start", b"Type", b"Time", b"Total") for quote in (b"", b'"')
+    quote + word
+    for word in (
+        b"Start",
+        b"Type",
+        b"Time",
+        b"Total",
+        b"Device",
+        b"Kind",
+        b"Guid",
+        b"Domain",
+        b"Name",
+        b"Index",
+    )
+    for quote in (b"", b'"')
 )
+# What the versions of rocprof call columns, in the words of the others; their times are in ns.
+_ROCPROF_COLUMNS = {
+    **dict.fromkeys(("start_timestamp", "beginns"), ("start", "ns")),
+    **dict.fromkeys(("end_timestamp", "endns"), ("end", "ns")),
+    "durationns": ("duration", "ns"),
+    "totaldurationns": ("total time", "ns"),
+    "minns": ("min", "ns"),
+    "maxns": ("max", "ns"),
+    **dict.fromkeys(("kernel_name", "kernelname", "function", "direction"), ("name", "")),
+    **dict.fromkeys(("agent_id", "gpu-id"), ("device", "")),
+    "source_agent_id": ("src dev", ""),
+    "destination_agent_id": ("dst dev", ""),
+    **dict.fromkeys(("queue_id", "queue-id"), ("queue", "")),
+    "stream_id": ("stream", ""),
+    "process_id": ("pid", ""),
+    "thread_id": ("tid", ""),
+}
 _UNIT = re.compile(
     r"(?P<name>.+?)\s*(?:\((?P<unit>[^()]*)\)|:(?:ts|dur|mem|thru|ratio)_(?P<raw>.+))"
 )
@@ -53,7 +83,7 @@ class Layout:
     def contents(self) -> Contents:
         """What the table holds, told from its columns."""
         names = set(self.columns)
-        if {"start", "duration", "name"} <= names:
+        if {"start", "name"} <= names and names & {"duration", "end"}:
             return "trace"
         counted = names & {"calls", "instances", "count"}
         if names & {"name", "operation"} and names & {"time", "total time"} and counted:
@@ -285,6 +315,7 @@ def _columns(header: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
         match = _UNIT.fullmatch(text.strip()[:_LONGEST_COLUMN_NAME])
         unit = (match["unit"] or match["raw"] or "") if match else ""
         name = (match["name"] if match else text).strip().lower()
+        name, unit = _ROCPROF_COLUMNS.get(name, (name, unit))
         if unit == "%":
             name = f"{name} share"
         if not name or name in names:

@@ -207,7 +207,7 @@ def _jax(events: pl.DataFrame, labels: _Labels, path: Path) -> LaneTrace | None:
         return _Lane("work" if is_work else "span", number, nests=is_work)
 
     named = _XLA_FILE.fullmatch(path.name)
-    doubts = ()
+    doubts: tuple[str, ...] = ()
     if events.height >= _XLA_MOST_EVENTS:
         doubts = (
             "It holds a million events, the most that its exporter keeps: what came after them is "
@@ -242,7 +242,7 @@ def _rocprof(events: pl.DataFrame, labels: _Labels, path: Path) -> LaneTrace | N
         start_ns=pl.col(begin), duration_ns=pl.coalesce("took_ns", "duration_ns")
     )
     placed = _placed(exact, lane).with_columns(pl.coalesce("stream", "queue").alias("stream"))
-    doubts = ()
+    doubts: tuple[str, ...] = ()
     if nowhere := placed.filter((pl.col("content") == "work") & pl.col("device").is_null()).height:
         doubts = (f"{nowhere} copies do not say which device took part: they count for none.",)
     return LaneTrace("rocprof_json", _table(placed), doubts)
@@ -261,7 +261,7 @@ def _legacy(events: pl.DataFrame, labels: _Labels, path: Path) -> LaneTrace | No
             return _Lane("work", device, 0, nests=True)
         return _Lane("cpu_op" if process == _LEGACY_HOST else "annotation")
 
-    doubts = ()
+    doubts: tuple[str, ...] = ()
     if of_device:
         doubts = (
             "The profiler before Kineto timed operators on the device, not kernels: what an "

@@ -17,7 +17,7 @@ from topout.trace.table import HOST_DEVICE, Trace, with_all_columns
 
 _CUPTI = "CUPTI_ACTIVITY_KIND_"
 # `copyKind` of CUPTI; arrays lie on the device; from 11 on managed memory moves by itself.
-_COPY_KINDS = {
+COPY_KINDS = {
     **dict.fromkeys((1, 3, 11), "HtoD"),
     **dict.fromkeys((2, 4, 12), "DtoH"),
     **dict.fromkeys((5, 6, 7, 8, 13), "DtoD"),
@@ -30,8 +30,10 @@ _SYNCHRONIZATIONS = {
     3: "Stream Synchronize",
     4: "Context Synchronize",
 }
+# Under which names versions and converters keep NVTX's events
+NVTX_TABLES = ("NVTX_EVENTS", "NVTX_PUSHPOP_RANGES", "NVTX_RANGES", "NVTX_RANGE")
 # Ranges among NVTX's events: pushed and popped, started and ended, each also of a task.
-_NVTX_RANGES = (59, 60, 70, 71)
+NVTX_RANGES = (59, 60, 70, 71)
 _MOST_NS = 2.0**62
 _NO_STREAM = 0xFFFFFFFF  # CUPTI's way to say that a wait belongs to no stream
 _REMEDY = "Export it with `nsys export --type sqlite FILE.nsys-rep`."
@@ -60,7 +62,8 @@ def _read(database: Database, notify: Notify | None) -> Trace:
     machine = read_machine(database)
     parts = []
     for done, reader in enumerate(_READERS):
-        rows = database.read(reader.table, reader.numbers, reader.text)
+        table = next((name for name in reader.tables if name in database.tables), "")
+        rows = database.read(table, reader.numbers, reader.text)
         if rows is not None and rows.height:
             parts.append(reader.events(rows, database, machine))
         if notify:
@@ -91,6 +94,12 @@ def _check_tables(database: Database) -> None:
                 "Print it with `nvprof -i FILE --print-gpu-trace --csv --log-file FILE.csv`.",
             )
         return
+    if any(name.startswith("rocpd_") for name in database.tables):
+        raise InputError(
+            f"{database.path} is a database of rocprofv3 (rocpd).",
+            "Convert it with `rocpd convert --output-format csv -i FILE.db`, or record with "
+            "`rocprofv3 --output-format json`.",
+        )
     known = "StringIds" in database.tables or "META_DATA_EXPORT" in database.tables
     what = "a trace of Nsight Systems without CUDA" if known else "no trace of Nsight Systems"
     raise InputError(
@@ -140,7 +149,7 @@ def _graphs(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.Data
 
 
 def _copies(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
-    kind = pl.col("copyKind").replace_strict(_COPY_KINDS, default=None, return_dtype=pl.String)
+    kind = pl.col("copyKind").replace_strict(COPY_KINDS, default=None, return_dtype=pl.String)
     rows = rows.with_columns(kind=pl.lit("memcpy"), copy_kind=kind)
     name = pl.format("[CUDA memcpy {}]", pl.col("copy_kind").fill_null("of unknown kind"))
     events = _on_device(rows.with_columns(name=name.cast(pl.Categorical)), machine)
@@ -196,7 +205,7 @@ def _calls(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataF
 def _ranges(rows: pl.DataFrame, database: Database, machine: Machine) -> pl.DataFrame:
     """NVTX's ranges; marks are moments and left out."""
     if rows["eventType"].null_count() < rows.height:
-        rows = rows.filter(pl.col("eventType").is_in(_NVTX_RANGES))
+        rows = rows.filter(pl.col("eventType").is_in(NVTX_RANGES))
     open_ranges = rows["end"].null_count()
     if open_ranges:
         database.doubts.append(f"{open_ranges} NVTX ranges without an end were left out")
@@ -221,18 +230,24 @@ def _on_host(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
 class _Reader(NamedTuple):
     """A table, its columns of numbers and of text, and what makes events of its rows."""
 
-    table: str
+    tables: tuple[str, ...]  # the names that versions give it, of which a file has one
     numbers: tuple[str, ...]
     events: Callable[[pl.DataFrame, Database, Machine], pl.DataFrame]
     text: str = ""
 
 
 _READERS = (
-    _Reader(f"{_CUPTI}KERNEL", (*_DEVICE_COLUMNS, *_KERNEL_NAMES, *_GRID), _kernels),
-    _Reader(f"{_CUPTI}GRAPH_TRACE", (*_DEVICE_COLUMNS, "graphId"), _graphs),
-    _Reader(f"{_CUPTI}MEMCPY", (*_DEVICE_COLUMNS, "bytes", "copyKind", *_COPY_ENDS), _copies),
-    _Reader(f"{_CUPTI}MEMSET", (*_DEVICE_COLUMNS, "bytes"), _fills),
-    _Reader(f"{_CUPTI}SYNCHRONIZATION", (*_DEVICE_COLUMNS, "syncType"), _waits),
-    _Reader(f"{_CUPTI}RUNTIME", ("start", "end", "correlationId", "globalTid", "nameId"), _calls),
-    _Reader("NVTX_EVENTS", ("start", "end", "eventType", "textId", "globalTid"), _ranges, "text"),
+    _Reader(
+        (f"{_CUPTI}KERNEL", f"{_CUPTI}CONCURRENT_KERNEL"),
+        (*_DEVICE_COLUMNS, *_KERNEL_NAMES, *_GRID),
+        _kernels,
+    ),
+    _Reader((f"{_CUPTI}GRAPH_TRACE",), (*_DEVICE_COLUMNS, "graphId"), _graphs),
+    _Reader((f"{_CUPTI}MEMCPY",), (*_DEVICE_COLUMNS, "bytes", "copyKind", *_COPY_ENDS), _copies),
+    _Reader((f"{_CUPTI}MEMSET",), (*_DEVICE_COLUMNS, "bytes"), _fills),
+    _Reader((f"{_CUPTI}SYNCHRONIZATION",), (*_DEVICE_COLUMNS, "syncType"), _waits),
+    _Reader(
+        (f"{_CUPTI}RUNTIME",), ("start", "end", "correlationId", "globalTid", "nameId"), _calls
+    ),
+    _Reader(NVTX_TABLES, ("start", "end", "eventType", "textId", "globalTid"), _ranges, "text"),
 )

@@ -1,7 +1,9 @@
-"""CSV of nvprof and of Nsight Systems → Trace.
+"""CSV of nvprof, of Nsight Systems and of rocprof → Trace.
 
 nvprof prints it with `--print-gpu-trace`, `--print-api-trace` and `--print-gpu-summary`,
-`nsys stats` in its reports `cuda_gpu_trace`, `cuda_api_trace` and `cuda_gpu_kern_sum`.
+`nsys stats` in its reports `cuda_gpu_trace`, `cuda_api_trace` and `cuda_gpu_kern_sum`; rocprofv3
+writes a file for each kind of event (`kernel_trace`, `memory_copy_trace`, `hip_api_trace`, …), and
+the versions before it one of kernels.
 """
 
 import re
@@ -11,14 +13,26 @@ from pathlib import Path
 
 import polars as pl
 
+from topout import units
 from topout.errors import InputError
 from topout.progress import Notify
+from topout.trace.readers.csv_summary import summary_calls, summary_events
 from topout.trace.readers.csv_table import Layout, Tables
 from topout.trace.readers.event_names import meanings_of
 from topout.trace.readers.file_text import FileText, head_of, text_of
 from topout.trace.readers.memory_budget import EVENT_BYTES, Hold, unlimited
-from topout.trace.table import HOST_DEVICE, Device, Trace, TraceFormat, with_all_columns
+from topout.trace.table import (
+    HOST_DEVICE,
+    SCHEMA,
+    Device,
+    Trace,
+    TraceFormat,
+    with_all_columns,
+)
 
+_ACROSS = "MEMORY_COPY_PEER_TO_PEER"
+_PAGE_FAULT = "(?i)page fault"
+_AGENT = re.compile(r"(?:agent |gpu )?(?P<number>[0-9]{1,3})", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?P<name>.*?)\s*\((?P<number>[0-9]{1,9})\)\s*")
 _SUMMARY_DOUBTS = (
     "the file is a summary: it holds calls and sums per kernel, not when they ran; kernels and "
@@ -26,6 +40,7 @@ _SUMMARY_DOUBTS = (
     "communication between devices cannot (its events were laid end to end)",
     "a summary does not say which device ran what: all is counted as device 0",
 )
+CALLS_ALONE = "no kernel, copy or fill is in it: only calls of the host"
 _GUESSED_NS = 1e3  # of durations without a unit: microseconds, nvprof's most frequent
 
 
@@ -35,7 +50,7 @@ class _Dialect:
 
     format: TraceFormat
     tool: str
-    kilo: int
+    kilo: int  # no size of rocprof has a prefix
     remedy: str  # how to record what can be read
 
 
@@ -50,6 +65,12 @@ _NSYS = _Dialect(
     tool="Nsight Systems",
     kilo=1000,  # it prints 768 MiB as 805.306 MB
     remedy="Export it with `nsys stats --report cuda_gpu_trace --format csv FILE.nsys-rep`.",
+)
+_ROCPROF = _Dialect(
+    format="rocprof_csv",
+    tool="rocprof",
+    kilo=1024,
+    remedy="Record it with `rocprofv3 --kernel-trace --memory-copy-trace --hip-trace -f csv -- …`.",
 )
 
 
@@ -85,6 +106,14 @@ def read_nsys_csv(path: Path, notify: Notify | None = None, hold: Hold = unlimit
     return _read(path, _NSYS, notify, hold)
 
 
+def read_rocprof_csv(path: Path, notify: Notify | None = None, hold: Hold = unlimited) -> Trace:
+    """The trace in `path`, a table of rocprofv3 or of the versions before it, gzip or not.
+
+    Devices have the numbers of the agents. Doubts and errors are those of `read_nvprof`.
+    """
+    return _read(path, _ROCPROF, notify, hold)
+
+
 def _read(path: Path, dialect: _Dialect, notify: Notify | None, hold: Hold) -> Trace:
     found = _Found()
     with FileText(path) as text:
@@ -104,11 +133,11 @@ def _read_tables(tables: Tables, dialect: _Dialect, found: _Found, hold: Hold) -
             found.unreadable += _unreadable(rows, part)
             found.parts.append(part)
             found.events += part.height
-        else:
-            calls = _summary_calls(rows, layout)
+        elif layout.contents == "summary":
+            calls = summary_calls(rows, layout, dialect.kilo)
             found.events += int(calls["calls"].cast(pl.Float64).sum())
             hold(found.events * EVENT_BYTES, tables.fraction)  # before there is an event each
-            found.summaries.append(_summary_events(calls))
+            found.summaries.append(summary_events(calls))
         hold(found.events * EVENT_BYTES, tables.fraction)
     found.doubts.extend(tables.damage)
     if found.unreadable:
@@ -125,7 +154,7 @@ def _trace(path: Path, dialect: _Dialect, found: _Found) -> Trace:
     if events.is_empty():
         doubts.append("the file has a header and no events under it")
     elif devices == () and found.parts:
-        doubts.append("no kernel, copy or fill is in it: only calls of the host")
+        doubts.append(CALLS_ALONE)
     return Trace(
         path=path,
         format=dialect.format,
@@ -164,7 +193,7 @@ def _doubts_about(layouts: Sequence[Layout]) -> list[str]:
 
 def _with_units(layout: Layout, doubts: list[str]) -> Layout:
     """`layout` with units of its times, guessed where the file does not say them."""
-    if layout.nanoseconds("start") and layout.nanoseconds("duration"):
+    if layout.nanoseconds("start") and layout.nanoseconds(layout.find("duration", "end") or ""):
         return layout
     unit = _guessed_start_unit(layout)
     doubts.append(
@@ -202,24 +231,50 @@ def _times_and_names(rows: pl.DataFrame, layout: Layout, dialect: _Dialect) -> p
     in_name = name.str.extract(r"\s\[(\d+)\]$").cast(pl.Int64, strict=False)
     part = rows.select(
         start_ns=layout.whole("start", layout.nanoseconds("start") or 1.0),
-        duration_ns=layout.whole("duration", layout.nanoseconds("duration") or 1.0),
+        duration_ns=_duration_ns(layout),
         name=name.str.replace(r"\s\[\d+\]$", "").cast(pl.Categorical),
         bytes=_bytes(layout, dialect),
         process=_integers(layout, ("pid",), pl.lit(layout.process, dtype=pl.Int64)),
         thread=_integers(layout, ("tid",)),
         correlation=_integers(layout, ("correlation_id", "corrid", "correlation"), in_name),
-        stream=_integers(layout, ("stream", "strm")),
-        device=_category(layout, "device"),
+        stream=_integers(layout, ("queue", "stream", "strm")),
+        device=_device(layout),
+        domain=_category(layout, "domain"),
         source=_category(layout, "src dev"),
         target=_category(layout, "dst dev"),
     )
     return part.drop_nulls(["start_ns", "duration_ns", "name"])
 
 
+def _duration_ns(layout: Layout) -> pl.Expr:
+    """To the end, where no duration is given; a page fault of the host is a moment."""
+    if "duration" in layout.columns:
+        took = layout.whole("duration", layout.nanoseconds("duration") or 1.0)
+    else:
+        ends = layout.whole("end", layout.nanoseconds("end") or 1.0)
+        took = ends - layout.whole("start", layout.nanoseconds("start") or 1.0)
+    is_moment = pl.col("name").str.contains(_PAGE_FAULT)
+    return pl.when(took.is_null() & is_moment).then(0).otherwise(took)
+
+
+def _device(layout: Layout) -> pl.Expr:
+    """Where it ran; a copy of which only the ends are given, at the one that is no host."""
+    if layout.find("device") or not layout.find("dst dev"):
+        return _category(layout, "device")
+    is_down = pl.col("name").str.contains("(?i)host_to_device")
+    return pl.when(is_down).then("dst dev").otherwise("src dev").cast(pl.Categorical)
+
+
 def _bytes(layout: Layout, dialect: _Dialect) -> pl.Expr:
+    """Of a copy or fill; of pages that unified memory moved they stand in a column of their own."""
+    sizes = [pl.lit(None, dtype=pl.Int64)]
     column = layout.find("size", "bytes")
-    scale = layout.size_bytes(column, dialect.kilo) if column else None
-    return layout.whole(column, scale) if column and scale else pl.lit(None, dtype=pl.Int64)
+    if column and (scale := layout.size_bytes(column, dialect.kilo)):
+        sizes.insert(0, layout.whole(column, scale))
+    if column := layout.find("unified memory"):  # of faults it holds their number or place
+        moved = layout.whole(column, layout.size_bytes(column, dialect.kilo) or 1.0)
+        sizes.insert(0, pl.when(pl.col("name").str.contains("(?i)memcpy")).then(moved))
+    return pl.coalesce(sizes)
 
 
 def _integers(layout: Layout, names: tuple[str, ...], other: pl.Expr | None = None) -> pl.Expr:
@@ -248,21 +303,43 @@ def _completed(
     negative = int((events["duration_ns"] < 0).sum())
     if negative:
         doubts.append(f"{negative} negative durations were taken as 0")
-    numbers, devices = _devices(events, doubts)
+    numbers, devices = _agents(events) if dialect is _ROCPROF else _devices(events, doubts)
     names = meanings_of(events["name"])
     on_device = pl.col("device").is_not_null()
     number = pl.col("device").replace_strict(numbers, default=None, return_dtype=pl.Int32)
+    # rocprof tells copies from one device to another by their ends alone.
+    is_across = (pl.col("copy_kind") == "DtoD") & pl.col("source").ne(pl.col("target"))
+    peer = pl.lit("PtoP", SCHEMA["copy_kind"])
+    events = events.join(names, on="name", how="left", maintain_order="left").with_columns(
+        copy_kind=pl.when(is_across).then(peer).otherwise("copy_kind"),
+        name=pl.when(is_across).then(pl.lit(_ACROSS, pl.Categorical)).otherwise("name"),
+    )
     between = pl.col("copy_kind") == "PtoP"
-    completed = events.join(names, on="name", how="left", maintain_order="left").with_columns(
+    completed = events.with_columns(
         duration_ns=pl.col("duration_ns").clip(lower_bound=0),
-        kind=pl.when(on_device).then(pl.col("work")).otherwise(pl.lit("runtime")),
+        kind=pl.when(on_device | (pl.col("work") == "other"))
+        .then(pl.col("work"))
+        .when(pl.col("domain").cast(pl.String).str.starts_with("MARKER"))
+        .then(pl.lit("annotation"))
+        .otherwise(pl.lit("runtime")),
         device=number.fill_null(HOST_DEVICE),
         copy_kind=pl.when(on_device).then(pl.col("copy_kind")),
         from_device=pl.when(between).then(_number_of("source", numbers)),
         to_device=pl.when(between).then(_number_of("target", numbers)),
     )
     _doubt_copies(completed, doubts, dialect)
-    return completed.drop("work", "source", "target"), devices
+    _doubt_faults(completed, doubts)
+    return completed.drop("work", "source", "target", "domain"), devices
+
+
+def _doubt_faults(events: pl.DataFrame, doubts: list[str]) -> None:
+    faults = events.filter(pl.col("kind") == "other")
+    if faults.height:
+        lasted = units.seconds(int(faults["duration_ns"].sum()) / 1e9)
+        doubts.append(
+            f"{units.counted(faults.height, 'event')} of unified memory that move nothing, such as "
+            f"page faults ({lasted}), are no work and counted in no figure"
+        )
 
 
 def _number_of(column: str, numbers: dict[str, int]) -> pl.Expr:
@@ -279,6 +356,18 @@ def _doubt_copies(events: pl.DataFrame, doubts: list[str], dialect: _Dialect) ->
         )
     if copies.height and copies["bytes"].null_count() == copies.height:
         doubts.append("the sizes of copies are not in the file")
+
+
+def _agents(events: pl.DataFrame) -> tuple[dict[str, int], tuple[Device, ...]]:
+    """(number by the agent's text, those that did work): "Agent 4" and "4" are number 4."""
+    texts = pl.concat([events[key].cast(pl.String) for key in ("device", "source", "target")])
+    numbers: dict[str, int] = {}
+    for text in texts.drop_nulls().unique().sort():
+        found = _AGENT.fullmatch(text.strip())
+        # Old versions wrote handles, which are addresses.
+        numbers[text] = int(found["number"]) if found else len(numbers)
+    at_work = {numbers[text] for text in events["device"].cast(pl.String).drop_nulls().unique()}
+    return numbers, tuple(Device(number, "") for number in sorted(at_work))
 
 
 def _devices(events: pl.DataFrame, doubts: list[str]) -> tuple[dict[str, int], tuple[Device, ...]]:
@@ -298,76 +387,3 @@ def _devices(events: pl.DataFrame, doubts: list[str]) -> tuple[dict[str, int], t
         names[numbers[text]] = text
         doubts.append(f"device {text!r} has no number: it was called {numbers[text]}")
     return numbers, tuple(Device(number, names[number]) for number in sorted(names))
-
-
-def _summary_calls(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """The calls of each kernel of a summary, with their sum, least and most, in ns.
-
-    `rows` are texts, as Tables hands them out.
-    """
-    named, counted = layout.find("name", "operation"), layout.find("instances", "calls", "count")
-    assert named and counted  # else it were no summary
-    frame = rows.select(
-        name=pl.col(named).str.strip_chars(),
-        calls=layout.whole(counted, 1.0),
-        total=_time(layout, "total time", "time"),
-        least=_time(layout, "min"),
-        most=_time(layout, "max"),
-        host=_is_host(layout),
-    )
-    return frame.drop_nulls(["name", "calls", "total"]).filter(
-        (pl.col("calls") > 0) & ~pl.col("host")
-    )
-
-
-def _summary_events(frame: pl.DataFrame) -> pl.DataFrame:
-    """A summary (sums per kernel, no times) as events that have those sums.
-
-    One event for each call, end to end on device 0, with the row's calls, sum, least and most.
-    With two calls or more one event lasts the least, one the most, and the others share the rest
-    evenly, where the row's figures allow it.
-    """
-    calls = frame.with_columns(number=pl.int_ranges(0, pl.col("calls"))).explode("number")
-    calls = calls.select("name", duration_ns=_duration()).with_columns(
-        start_ns=pl.col("duration_ns").cum_sum().shift(1, fill_value=0)
-    )
-    names = meanings_of(calls["name"]).select("name", "copy_kind", kind="work")
-    return calls.join(names, on="name", how="left", maintain_order="left").with_columns(
-        device=pl.lit(0, dtype=pl.Int32)
-    )
-
-
-def _duration() -> pl.Expr:
-    """Of call `number` of `calls`, so that they add up to `total`."""
-    calls, total, number = pl.col("calls"), pl.col("total"), pl.col("number")
-    others = calls - 2
-    rest = total - pl.col("least") - pl.col("most")
-    fits = (others >= 0) & (rest >= others * pl.col("least")) & (rest <= others * pl.col("most"))
-    # Rounded figures of a row may contradict each other by a little: then all share evenly.
-    shared = total // calls + (number < total % calls).cast(pl.Int64)
-    middle = rest // others + (number - 2 < rest % others).cast(pl.Int64)
-    return (
-        pl.when(fits.fill_null(False))
-        .then(
-            pl.when(number == 0)
-            .then(pl.col("least"))
-            .when(number == 1)
-            .then(pl.col("most"))
-            .otherwise(middle)
-        )
-        .otherwise(shared)
-    )
-
-
-def _is_host(layout: Layout) -> pl.Expr:
-    """nvprof's `Type` says "API calls" of what the host did."""
-    if "type" not in layout.columns:
-        return pl.lit(False)
-    return pl.col("type").str.to_lowercase().str.contains("api").fill_null(False)
-
-
-def _time(layout: Layout, *names: str) -> pl.Expr:
-    column = layout.find(*names)
-    if column is None:
-        return pl.lit(None, dtype=pl.Int64)
-    return layout.whole(column, layout.nanoseconds(column) or 1e3)

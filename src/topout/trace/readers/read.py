@@ -9,15 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 from topout.errors import InputError
 from topout.input_file import is_there
 from topout.progress import Notify
 from topout.trace.plausible import plausible
 from topout.trace.readers.file_text import Head, head_of, text_of
 from topout.trace.readers.kineto import read_kineto
+from topout.trace.readers.known_others import refuse_known_others
 from topout.trace.readers.memory_budget import Hold, MemoryBudget, MemoryNeededError
+from topout.trace.readers.nsys_json import read_nsys_json
 from topout.trace.readers.nsys_sqlite import read_nsys_sqlite
-from topout.trace.readers.profiler_csv import read_nsys_csv, read_nvprof
+from topout.trace.readers.profiler_csv import (
+    CALLS_ALONE,
+    read_nsys_csv,
+    read_nvprof,
+    read_rocprof_csv,
+)
+from topout.trace.readers.rocprofv3_json import read_rocprofv3_json
 from topout.trace.table import Trace, TraceFormat
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
@@ -32,17 +42,29 @@ _NVPROF = re.compile(
     r'^"?(?:Start"?[,;]\s*"?Duration|Type"?[,;]\s*"?Time\(%\)|Time\(%\)"?[,;])', re.M
 )
 _NVPROF_BANNER = re.compile(r"^(?:==\d+==|========) ", re.MULTILINE)
+_ROCPROF = re.compile(
+    r'^"?(?:Guid|Kind|Domain)"?,.*"?Start_Timestamp|^"?Index"?,.*"?BeginNs|'
+    r'^"?Name"?,"?Calls"?,"?TotalDurationNs',
+    re.MULTILINE,
+)
+_ROCPROF_JSON = re.compile(r'"rocprofiler-sdk-tool"\s*:')
+# A line for each event, then one or many of strings, or the strings first.
+_NSYS_JSON = re.compile(
+    r'\A\s*\{"(data"\s*:\s*\[|[Tt]ype")|^\{[^\n]{0,60}"\w+Event"\s*:\s*\{', re.MULTILINE
+)
+# Of rocprofv3, which writes a file for each kind of event.
+_ROCPROF_PART = re.compile(r"(.*?)_?[a-z]+(?:_[a-z]+)?_(?:trace|stats)\.csv(?:\.gz)?")
 _REMEDY = (
-    "Give JSON of PyTorch's profiler, CSV of nvprof or Nsight Systems, or SQLite of Nsight "
-    "Systems (`nsys export --type sqlite`)."
+    "Give JSON of the profilers of PyTorch or JAX, CSV of nvprof, CSV or JSON of rocprof, or CSV, "
+    "JSON or SQLite of Nsight Systems (`nsys export --type sqlite`)."
 )
 
 
 def format_of(path: Path) -> TraceFormat:
     """The format of a trace file, gzip or not, by its first 64 KiB.
 
-    JSON of any kind is taken for Kineto's, whose reader looks closer. Raises InputError for a file
-    that cannot be read, is empty, or is of no known format.
+    JSON of any other kind is taken for Kineto's, whose reader looks closer. Raises InputError for a
+    file that cannot be read, is empty, of no known format, or of a known one without times.
     """
     head = head_of(path)
     if head.data.startswith(_SQLITE_MAGIC):
@@ -50,13 +72,24 @@ def format_of(path: Path) -> TraceFormat:
     text = text_of(head.data)
     if not text.strip():
         raise InputError(f"{path} is not a trace: {_emptiness(head)}.", _REMEDY)
+    refuse_known_others(path, text)
     if text.lstrip()[0] in "{[":
-        return "kineto"
+        return _json_format(text)
     if _NSYS.search(text) or _NSYS_BANNER.search(text):
         return "nsys_csv"
+    if _ROCPROF.search(text):
+        return "rocprof_csv"
     if _NVPROF.search(text) or _NVPROF_BANNER.search(text):
         return "nvprof_csv"
     raise InputError(f"{path} is not a trace: {_described(text)}.", _REMEDY)
+
+
+def _json_format(text: str) -> TraceFormat:
+    if _ROCPROF_JSON.search(text):
+        return "rocprofv3_json"
+    if '"traceEvents"' not in text and _NSYS_JSON.search(text):
+        return "nsys_json"
+    return "kineto"
 
 
 def _emptiness(head: Head) -> str:
@@ -77,6 +110,9 @@ _READERS: dict[TraceFormat, Callable[[Path, Notify | None, Hold], Trace]] = {
     "nvprof_csv": read_nvprof,
     "nsys_csv": read_nsys_csv,
     "nsys_sqlite": read_nsys_sqlite,
+    "nsys_json": read_nsys_json,
+    "rocprof_csv": read_rocprof_csv,
+    "rocprofv3_json": read_rocprofv3_json,
 }
 
 
@@ -109,7 +145,7 @@ def read_traces(
     """
     found = _files_of([Path(path) for path in paths])
     outcomes = _read_all(found, notify, MemoryBudget(max_memory_bytes))
-    traces = [outcome for outcome in outcomes if isinstance(outcome, Trace)]
+    traces = _joined([outcome for outcome in outcomes if isinstance(outcome, Trace)])
     skipped = [
         each.path
         for each, outcome in zip(found, outcomes, strict=True)
@@ -126,6 +162,35 @@ def read_traces(
         doubt = f"Not traces, left out: {_listed([str(path) for path in skipped])}."
         traces[0] = replace(traces[0], doubts=(*traces[0].doubts, doubt))
     return traces
+
+
+def _joined(traces: Sequence[Trace]) -> list[Trace]:
+    """The traces, with what rocprofv3 wrote of one process in several files put together."""
+    of_process: dict[tuple[Path, str | None], list[Trace]] = {}
+    for trace in traces:
+        found = _ROCPROF_PART.fullmatch(trace.path.name) if trace.format == "rocprof_csv" else None
+        key = (trace.path.parent, found[1]) if found else (trace.path, None)
+        of_process.setdefault(key, []).append(trace)
+    return [_one_of(parts) for parts in of_process.values()]
+
+
+def _one_of(parts: Sequence[Trace]) -> Trace:
+    """The events of all parts; sums of them, which rocprofv3 writes too, are left out."""
+    timed = [trace for trace in parts if trace.timed]
+    used = sorted(timed or parts, key=lambda trace: not trace.devices)
+    if len(used) == 1:
+        return used[0]
+    events = pl.concat([trace.events for trace in used]).sort("start_ns", maintain_order=True)
+    devices = {device.number: device for trace in used for device in trace.devices}
+    doubts = [
+        doubt for trace in used for doubt in trace.doubts if doubt != CALLS_ALONE or not devices
+    ]
+    return replace(
+        used[0],
+        events=events,
+        devices=tuple(devices[number] for number in sorted(devices)),
+        doubts=tuple(dict.fromkeys(doubts)),
+    )
 
 
 def _files_of(paths: Sequence[Path]) -> list[_Found]:

@@ -1,0 +1,137 @@
+"""JSON of Nsight Systems: a line for each event, names by numbers, numbers written as texts."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from topout.errors import InputError
+from topout.trace.readers.read import format_of, read_trace
+from topout.trace.table import HOST_DEVICE, Trace
+
+PROCESS = 0xA16CE
+THREAD = str(0x0001_0000_0000_0000 + (PROCESS << 24) + 0xA16CF)
+GPU_PROCESS = str(0x0001_0000_0000_0000 + (PROCESS << 24))
+NAMES = ["[Unknown]", "nvjet_hsh_256x128", "cuLaunchKernelEx", "iteration 16",
+         "ncclDevKernel_AllGather_RING_LL"]  # fmt: skip
+
+
+def device(kind: int, start: int, end: int, **more: Any) -> dict[str, Any]:
+    event = {"startNs": str(start), "endNs": str(end), "correlationId": 745, "deviceId": 1,
+             "streamId": "7", "eventClass": 3, "globalPid": GPU_PROCESS}  # fmt: skip
+    return {"Type": kind, "CudaEvent": event | more}
+
+
+def nvtx(kind: int, **more: Any) -> dict[str, Any]:
+    return {"Type": kind, "NvtxEvent": {"Type": kind, "GlobalTid": THREAD, "NsTime": True} | more}
+
+
+def kernel(name: int, start: int, end: int) -> dict[str, Any]:
+    named = {"demangledName": str(name), "shortName": "0", "gridX": 4}
+    return device(79, start, end, kernel=named)
+
+
+EVENTS: list[dict[str, Any]] = [
+    {"Type": 27, "CommEvent": {"Timestamp": 1, "GlobalPid": GPU_PROCESS, "Commname": "python"}},
+    {"Type": 48, "TraceProcessEvent": {"startNs": "1000", "endNs": "1500", "correlationId": 745,
+                                       "eventClass": 1, "name": "2", "globalTid": THREAD}},
+    kernel(1, 2000, 2800),
+    device(80, 3000, 3400, memcpy={"sizebytes": "58720256", "copyKind": "2"}),
+    device(81, 3500, 3600, memset={"sizebytes": 64}),
+    device(106, 3700, 3800, sync={"syncType": "SYNCHRONIZATION_TYPE_STREAM_WAIT_EVENT"}),
+    device(127, 0, 0, cudaEventRecord={"eventId": 8823}),
+    kernel(4, 4000, 4100),
+    nvtx(59, Timestamp="900", EndTimestamp="5000", TextId="3"),
+    nvtx(60, Timestamp="950", EndTimestamp="960", Text="own text"),
+    nvtx(59, Timestamp="980"),
+    nvtx(75, Timestamp="1", Text="a domain"),
+]  # fmt: skip
+WHOLE = [{"data": NAMES}]
+APART = [{"type": "String", "id": str(at), "value": name} for at, name in enumerate(NAMES)]
+
+
+def write(folder: Path, lines: Sequence[dict[str, Any]], name: str = "report.json") -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    return path
+
+
+def told(trace: Trace, *columns: str) -> list[tuple[Any, ...]]:
+    texts = [pl.col(name).cast(pl.String) for name in ("kind", "name")]
+    return trace.events.select(*texts, *columns).rows()
+
+
+def test_work_calls_and_ranges(tmp_path: Path) -> None:
+    path = write(tmp_path, [*EVENTS, *WHOLE])
+    assert format_of(path) == "nsys_json"
+    trace = read_trace(path)
+    assert told(trace, "start_ns", "duration_ns", "device", "stream", "bytes") == [
+        ("annotation", "iteration 16", 900, 4100, HOST_DEVICE, None, None),
+        ("annotation", "own text", 950, 10, HOST_DEVICE, None, None),
+        ("runtime", "cuLaunchKernelEx", 1000, 500, HOST_DEVICE, None, None),
+        ("kernel", "nvjet_hsh_256x128", 2000, 800, 1, 7, None),
+        ("memcpy", "[CUDA memcpy DtoH]", 3000, 400, 1, 7, 58_720_256),
+        ("memset", "[CUDA memset]", 3500, 100, 1, 7, 64),
+        ("gpu_sync", "SYNCHRONIZATION_TYPE_STREAM_WAIT_EVENT", 3700, 100, 1, 7, None),
+        ("kernel", "ncclDevKernel_AllGather_RING_LL", 4000, 100, 1, 7, None),
+    ]
+    assert trace.events["collective"].drop_nulls().to_list() == ["all_gather"]
+    assert set(trace.events["process"]) == {PROCESS}
+    assert trace.events.filter(pl.col("kind") == "runtime")["thread"].item() == 0xA16CF
+    assert trace.doubts == ("1 NVTX ranges without an end were left out.",)
+
+
+@pytest.mark.parametrize("lines", [[*WHOLE, *EVENTS], [*EVENTS, *APART], [*APART, *EVENTS]])
+def test_names_may_stand_before_or_behind_and_apart(
+    tmp_path: Path, lines: list[dict[str, Any]]
+) -> None:
+    path = write(tmp_path, lines)
+    assert format_of(path) == "nsys_json"
+    usual = read_trace(write(tmp_path, [*EVENTS, *WHOLE], "usual.json"))
+    assert read_trace(path).events.equals(usual.events)
+
+
+def test_gzip_and_many_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topout.trace.readers.nsys_json._CHUNK_ROWS", 2)
+    path = write(tmp_path, [*EVENTS, *WHOLE])
+    packed = tmp_path / "packed.json.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    assert read_trace(packed).events.equals(read_trace(path).events)
+
+
+def test_lines_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, [kernel(1, 2000, 2800), *WHOLE])
+    path.write_text(path.read_text() + '{"Type":79,"CudaEvent":7}\n{"Type":79,"Cuda')
+    trace = read_trace(path)
+    assert len(trace.events) == 1
+    assert trace.doubts == ("2 of 4 lines could not be read: left out.",)
+
+
+def test_values_that_no_trace_has_are_unknown(tmp_path: Path) -> None:
+    odd = kernel(1, 2000, 2800)
+    odd["CudaEvent"] |= {"deviceId": "9" * 30, "streamId": "x", "globalPid": None}
+    odd["CudaEvent"]["kernel"] = {"demangledName": "77"}
+    lost = kernel(1, 2000, 2800)
+    lost["CudaEvent"]["endNs"] = "9" * 19
+    trace = read_trace(write(tmp_path, [odd, lost, kernel(1, 1, 2), *WHOLE]))
+    assert told(trace, "device", "stream", "process") == [
+        ("kernel", "nvjet_hsh_256x128", 1, 7, PROCESS),
+        ("kernel", "(name not in the file)", None, None, None),
+    ]
+
+
+def test_a_report_without_cuda_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, [nvtx(59, Timestamp="1", EndTimestamp="2", Text="x"), *WHOLE])
+    with pytest.raises(InputError, match="without an event of CUDA") as refused:
+        read_trace(path)
+    assert "--trace=cuda" in (refused.value.remedy or "")
+
+
+def test_a_trace_of_pytorch_is_not_taken_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"type": "x", "traceEvents": []}')
+    assert format_of(path) == "kineto"
