@@ -12,7 +12,7 @@ from topout.cost.training_memory import (
     embedding_activations,
     final_activations,
     loss_activations,
-    loss_working_bytes,
+    loss_error_bytes,
 )
 from topout.models.architecture import Architecture, Head
 
@@ -139,11 +139,11 @@ def test_what_heads_read(setting: TrainingStep, changes: dict[str, Any], positio
 
 
 @pytest.mark.parametrize(
-    ("architecture", "setting", "scores", "targets", "size", "working"),
+    ("architecture", "setting", "scores", "targets", "size", "errors"),
     [
         # 21 tokens of 32,128 rows; transformers leaves T5's logits in their 2 bytes, a fused loss
-        # does not. Two gradients as large as the logarithms come and go, none beside a fused loss.
-        (T5_SMALL, SHORT, 21 * 32128, 21, 4, 0),
+        # does not. Two gradients as large as the logarithms come and go, or overwrite them (fused).
+        (T5_SMALL, SHORT, 21 * 32128, 21, 4, 21 * 32128 * 4),
         (T5_SMALL, EAGER, 21 * 32128, 21, 2, 2 * 21 * 32128 * 2),
         (GPT2, EAGER, 15 * 50257, 15, 4, 2 * 15 * 50257 * 4),
         # 10 scores for each of 3 sequences.
@@ -157,11 +157,11 @@ def test_what_the_loss_keeps(
     scores: int,
     targets: int,
     size: int,
-    working: int,
+    errors: int,
 ) -> None:
     assert listed(loss_activations(architecture, setting)) == [
         ("loss.log_softmax", scores, size),
         ("loss.targets", targets, 8),
         ("loss.total_weight", 1, size),
     ]
-    assert loss_working_bytes(architecture, setting) == working
+    assert loss_error_bytes(architecture, setting) == errors

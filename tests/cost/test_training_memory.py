@@ -43,9 +43,10 @@ def test_llama_with_adam() -> None:
     # final norm and head's input 2·33,554,432 and roots 16,384; logits' logarithms in fp32
     # 4096·32000·4 = 524,288,000, targets 32,768, their weight 4.
     edges = 32_768 + 2_097_152 + 67_108_864 + 16_384
-    loss = 524_288_000 + 32_768 + 4
-    assert found.activations_bytes == 32 * 539_525_120 + edges + loss
-    assert found.total_bytes == 16 * n + found.activations_bytes
+    # The gradient of the logits is written over their logarithms.
+    assert found.activations_bytes == 32 * 539_525_120 + edges + 32_768 + 4
+    assert found.errors_bytes == 524_288_000
+    assert found.total_bytes == 16 * n + found.activations_bytes + found.errors_bytes
 
 
 def test_full_recomputation_keeps_inputs_and_one_block() -> None:
@@ -53,7 +54,16 @@ def test_full_recomputation_keeps_inputs_and_one_block() -> None:
     # 32 inputs of 4096·4096·2 bytes; of the block at work all but its input.
     assert found.blocks == 32 * 33_554_432
     assert found.working == 539_525_120 - 33_554_432
-    assert found.peak == found.blocks + found.edges + max(found.loss, found.working)
+    # The gradient of the hidden states goes back through it; the loss has fewer.
+    assert (found.block_errors, found.is_at_loss) == (33_554_432, False)
+    assert found.peak == found.blocks + found.edges + 539_525_120
+    assert found.errors == found.block_errors
+
+
+def test_the_errors_of_the_loss_where_it_is_the_fullest_moment() -> None:
+    found = activation_bytes(GPT2, step(1, 64), "none")
+    assert (found.is_at_loss, found.errors) == (True, 64 * 50_257 * 4)
+    assert found.peak == found.blocks + found.edges + found.loss + found.errors
 
 
 def test_selective_recomputation_drops_the_scores() -> None:
@@ -71,7 +81,9 @@ def test_a_pooler_has_no_loss() -> None:
 def test_gradients_that_come_as_activations_go() -> None:
     kept = memory(GPT2)
     fresh = memory(GPT2, gradients_persist=False)
-    assert kept.total_bytes - fresh.total_bytes == min(kept.gradients_bytes, kept.activations_bytes)
+    assert kept.total_bytes - fresh.total_bytes == min(
+        kept.gradients_bytes, kept.activations_bytes + kept.errors_bytes
+    )
 
 
 # --- splits -------------------------------------------------------------------------------------
@@ -133,7 +145,8 @@ def test_bytes_of_the_first_of_four_stages(micro_batches: int | None, under_way:
     assert found.optimizer_bytes == 12 * n
     # Of each micro-batch 8 blocks of 539,525,120, token numbers 32,768 and rotation 2,097,152.
     assert found.activations_bytes == under_way * (8 * 539_525_120 + 32_768 + 2_097_152)
-    assert found.total_bytes == 16 * n + found.activations_bytes
+    assert found.errors_bytes == 33_554_432  # the gradient of a block's output
+    assert found.total_bytes == 16 * n + found.activations_bytes + found.errors_bytes
 
 
 def test_bytes_of_the_last_of_four_stages() -> None:
@@ -145,9 +158,9 @@ def test_bytes_of_the_last_of_four_stages() -> None:
     # 8 blocks; rotation; inputs of norm and head 2·33,554,432, roots 16,384; and the loss:
     # 4·4096·32,000 logarithms, targets 8·4096, a weight of 4.
     edges = 2_097_152 + 67_108_864 + 16_384
-    loss = 524_288_000 + 32_768 + 4
-    assert found.activations_bytes == 8 * 539_525_120 + edges + loss
-    assert found.total_bytes == 16 * n + found.activations_bytes
+    assert found.activations_bytes == 8 * 539_525_120 + edges + 32_768 + 4
+    assert found.errors_bytes == 524_288_000
+    assert found.total_bytes == 16 * n + found.activations_bytes + found.errors_bytes
 
 
 def test_the_last_stage_can_be_the_largest() -> None:
@@ -155,7 +168,8 @@ def test_the_last_stage_can_be_the_largest() -> None:
     setting = step(4, 512, implementation="eager")
     stages = memory(GPT2, setting, pipeline_parallel=12, recompute="full", micro_batches=1)
     # Three times 4 · 4·512·50257 bytes around the loss.
-    assert stages.activations_bytes > 3 * 4 * 4 * 512 * 50257
+    assert stages.errors_bytes == 2 * 4 * 4 * 512 * 50257
+    assert stages.activations_bytes > 4 * 4 * 512 * 50257
 
 
 def test_the_last_stage_does_not_embed() -> None:
@@ -291,6 +305,7 @@ def test_the_documented_table() -> None:
             row.gradients_bytes,
             row.optimizer_bytes,
             row.activations_bytes,
+            row.errors_bytes,
             row.total_bytes,
         )
         figures = " | ".join(f"{part / 1e9:.1f}" for part in parts)

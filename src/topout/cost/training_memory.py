@@ -142,15 +142,18 @@ def loss_activations(architecture: Architecture, step: TrainingStep) -> list[Sav
     ]
 
 
-def loss_working_bytes(architecture: Architecture, step: TrainingStep) -> int:
-    """What comes and goes around the loss, at the start of the backward pass.
+def loss_error_bytes(architecture: Architecture, step: TrainingStep) -> int:
+    """The gradients that the loss begins with.
 
-    Eager PyTorch holds two gradients as large as the logits' logarithms: that of the picked
-    logarithms and that of the logits. A fused kernel writes its gradient in place.
+    Eager PyTorch holds two as large as the logits' logarithms: that of the picked logarithms and
+    that of the logits. A fused kernel writes the gradient of the logits over their logarithms,
+    which count here.
     """
     head = loss_head(architecture)
-    if head is None or step.implementation == "fused":
+    if head is None:
         return 0
+    if step.implementation == "fused":
+        return device_bytes(loss_activations(architecture, step)[:1], step)
     tokens = _loss_stream(architecture, step, head)
     return 2 * tokens.tokens * head.outputs * _loss_bytes(architecture, tokens)
 
@@ -172,17 +175,33 @@ def _loss_bytes(architecture: Architecture, tokens: Stream) -> int:
 
 
 class ActivationBytes(msgspec.Struct, frozen=True, kw_only=True):
-    """Activations of one device by what they belong to."""
+    """Activations and errors, their gradients, of one device by what they belong to.
+
+    At the fullest moment either the loss is taken, or the last block goes backward.
+    """
 
     blocks: int  # of all micro-batches under way
     edges: int  # embeddings, final norms, inputs of the heads, convolutions
-    loss: int  # logarithms of the softmax, and gradients of the logits while they are there
-    working: int  # what comes and goes while one block goes backward
+    loss: int  # logarithms of the softmax, and targets
+    loss_errors: int  # gradients of the logits, and of their logarithms where both are there
+    working: int  # what is computed again of one block while it goes backward
+    block_errors: int  # the gradient of the hidden states that goes from block to block
+
+    @property
+    def is_at_loss(self) -> bool:
+        """Whether the loss is the fullest moment."""
+        return self.loss + self.loss_errors >= self.working + self.block_errors
+
+    @property
+    def errors(self) -> int:
+        """At the fullest moment."""
+        return self.loss_errors if self.is_at_loss else self.block_errors
 
     @property
     def peak(self) -> int:
-        """At the fullest moment: while the loss is taken, or while the last block goes back."""
-        return self.blocks + self.edges + max(self.loss, self.working)
+        """Both, at the fullest moment."""
+        kept = self.loss if self.is_at_loss else self.working
+        return self.blocks + self.edges + kept + self.errors
 
 
 def training_memory(
@@ -235,13 +254,19 @@ def activation_bytes(
         *final_activations(share, step),
         *convolution_activations(share, step),
     ]
-    loss = device_bytes(loss_activations(share, step), step) + loss_working_bytes(share, step)
+    overwritten = 1 if step.implementation == "fused" else 0  # with errors
+    kept_for_loss = loss_activations(share, step)[overwritten:]
     working = max((_working(share, block, step, recompute) for block in share.blocks), default=0)
     return ActivationBytes(
         blocks=math.ceil(under_way * blocks),
         edges=math.ceil(under_way * device_bytes(edges, step)),
-        loss=loss,
+        loss=device_bytes(kept_for_loss, step),
+        loss_errors=loss_error_bytes(share, step),
         working=working,
+        block_errors=max(
+            (device_bytes([block_input(share, block, step)], step) for block in share.blocks),
+            default=0,
+        ),
     )
 
 
@@ -254,7 +279,8 @@ def _stage_memory(
     stages = plan.pipeline_parallel
     filled = stages + (stages - 1) / plan.interleave if plan.interleave > 1 else float(stages)
     filled = min(filled, plan.micro_batches or filled)
-    activations = activation_bytes(share, step, plan.recompute, filled if is_first else 1).peak
+    found = activation_bytes(share, step, plan.recompute, filled if is_first else 1)
+    activations = found.peak
     kept = parameter_bytes(total_parameters(share), step.dtype, plan)
     # Without gradients of earlier micro-batches they grow as activations go, block by block.
     both = activations + kept.gradients
@@ -265,7 +291,8 @@ def _stage_memory(
         weights_bytes=kept.weights,
         gradients_bytes=kept.gradients,
         optimizer_bytes=kept.optimizer,
-        activations_bytes=activations,
+        activations_bytes=activations - found.errors,
+        errors_bytes=found.errors,
         total_bytes=kept.weights + kept.optimizer + moving,
     )
 

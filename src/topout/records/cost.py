@@ -165,6 +165,7 @@ class TrainingMemory(Record, frozen=True, kw_only=True):
     gradients_bytes: int
     optimizer_bytes: int
     activations_bytes: int
+    errors_bytes: int = 0  # gradients of activations, at the fullest moment
     total_bytes: int
 
 

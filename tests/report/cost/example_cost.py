@@ -508,7 +508,8 @@ def training_memory(parameters: int) -> list[TrainingMemory]:
                 "weights_bytes": 2 * parameters // (8 if stage >= 3 else 1),
                 "gradients_bytes": 2 * parameters // (8 if stage >= 2 else 1),
                 "optimizer_bytes": 12 * parameters // (8 if stage >= 1 else 1),
-                "activations_bytes": activations,
+                "activations_bytes": activations - (1 << 29),
+                "errors_bytes": 1 << 29,
             }
             choices.append(
                 TrainingMemory(

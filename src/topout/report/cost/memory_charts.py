@@ -14,6 +14,7 @@ from topout.report.charts.theme import (
     GREY,
     ORANGE,
     PINK,
+    SKY,
     VALUE_MARGIN,
     Row,
     Spec,
@@ -265,6 +266,7 @@ _TRAINED = {
     "gradients": ORANGE,
     "optimizer": PINK,
     "activations": GREEN,
+    "errors": SKY,
 }
 
 _BEYOND = 1.35  # a memory that much larger than the longest bar is not drawn
@@ -318,6 +320,7 @@ def _trained(choice: TrainingMemory) -> list[Row]:
         "gradients": choice.gradients_bytes,
         "optimizer": choice.optimizer_bytes,
         "activations": choice.activations_bytes,
+        "errors": choice.errors_bytes,
     }
     return [
         {

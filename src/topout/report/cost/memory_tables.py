@@ -14,6 +14,7 @@ TRAINING_COLUMNS = [
     "gradients",
     "optimizer",
     "activations",
+    "errors",
     "all",
     "fits on",
 ]
@@ -100,6 +101,7 @@ def training_table(report: CostReport) -> Table:
             units.memory(choice.gradients_bytes),
             units.memory(choice.optimizer_bytes),
             units.memory(choice.activations_bytes),
+            units.memory(choice.errors_bytes),
             units.memory(choice.total_bytes),
             _share(sum(choice.total_bytes <= size for size in memories), len(memories)),
         ]
