@@ -58,7 +58,9 @@ class MemoryPoint(Record, frozen=True, kw_only=True):
 class DeviceTime(Record, frozen=True, kw_only=True):
     """One device of one rank from its first to its last event.
 
-    The device's time is busy or idle: busy_s + idle_s = wall_s. Busy time is compute, or
+    The device's time is busy, idle or unknown: busy_s + idle_s + unknown_s = wall_s. Unknown is the
+    time in which nothing is recorded though work was launched; where it is more than the idle time,
+    all of both is unknown, and idle_s is None. Busy time is compute, or
     communication, or memory (fills, and copies but those between devices, which are
     communication), or two of them at once, which is `overlap_s`:
     busy_s = compute_s + communication_s + memory_s − overlap_s, with time that is covered three
@@ -75,6 +77,7 @@ class DeviceTime(Record, frozen=True, kw_only=True):
     wall_s: float
     busy_s: float
     idle_s: float | None
+    unknown_s: float = 0.0  # work was launched and not recorded
     compute_s: float
     communication_s: float
     memory_s: float

@@ -15,7 +15,14 @@ from tests.trace.analysis.example_traces import (
     rank,
     trace,
 )
-from topout.records.trace import DeviceTime, GroupTime, IdleTime, MemoryPoint, TraceReport
+from topout.records.trace import (
+    CriticalPart,
+    DeviceTime,
+    GroupTime,
+    IdleTime,
+    MemoryPoint,
+    TraceReport,
+)
 from topout.trace.analysis.findings import findings_of, unlike_devices
 from topout.trace.analysis.groups import load_rules
 from topout.trace.analysis.report import analyse
@@ -65,12 +72,47 @@ def test_idle_time_without_a_cause_says_why_there_is_none() -> None:
 
 
 def test_exposed_communication() -> None:
-    said = _said(_with(communication_s=0.3, exposed_communication_s=0.2), "communicates")
+    path = [
+        CriticalPart(name="matrix-mul", total_s=0.7, share=0.7),
+        CriticalPart(name="communication", total_s=0.3, share=0.3),
+    ]
+    exposed = {"communication_s": 0.3, "exposed_communication_s": 0.2}
+    said = _said(_with(**exposed, critical_path=path), "communicates")
     assert "30 % of its busy time; 67 % of that is exposed" in said
     assert "1.00 s could be 800 ms" in said
+    # Without a path nothing says that less could be saved.
+    assert "1.00 s could be 800 ms" in _said(_with(**exposed, critical_path=[]), "communicates")
     hidden = _said(_with(communication_s=0.3, exposed_communication_s=0.001), "communicates")
     assert "hidden behind compute" in hidden
     assert not _said(_with(communication_s=0.001), "communicates")
+
+
+def test_no_more_can_be_saved_than_the_critical_path_holds() -> None:
+    """The host launches at its own pace: of five all-reduces of 500 µs one is on the path."""
+    rows = []
+    for step in range(5):
+        at, number = 1_000_000 * step, 2 * step + 1
+        rows += [
+            call(at, 5_000, correlation=number),
+            collective(at + 20_000, 500_000, correlation=number),
+            call(at + 10_000, 5_000, correlation=number + 1),
+            kernel(at + 520_000, 200_000, correlation=number + 1),
+        ]
+    report = _report(trace(*rows))
+    # From 20 to 4720 µs: the last 200 of compute, 500 of the all-reduce, 20 of launch, the host.
+    path = {part.name: round(part.total_s * 1e6) for part in report.ranks[0].critical_path}
+    assert path == {"host": 3980, "communication": 500, "matrix-mul": 200, "launch": 20}
+    assert report.ranks[0].exposed_communication_s == pytest.approx(2500e-6)
+    assert "without it 4.70 ms could be 4.20 ms." in _said(report, "communicates")
+    assert "communication 11 %" in _said(report, "critical path of")
+
+
+def test_communication_that_is_not_on_the_critical_path_saves_nothing() -> None:
+    path = [CriticalPart(name="host", total_s=1.0, share=1.0)]
+    said = _said(
+        _with(communication_s=0.3, exposed_communication_s=0.2, critical_path=path), "communicates"
+    )
+    assert said.endswith("but hardly any of it on the critical path: 1.00 s would stay.")
 
 
 @pytest.mark.parametrize(

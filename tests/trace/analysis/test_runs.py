@@ -142,7 +142,7 @@ def test_a_speedup_only_stands_where_work_is_alike(
     before: float, after: float, longest: float, devices: int
 ) -> None:
     def work(count: int, work_s: float, longest_s: float) -> RunWork:
-        return RunWork(count, work_s, 0.0, 0.0, longest_s, True, ())
+        return RunWork(count, work_s, 0.0, 0.0, longest_s, True, True, ())
 
     found = scaling(work(1, before, longest), work(devices, after, longest / 2))
     ratio = after / before

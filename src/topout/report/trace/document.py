@@ -34,8 +34,10 @@ from topout.report.trace.tables import collectives, kernel_sections, transfers
 NOT_TOLD = "What these traces do not tell"
 _TERMS = {
     "Busy and idle": "A device is busy while anything runs on it, a kernel, a copy or a fill; all "
-    "else between its first and its last event is idle. The two make up the wall time. Of a trace "
-    "without a device they are those of the operators on the host.",
+    "else between its first and its last event is idle. The two make up the wall time, but for "
+    "what is not recorded: time in which nothing ran as far as is known, though work was launched "
+    "of which nothing is recorded. Of a trace without a device they are those of the operators on "
+    "the host.",
     "Compute, communication, copies, overlap": "Time covered by work of each kind, counted once "
     "where several run at once. Copies between devices are communication. Overlap is what two "
     "kinds cover together: busy = compute + communication + copies and fills − overlap.",
@@ -111,7 +113,7 @@ def headline(report: TraceReport) -> str:
     wall = sum(each.wall_s for each in ranks)
     if not wall:
         return "Nothing was found that took time."
-    if any(each.idle_s is None for each in ranks):
+    if any(each.exposed_communication_s is None for each in ranks):
         return f"{_work_of(ranks)} in sum; when it ran is not known."
     shares = {
         "computing": sum(each.compute_s for each in ranks) / wall,
@@ -123,13 +125,24 @@ def headline(report: TraceReport) -> str:
     words = [f"{name} {units.percent(share)}" for name, share in shares.items() if share >= 0.005]
     what = f" ({', '.join(words)})" if words else ""
     busy = units.percent(sum(each.busy_s for each in ranks) / wall)
-    idle = units.percent(sum(each.idle_s or 0.0 for each in ranks) / wall)
+    rest = _rest_of_the_time(ranks, wall)
+    least = "at least " if any(each.unknown_s for each in ranks) else ""
     whose = (
         f"{len(ranks)} devices, {_span(ranks)}:"
         if len(ranks) > 1
         else f"In {_span(ranks)} {device_labels(ranks)[0]} is"
     )
-    return f"{whose} busy for {busy} of the time{what}, idle for {idle}."
+    return f"{whose} busy for {least}{busy} of the time{what}, {rest}."
+
+
+def _rest_of_the_time(ranks: Sequence[DeviceTime], wall_s: float) -> str:
+    """What is idle, and what is unknown, since not all that was launched was recorded."""
+    idle = units.percent(sum(each.idle_s or 0.0 for each in ranks) / wall_s)
+    unknown_s = sum(each.unknown_s for each in ranks)
+    if not unknown_s:
+        return f"idle for {idle}"
+    unknown = f"for {units.percent(unknown_s / wall_s)} nothing is known"
+    return unknown if all(each.idle_s is None for each in ranks) else f"idle for {idle}; {unknown}"
 
 
 def _work_of(ranks: Sequence[DeviceTime]) -> str:
@@ -237,7 +250,7 @@ def _communication(report: TraceReport, top: int, draw: Callable[..., Figures]) 
 def _tiles(report: TraceReport) -> list[Tile]:
     """Shares of the time of all devices together, with the span over them."""
     wall = sum(each.wall_s for each in report.ranks)
-    if not wall or any(each.idle_s is None for each in report.ranks):
+    if not wall or any(each.exposed_communication_s is None for each in report.ranks):
         return []
     shares = [
         ("busy", [each.busy_s for each in report.ranks], "at least one thing ran"),
@@ -247,13 +260,23 @@ def _tiles(report: TraceReport) -> list[Tile]:
             [each.exposed_communication_s or 0.0 for each in report.ranks],
             "while nothing was computed",
         ),
-        ("idle", [each.idle_s or 0.0 for each in report.ranks], "nothing ran"),
+        *_tiles_of_the_rest(report.ranks),
     ]
     walls = [each.wall_s for each in report.ranks]
     return [
         Tile(name, units.percent(sum(values) / wall), _span_of_shares(values, walls), detail)
         for name, values, detail in shares
     ]
+
+
+def _tiles_of_the_rest(ranks: Sequence[DeviceTime]) -> list[tuple[str, list[float], str]]:
+    """Idle where any of it is known, and what was not recorded where that is so."""
+    tiles = []
+    if any(each.idle_s is not None for each in ranks):
+        tiles.append(("idle", [each.idle_s or 0.0 for each in ranks], "nothing ran"))
+    if any(each.unknown_s for each in ranks):
+        tiles.append(("not recorded", [each.unknown_s for each in ranks], "though launched"))
+    return tiles
 
 
 def _span_of_shares(values: list[float], walls: list[float]) -> str:

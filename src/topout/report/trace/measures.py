@@ -186,6 +186,7 @@ def time_measures(ranks: Sequence[DeviceTime]) -> list[Measure]:
         Measure("Wall", walls, milliseconds),
         part("Busy", lambda each: each.busy_s),
         part("Idle", lambda each: each.idle_s),
+        part("Not recorded", lambda each: each.unknown_s or None),
         part("Compute", lambda each: each.compute_s),
         part("Communication", lambda each: each.communication_s),
         part("  not hidden", lambda each: each.exposed_communication_s),

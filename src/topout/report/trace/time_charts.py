@@ -16,6 +16,7 @@ TIME_COLOURS = {
     "communication alone": ORANGE,
     "copies and fills": GREEN,
     "idle": GREY_FAINT,
+    "not recorded": GREY_PALE,
 }
 _GROUP_COLOURS = {
     "matrix-mul": BLUE,
@@ -38,8 +39,8 @@ _REST = "all others"
 
 def time_parts(device: DeviceTime) -> dict[str, float]:
     """The wall time in parts that do not overlap, in seconds; those of a summary are sums."""
-    exposed_s, idle_s = device.exposed_communication_s, device.idle_s
-    if exposed_s is None or idle_s is None:
+    exposed_s = device.exposed_communication_s
+    if exposed_s is None:
         return {
             "compute alone": device.compute_s,
             "communication alone": device.communication_s,
@@ -51,9 +52,14 @@ def time_parts(device: DeviceTime) -> dict[str, float]:
         "both at once": hidden,
         "communication alone": exposed_s,
         "copies and fills": device.busy_s - device.compute_s - exposed_s,
-        "idle": idle_s,
+        "idle": device.idle_s or 0.0,
     }
+    if device.unknown_s:
+        parts["not recorded"] = device.unknown_s
     return {name: max(0.0, value) for name, value in parts.items()}
+
+
+_NOT_RECORDED = " Not recorded: work was launched of which nothing is known."
 
 
 def time_charts(ranks: Sequence[DeviceTime]) -> list[Chart]:
@@ -65,7 +71,7 @@ def time_charts(ranks: Sequence[DeviceTime]) -> list[Chart]:
             "Where the time goes",
             "Parts that do not overlap; together they are the time from the device's first event "
             "to its last. Both at once: compute and communication. Copies and fills: those that "
-            "ran beside neither.",
+            f"ran beside neither.{_NOT_RECORDED if any(r.unknown_s for r in ranks) else ''}",
             time_parts,
             TIME_COLOURS,
         ),

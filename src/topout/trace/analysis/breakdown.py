@@ -4,12 +4,13 @@ Lengths are those of unions of intervals: what two streams do at once counts onc
 kinds of work cover together is what their lengths exceed the busy time by.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from topout.records.trace import DeviceTime, GroupTime, KernelTime
-from topout.trace.analysis.device_work import DeviceWork, device_work_of
+from topout.trace.analysis.completeness import recorded_work
+from topout.trace.analysis.device_work import DeviceWork
 from topout.trace.analysis.groups import OTHER, Rules, with_groups
 from topout.trace.analysis.host_work import HostWork, host_work_of
 from topout.trace.analysis.intervals import Intervals, union_of
@@ -26,8 +27,8 @@ _FROM_TIMES = ("idle_s", "overlap_s", "exposed_communication_s", "utilization")
 
 @dataclass(frozen=True)
 class Split:
-    """Lengths in nanoseconds; busy + idle = wall, compute + communication + memory − overlap =
-    busy."""
+    """Lengths in nanoseconds; busy + idle + unknown = wall, compute + communication + memory −
+    overlap = busy."""
 
     wall_ns: int
     busy_ns: int
@@ -35,11 +36,12 @@ class Split:
     communication_ns: int
     memory_ns: int
     exposed_communication_ns: int
+    unknown_ns: int = 0
 
     @property
     def idle_ns(self) -> int:
-        """What is not busy."""
-        return self.wall_ns - self.busy_ns
+        """What is neither busy nor unknown."""
+        return self.wall_ns - self.busy_ns - self.unknown_ns
 
     @property
     def overlap_ns(self) -> int:
@@ -63,7 +65,7 @@ def break_down(trace: Trace, rules: Rules) -> list[DeviceTime]:
     Groups and kernels are in the order of their time. Empty for a trace that holds neither work
     of a device nor operators.
     """
-    work = device_work_of(trace, rules)
+    work = recorded_work(trace, rules)
     if work:
         return device_times(trace, rules, work)
     host = host_work_of(trace, rules)
@@ -81,6 +83,7 @@ def device_times(trace: Trace, rules: Rules, work: list[DeviceWork]) -> list[Dev
             each.device,
             split_of(each),
             kernels[each.device],
+            lost=each.lost,
             name=names.get(each.device),
             occupancy=occupancies.get(each.device),
         )
@@ -98,9 +101,11 @@ def host_time(trace: Trace, host: HostWork) -> DeviceTime:
 
 
 def split_of(work: DeviceWork) -> Split:
-    """The split of one device's time."""
+    """The split of one device's time; where most of its gaps are unknown, all of them are."""
     wall_ns = work.end_ns - work.begin_ns
-    return _split(wall_ns, work.busy, work.compute, work.communication, work.memory)
+    split = _split(wall_ns, work.busy, work.compute, work.communication, work.memory)
+    unknown_ns = work.unknown.covered_ns if work.idle_is_known else split.idle_ns
+    return replace(split, unknown_ns=unknown_ns)
 
 
 def _split(
@@ -124,12 +129,16 @@ def _device_time(
     *,
     name: str | None = None,
     occupancy: float | None = None,
+    lost: str = "",
 ) -> DeviceTime:
-    reasons = {}
+    reasons = {"unknown_s": lost} if lost else {}
     if occupancy is None:
         reasons["occupancy"] = "The trace does not say how full kernels kept the multiprocessors."
     if not trace.timed:
         reasons |= dict.fromkeys(_FROM_TIMES, NOT_TIMED)
+    has_idle = trace.timed and not (split.unknown_ns and not split.idle_ns)
+    if trace.timed and not has_idle:
+        reasons |= {"idle_s": lost, "utilization": lost}
     utilization = split.busy_ns / split.wall_ns if split.wall_ns else 0.0
     return DeviceTime(
         rank=trace.rank,
@@ -138,13 +147,14 @@ def _device_time(
         file=str(trace.path),
         wall_s=split.wall_ns / 1e9,
         busy_s=split.busy_ns / 1e9,
-        idle_s=split.idle_ns / 1e9 if trace.timed else None,
+        idle_s=split.idle_ns / 1e9 if has_idle else None,
+        unknown_s=split.unknown_ns / 1e9,
         compute_s=split.compute_ns / 1e9,
         communication_s=split.communication_ns / 1e9,
         memory_s=split.memory_ns / 1e9,
         overlap_s=split.overlap_ns / 1e9 if trace.timed else None,
         exposed_communication_s=split.exposed_communication_ns / 1e9 if trace.timed else None,
-        utilization=utilization if trace.timed else None,
+        utilization=utilization if has_idle else None,
         occupancy=occupancy,
         kernels=kernels.kernels,
         groups=kernels.groups,

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from topout import units
 from topout.records.trace import CriticalPart, IdleCause, IdleTime
 from topout.trace.analysis.device_work import UNKNOWN, DeviceWork, HostWaits, Launches
 from topout.trace.analysis.groups import COMMUNICATION
@@ -44,6 +45,13 @@ NO_LAUNCHES = (
     "The trace holds no launch calls of the host (nvprof and a GPU trace alone do not), so that "
     "idle time cannot be told apart by cause."
 )
+_APART = (
+    "Work of the device begins {far} {way} the calls that launched it: the clocks of host and "
+    "device disagree, so that causes of idle time and the critical path cannot be told."
+)
+_LITTLE = 20  # one in so many may begin before its call
+_BEFORE_NS = 10**6  # by which clocks are put beside each other at best
+_BEHIND_NS = 10**9
 _CAUSES: tuple[IdleCause, ...] = ("host", "communication", "other")
 _HALF = 2
 HOST = "host"
@@ -64,11 +72,13 @@ def idle_times(
 ) -> list[IdleTime]:
     """Idle time of a device between its first and last event, by cause, the longest first.
 
+    What is unknown, since not all work was recorded, is not idle.
+
     `elsewhere`: when other devices communicated or a stream of this one waited for an event;
     `on_host`: when the host itself was in a collective. Empty where the trace has no launches
     that belong to the device's work: NO_LAUNCHES is the reason.
     """
-    open_ = gaps(work.busy, work.begin_ns, work.end_ns)
+    open_ = gaps(union_of(work.busy, work.unknown), work.begin_ns, work.end_ns)
     if not len(open_) or not has_launches(work, launches):
         return []
     causes = _causes(work, launches, open_, elsewhere or nothing(), on_host or nothing())
@@ -88,6 +98,27 @@ def idle_times(
 def has_launches(work: DeviceWork, launches: Launches) -> bool:
     """Whether any work of the device can be joined to the call that launched it."""
     return bool((launches.find(work.correlations, work.processes) != UNKNOWN).any())
+
+
+def clocks_apart(work: DeviceWork, launches: Launches) -> str:
+    """Why calls and work cannot be held against each other by time; "" where they can.
+
+    Of one clock little begins before its call, and something soon after it: no queue holds work for
+    longer than the device has been working.
+    """
+    calls = launches.find(work.correlations, work.processes)
+    joined = calls != UNKNOWN
+    if not joined.any():
+        return ""
+    delays = work.starts[joined] - launches.starts[calls[joined]]
+    place = delays.size // _LITTLE
+    early = int(np.partition(delays, place)[place])
+    span = work.end_ns - work.begin_ns
+    if early < -_BEFORE_NS:
+        return _APART.format(far=units.seconds(-early / 1e9), way="before")
+    if (least := int(delays.min())) > max(span, _BEHIND_NS):
+        return _APART.format(far=units.seconds(least / 1e9), way="after")
+    return ""
 
 
 def _causes(
@@ -128,14 +159,20 @@ def critical_path(
 ) -> list[CriticalPart]:
     """Parts of the critical path from `begin_ns` to `end_ns`, the longest first.
 
-    `work` is what the device did then. Parts are groups of kernels, "host", "data loading",
+    `work` is what the device did then. Parts are groups of kernels, "communication" whatever group
+    it is in, "host", "data loading",
     "launch" and "between kernels"; without launches in the trace the path stays on the device.
     """
     calls = launches.find(work.correlations, work.processes)
     before_of = _waited_for(work, launches, calls).tolist()
     starts, ends, call_of = work.starts.tolist(), work.ends.tolist(), calls.tolist()
     call_starts = launches.starts.tolist()
-    group_of = [work.group_names[number] for number in work.groups.tolist()]
+    group_of = [
+        COMMUNICATION if communicates else work.group_names[number]
+        for number, communicates in zip(
+            work.groups.tolist(), work.is_communication.tolist(), strict=True
+        )
+    ]
     way = _HostWalk(work, waits, begin_ns)
     parts: Counter[str] = Counter()
     now, kernel = end_ns, way.last_until(end_ns)

@@ -1,6 +1,6 @@
 """The work of one device as arrays, the host's calls that launched it, and the marked steps."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from topout.trace.analysis.groups import COMMUNICATION, Rules, with_groups
-from topout.trace.analysis.intervals import Intervals, Nanoseconds, bounds_of, union
+from topout.trace.analysis.intervals import Intervals, Nanoseconds, bounds_of, nothing, union
 from topout.trace.table import DEVICE_WORK, Trace, matching_names
 
 # cudaStreamSynchronize, cuCtxSynchronize, …, and copies that return only when they are done.
@@ -102,6 +102,9 @@ class DeviceWork:
     group_names: tuple[str, ...]
     is_communication: NDArray[np.bool_]
     is_memory: NDArray[np.bool_]  # copies and fills, but those from device to device
+    # Gaps in which work may have run that was not recorded, and in words what was not.
+    unknown: Intervals = field(default_factory=nothing)
+    lost: str = ""
 
     def __len__(self) -> int:
         return int(self.starts.size)
@@ -135,6 +138,12 @@ class DeviceWork:
     def end_ns(self) -> int:
         """End of the last event."""
         return int(self.ends.max())
+
+    @cached_property
+    def idle_is_known(self) -> bool:
+        """Whether more of the time in which nothing is recorded was idle than is unknown."""
+        open_ns = self.end_ns - self.begin_ns - self.busy.covered_ns
+        return 2 * self.unknown.covered_ns <= open_ns
 
     def during(self, begin_ns: int, end_ns: int) -> "DeviceWork":
         """What the device did between two moments, events that reach beyond them included."""

@@ -16,11 +16,11 @@ from topout.errors import InputError
 from topout.records.record import Doubt, stamp
 from topout.records.trace import GroupChange, TraceDiff
 from topout.trace.analysis.breakdown import kernel_table, split_of
+from topout.trace.analysis.completeness import recorded_work
 from topout.trace.analysis.device_work import (
     DeviceWork,
     Step,
     device_steps,
-    device_work_of,
     launches_of,
     steps_of,
 )
@@ -48,6 +48,7 @@ class _Side:
     devices: int
     on_host: bool
     timed: bool = True  # False: the wall time is the sum of the durations
+    lost: str = ""  # what was launched and not recorded, in words
 
 
 def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
@@ -88,7 +89,7 @@ def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
 
 
 def _side(trace: Trace, rules: Rules, steps: list[Step]) -> _Side:
-    work = device_work_of(trace, rules)
+    work = recorded_work(trace, rules)
     if work:
         return _device_side(trace, rules, work, steps)
     host = host_work_of(trace, rules)
@@ -126,6 +127,7 @@ def _device_side(trace: Trace, rules: Rules, work: list[DeviceWork], steps: list
         devices=len(work),
         on_host=False,
         timed=trace.timed,
+        lost=next((each.lost for each in work if each.lost), ""),
     )
 
 
@@ -191,6 +193,8 @@ def _findings(
         f"{what} takes {wall_after} after {wall_before} before "
         f"({_change(one.wall_ns, other.wall_ns)})."
     ]
+    if one.lost or other.lost:
+        return found
     worth = _SAME * one.busy_ns / 1e9
     for name, changes in (("group", groups), ("kernel", kernels)):
         largest = next((each for each in changes if abs(each.change_s) > worth), None)
@@ -243,6 +247,15 @@ def _doubts(one: _Side, other: _Side, groups: list[GroupChange], *, per_step: bo
                 remedy="Compare traces of the same number of devices.",
             )
         )
+    doubts += [
+        Doubt(
+            about=f"work {when}",
+            sentence=side.lost,
+            remedy="Record both whole: kernels and groups are compared as far as they go.",
+        )
+        for when, side in (("before", one), ("after", other))
+        if side.lost
+    ]
     if not (one.timed and other.timed):
         doubts.append(
             Doubt(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from topout import units
 from topout.records.record import Doubt
@@ -15,6 +16,10 @@ from topout.trace.table import HOST_DEVICE, Trace
 _CLOCKS_AGREE_NS = 50_000
 _MUCH_OF_OTHER = 0.1  # of the time in groups
 _LONGEST_NAME = 64
+_RECORDED_WHOLE = (
+    "Record fewer steps or with larger buffers, replays of CUDA graphs kernel by kernel (nsys: "
+    "--cuda-graph-trace=node): nothing is concluded from that time."
+)
 _UNIX_YEAR_2001_NS = 10**18  # a smaller time counts from an unknown moment
 
 
@@ -36,6 +41,21 @@ def doubts_of_files(traces: Sequence[Trace]) -> list[Doubt]:
         )
         for label, trace in zip(labels, traces, strict=True)
         for doubt in trace.doubts
+    ]
+
+
+def doubts_of_recording(devices: Sequence[DeviceTime]) -> list[Doubt]:
+    """What was launched and not recorded, and clocks that disagree, device by device."""
+    several = len({each.file for each in devices}) < len(devices)
+    return [
+        Doubt(
+            about=PurePath(each.file).name + (f", device {each.device}" if several else ""),
+            sentence=each.reasons[key],
+            remedy=_RECORDED_WHOLE if key == "unknown_s" else "Record the trace again.",
+        )
+        for each in devices
+        for key in ("unknown_s", "clocks")
+        if key in each.reasons
     ]
 
 

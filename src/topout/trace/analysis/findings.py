@@ -46,9 +46,15 @@ def findings_of(report: TraceReport) -> list[str]:
             found += told(each, name)
     found += unlike_devices(report.ranks)
     found += _load_balance(report.ranks)
-    for collective in report.communication.collectives:
-        found += _waiting(collective, report.communication.unit)
+    if is_whole(report.ranks):
+        for collective in report.communication.collectives:
+            found += _waiting(collective, report.communication.unit)
     return found
+
+
+def is_whole(ranks: Sequence[DeviceTime]) -> bool:
+    """Whether all that was launched was recorded; else one device is not held against another."""
+    return not any(each.unknown_s for each in ranks)
 
 
 def device_name(each: DeviceTime, several_ranks: bool) -> str:
@@ -76,7 +82,8 @@ def _most_of_it(each: DeviceTime, name: str) -> list[str]:
         return []
     first = each.groups[0]
     sentence = (
-        f"{name} spends {units.percent(first.share)} of its work on {first.name} "
+        f"{name} spends {units.percent(first.share)} of its "
+        f"{'recorded ' if each.unknown_s else ''}work on {first.name} "
         f"({units.seconds(first.total_s)})"
     )
     if each.kernels:
@@ -114,12 +121,30 @@ def _communication(each: DeviceTime, name: str) -> list[str]:
         return [f"{sentence}; how much of that is exposed is not known."]
     if each.exposed_communication_s < _COMMUNICATION_WORTH_A_SENTENCE * each.wall_s:
         return [f"{sentence}, nearly all of it hidden behind compute."]
-    return [
-        f"{sentence}; {units.percent(each.exposed_communication_s / each.communication_s)} of "
-        "that is exposed, with nothing computed "
-        f"meanwhile: without it {units.seconds(each.wall_s)} could be "
-        f"{units.seconds(each.wall_s - each.exposed_communication_s)}."
-    ]
+    sentence += (
+        f"; {units.percent(each.exposed_communication_s / each.communication_s)} of "
+        "that is exposed, with nothing computed meanwhile"
+    )
+    if each.unknown_s:
+        return [f"{sentence}, as far as it was recorded."]
+    wall, least_s = units.seconds(each.wall_s), _without_communication_s(each)
+    if each.wall_s - least_s < _COMMUNICATION_WORTH_A_SENTENCE * each.wall_s:
+        return [f"{sentence}, but hardly any of it on the critical path: {wall} would stay."]
+    return [f"{sentence}: without it {wall} could be {units.seconds(least_s)}."]
+
+
+def _without_communication_s(each: DeviceTime) -> float:
+    """The wall time that is left at best, by what is exposed and by what the critical path holds.
+
+    What is not on the path does not hold up the step, and what is hidden behind compute leaves that
+    compute behind. The path is of one step, of as many as fit into the whole.
+    """
+    exposed_s = each.exposed_communication_s or 0.0
+    on_path = {part.name: part.total_s for part in each.critical_path}
+    if not on_path:
+        return each.wall_s - exposed_s
+    steps = max(1.0, each.wall_s / sum(on_path.values()))
+    return each.wall_s - min(exposed_s, on_path.get(COMMUNICATION, 0.0) * steps)
 
 
 def _tensor_cores(each: DeviceTime, name: str) -> list[str]:
@@ -186,7 +211,7 @@ def _memory(each: DeviceTime, name: str) -> list[str]:
 
 def unlike_devices(ranks: Sequence[DeviceTime], where: str = "") -> list[str]:
     """Each device and group whose time is far from the median of the other devices."""
-    if len(ranks) < 2:
+    if len(ranks) < 2 or not is_whole(ranks):
         return []
     several = has_several_ranks(ranks)
     what = "ranks" if several else "devices"
@@ -250,7 +275,7 @@ def _share_in_words(ratio: float) -> str:
 def _load_balance(ranks: Sequence[DeviceTime]) -> list[str]:
     """How much shorter the longest computing device would be if all computed the same."""
     times = [each.compute_s for each in ranks]
-    if len(times) < 2 or not sum(times):
+    if len(times) < 2 or not sum(times) or not is_whole(ranks):
         return []
     mean, most = sum(times) / len(times), max(times)
     if most < _UNLIKE**0.5 * mean:

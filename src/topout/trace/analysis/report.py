@@ -1,7 +1,9 @@
 """Everything that traces say, in one report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,12 +13,14 @@ from numpy.typing import NDArray
 from topout.errors import InputError
 from topout.progress import Notify, silent
 from topout.records.record import stamp
-from topout.records.trace import CriticalPart, DeviceTime, MemoryPoint, TraceReport
+from topout.records.trace import CriticalPart, DeviceTime, IdleTime, MemoryPoint, TraceReport
 from topout.trace.analysis.breakdown import NOT_TIMED, device_times, host_time
 from topout.trace.analysis.communication import rank_numbers, study
+from topout.trace.analysis.completeness import WORTH_A_DOUBT, recorded_work
 from topout.trace.analysis.critical_path import (
     NO_LAUNCHES,
     HostTime,
+    clocks_apart,
     critical_path,
     has_launches,
     host_critical_path,
@@ -28,13 +32,12 @@ from topout.trace.analysis.device_work import (
     Launches,
     Step,
     device_steps,
-    device_work_of,
     host_waits_of,
     launches_of,
     middle_step,
     steps_of,
 )
-from topout.trace.analysis.doubts import doubts_of, doubts_of_groups
+from topout.trace.analysis.doubts import doubts_of, doubts_of_groups, doubts_of_recording
 from topout.trace.analysis.findings import findings_of
 from topout.trace.analysis.groups import Rules
 from topout.trace.analysis.host_work import (
@@ -82,7 +85,11 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> T
         events=sum(trace.events.height for trace in traces),
         ranks=found,
         communication=communication,
-        doubts=[*doubts_of(traces, alignment), *doubts_of_groups(found)],
+        doubts=[
+            *doubts_of(traces, alignment),
+            *doubts_of_recording(found),
+            *doubts_of_groups(found),
+        ],
         reasons=_reasons(found),
         elapsed_s=time.perf_counter() - began,
     )
@@ -101,7 +108,7 @@ def _no_work(traces: Sequence[Trace]) -> InputError:
 
 def device_report(trace: Trace, rules: Rules) -> list[DeviceTime]:
     """Time of each device of one trace with idle causes, critical path and memory."""
-    work = device_work_of(trace, rules)
+    work = recorded_work(trace, rules)
     memory = memory_timelines(trace)
     if not work:
         host = host_work_of(trace, rules)
@@ -126,28 +133,53 @@ def device_report(trace: Trace, rules: Rules) -> list[DeviceTime]:
     reports = []
     for made, of_device in zip(device_times(trace, rules, work), work, strict=True):
         others = [each for each in work if each.device != of_device.device]
-        idle = idle_times(
-            of_device,
-            launches,
-            elsewhere=_elsewhere(trace, of_device.device, others),
-            on_host=host_time_of.communication,
-        )
-        path = _path_of(of_device, launches, waits, steps, host_time_of)
-        reasons = dict(made.reasons)
-        if not has_launches(of_device, launches):
-            reasons |= {"idle": NO_LAUNCHES, "critical_path": _PATH_OF_DEVICE}
-        if of_device.device not in memory:
-            reasons["memory"] = _NO_MEMORY
+        elsewhere = _elsewhere(trace, of_device.device, others)
+        path_of = partial(_path_of, of_device, launches, waits, steps, host_time_of)
+        why = _why(of_device, launches, elsewhere, host_time_of.communication, path_of)
         reports.append(
             replace(
                 made,
-                idle=idle,
-                critical_path=path,
+                idle=why.idle,
+                critical_path=why.path,
                 memory=memory.get(of_device.device, []),
-                reasons=reasons,
+                reasons=made.reasons
+                | why.reasons
+                | ({} if of_device.device in memory else {"memory": _NO_MEMORY}),
             )
         )
     return reports
+
+
+class _Why(NamedTuple):
+    """Causes of idle time and the critical path, or why they cannot be told."""
+
+    idle: list[IdleTime]
+    path: list[CriticalPart]
+    reasons: dict[str, str]
+
+
+def _why(
+    work: DeviceWork,
+    launches: Launches,
+    elsewhere: Intervals,
+    on_host: Intervals,
+    path_of: Callable[[], list[CriticalPart]],
+) -> _Why:
+    """What held one device up; nothing is claimed of clocks apart and of what was not recorded."""
+    if apart := clocks_apart(work, launches):
+        return _Why([], [], {"clocks": apart, "idle": apart, "critical_path": apart})
+    reasons = {}
+    idle = []
+    if not work.idle_is_known:
+        reasons["idle"] = work.lost
+    elif has_launches(work, launches):
+        idle = idle_times(work, launches, elsewhere=elsewhere, on_host=on_host)
+    else:
+        reasons |= {"idle": NO_LAUNCHES, "critical_path": _PATH_OF_DEVICE}
+    path = path_of()
+    if work.lost and not path:
+        reasons["critical_path"] = work.lost
+    return _Why(idle, path, reasons)
 
 
 def _elsewhere(trace: Trace, device: int, others: Sequence[DeviceWork]) -> Intervals:
@@ -163,11 +195,16 @@ def _path_of(
     steps: list[Step],
     host: HostTime,
 ) -> list[CriticalPart]:
-    """The critical path of the step of median length, or else of the device's whole time."""
-    step = Step("whole trace", work.begin_ns, work.end_ns)
+    """The critical path of the step of median length, or else of the device's whole time.
+
+    Of a step of which not all work was recorded there is none.
+    """
+    lived = [Step("whole trace", work.begin_ns, work.end_ns)]
     if steps:
-        step = middle_step(device_steps(steps, work, launches))
-    if step.duration_ns <= 0:
+        lived = device_steps(steps, work, launches)
+    whole = _whole_steps(lived, work)
+    step = middle_step(whole) if whole else lived[0]
+    if not whole or step.duration_ns <= 0:
         return []
     return critical_path(
         work.during(step.start_ns, step.end_ns),
@@ -177,6 +214,15 @@ def _path_of(
         step.end_ns,
         host,
     )
+
+
+def _whole_steps(steps: list[Step], work: DeviceWork) -> list[Step]:
+    """Those in which nothing worth a doubt is unknown."""
+    begins = np.array([step.start_ns for step in steps], np.int64)
+    ends = np.array([step.end_ns for step in steps], np.int64)
+    unknown = work.unknown.covered_in(begins, ends)
+    is_whole = unknown <= WORTH_A_DOUBT * (ends - begins)
+    return [step for step, whole in zip(steps, is_whole.tolist(), strict=True) if whole]
 
 
 def _path_of_host(trace: Trace, host: HostWork) -> list[CriticalPart]:

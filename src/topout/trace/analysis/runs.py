@@ -21,7 +21,7 @@ from topout.records.trace import (
     TraceReport,
     TraceRuns,
 )
-from topout.trace.analysis.findings import unlike_devices
+from topout.trace.analysis.findings import is_whole, unlike_devices
 from topout.trace.analysis.groups import COMMUNICATION, MATRIX_MUL, MEMORY
 from topout.trace.table import HOST_DEVICE
 
@@ -45,6 +45,7 @@ class RunWork:
     moving_s: float
     longest_s: float  # the device that took longest, with what moves data
     is_timed: bool  # False: a summary, of which the longest time is not known
+    is_whole: bool  # False: work was launched that was not recorded
     shares: tuple[float, ...]  # of moving data, per device
 
     @property
@@ -78,7 +79,8 @@ def run_work(report: TraceReport) -> RunWork:
         matrix_s=sum(map(_matrix, ranks)),
         moving_s=sum(map(_moving, ranks)),
         longest_s=max(each.wall_s for each in ranks),
-        is_timed=all(each.idle_s is not None for each in ranks),
+        is_timed=all(each.exposed_communication_s is not None for each in ranks),
+        is_whole=is_whole(ranks),
         shares=tuple(_moving(each) / _total(each) if _total(each) else 0.0 for each in ranks),
     )
 
@@ -90,6 +92,8 @@ def scaling(fewer: RunWork, more: RunWork) -> Scaling:
     more than half again, the runs do not hold the same work, and there is no speedup.
     """
     growth = more.devices / fewer.devices
+    if not (fewer.is_whole and more.is_whole):
+        return Scaling(growth, None, None, "a recording lacks work that was launched")
     ratio = _work_ratio(fewer, more)
     if ratio is None:
         return Scaling(growth, None, None, "the traces hold no work to compare")
@@ -308,7 +312,7 @@ def findings_over_runs(reports: Sequence[TraceReport]) -> list[str]:
 
 def _growth(runs: Sequence[RunWork]) -> list[str]:
     """Share of communication and copies by the number of devices."""
-    if len({run.devices for run in runs}) < 2:
+    if len({run.devices for run in runs}) < 2 or not all(run.is_whole for run in runs):
         return []
     told = ", ".join(
         f"{units.percent(run.share, 1)} on {_devices(run.devices)}{_range(run)}" for run in runs

@@ -1,0 +1,231 @@
+"""Was recorded what was launched? Calls of the host are held against the work of the devices.
+
+Profilers lose work: buffers overflow, replays of a captured graph come without their kernels, the
+first steps of a session lack theirs. A device of which nothing was recorded looks idle, and is not.
+
+Work that a call launched and that is nowhere ran after its call and after what had been launched
+before, and before what was launched next. What of the device's gaps lies in between is neither
+busy nor idle: it is unknown. So are the gaps of a step without any work whose operators are as many
+as in other steps. Launches into a stream that is being captured run nothing, and of calls inside
+one another (runtime and driver) one has the work.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from topout import units
+from topout.trace.analysis.device_work import (
+    UNKNOWN,
+    DeviceWork,
+    Launches,
+    Step,
+    device_work_of,
+    launches_of,
+    steps_of,
+)
+from topout.trace.analysis.groups import Rules
+from topout.trace.analysis.intervals import (
+    Intervals,
+    Nanoseconds,
+    gaps,
+    nothing,
+    overlap,
+    union,
+    union_of,
+)
+from topout.trace.table import DEVICE_WORK, Trace, matching_names
+
+# cudaLaunchKernelExC, cuLaunchKernel, hipExtModuleLaunchKernel, urEnqueueKernelLaunch, …
+_LAUNCHES = (
+    r"(?i)launch(cooperative)?kernel|graphlaunch|kernellaunch|^(cuda|hip)launch(byptr)?(_v\d+)?$"
+)
+_CAPTURE_BEGINS, _CAPTURE_ENDS = r"(?i)streambegincapture", r"(?i)streamendcapture"
+WORTH_A_DOUBT = 0.01  # of the wall time: less is lost at the edges of every recording
+_HALF = 2
+_NAMED = 3
+_THREAD = ("process", "thread")
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """Calls whose work was not recorded, in the order of time, and steps without any work."""
+
+    starts: Nanoseconds
+    threads: NDArray[np.int64]
+    processes: NDArray[np.int64]
+    launches: dict[str, tuple[int, int]]  # by name: calls without work, and all calls
+    steps: list[Step]
+    all_steps: int
+
+    def in_words(self) -> str:
+        """How many of what have no work."""
+        parts = []
+        if self.launches:
+            named = sorted(self.launches.items(), key=lambda each: -each[1][0])
+            listed = ", ".join(f"{lost:,} of {all_:,} {name}" for name, (lost, all_) in named[:3])
+            parts.append(f"no work of a device is recorded for {listed}")
+        if self.steps:
+            names = ", ".join(step.name for step in self.steps[:_NAMED])
+            more = f" and {len(self.steps) - _NAMED} more" if len(self.steps) > _NAMED else ""
+            parts.append(
+                f"{len(self.steps)} of {self.all_steps} steps have operators as the others and no "
+                f"work of a device ({names}{more})"
+            )
+        words = "; ".join(parts)
+        return words[:1].upper() + words[1:]
+
+
+def recorded_work(trace: Trace, rules: Rules) -> list[DeviceWork]:
+    """Work per device, as `device_work_of` gives it, with the time in which some was lost."""
+    work = device_work_of(trace, rules)
+    if not work or not trace.timed:
+        return work
+    lost = _lost_of(trace, work)
+    if lost is None:
+        return work
+    launches = launches_of(trace)
+    return [_with_unknown(each, launches, lost) for each in work]
+
+
+def _with_unknown(work: DeviceWork, launches: Launches, lost: _Lost) -> DeviceWork:
+    """`work` with the gaps in which what was lost may have run, where they matter."""
+    idle = gaps(work.busy, work.begin_ns, work.end_ns)
+    in_steps = union(*(np.array(bounds, np.int64) for bounds in _bounds(lost.steps)))
+    unknown = overlap(idle, union_of(_windows(work, launches, lost), in_steps))
+    if unknown.covered_ns <= WORTH_A_DOUBT * (work.end_ns - work.begin_ns):
+        return work
+    long = units.seconds(unknown.covered_ns / 1e9)
+    whole = units.seconds((work.end_ns - work.begin_ns) / 1e9)
+    return replace(
+        work,
+        unknown=unknown,
+        lost=f"{lost.in_words()}: for {long} of {whole} it is not known what the device did.",
+    )
+
+
+def _bounds(steps: list[Step]) -> tuple[list[int], list[int]]:
+    return [step.start_ns for step in steps], [step.end_ns for step in steps]
+
+
+def _windows(work: DeviceWork, launches: Launches, lost: _Lost) -> Intervals:
+    """From each lost call, or the end of what was launched before it, to what was launched next."""
+    calls = launches.find(work.correlations, work.processes)
+    joined = np.flatnonzero(calls != UNKNOWN)
+    if not joined.size:
+        return nothing()
+    called = launches.starts[calls[joined]]
+    order = np.argsort(called, kind="stable")
+    called, rows = called[order], joined[order]
+    # Those of a thread that launches work for this device.
+    own = np.isin(lost.threads, np.unique(launches.threads[calls[joined]]))
+    if launches.several_processes:
+        own &= np.isin(lost.processes, np.unique(work.processes[joined]))
+    starts = lost.starts[own]
+    place = np.searchsorted(called, starts, side="right")
+    before = np.concatenate([[work.begin_ns], work.ends[rows]])[place]
+    following = np.concatenate([work.starts[rows], [work.end_ns]])[place]
+    return union(np.maximum(starts, before), following)
+
+
+def _lost_of(trace: Trace, work: list[DeviceWork]) -> _Lost | None:
+    """What has no work; None where nothing is lost, or where calls and work are not joined."""
+    calls = _launching_calls(trace)
+    missing = _without_work(trace, calls)
+    steps = steps_of(trace)
+    empty = _empty_steps(trace, calls, work, steps)
+    if not missing.height and not empty:
+        return None
+    counts = dict(calls["name"].cast(pl.String).value_counts().iter_rows())
+    lost = missing["name"].cast(pl.String).value_counts().sort("name")
+    return _Lost(
+        starts=missing["start_ns"].to_numpy(),
+        threads=missing["thread"].fill_null(0).to_numpy(),
+        processes=missing["process"].fill_null(UNKNOWN).to_numpy(),
+        launches={name: (count, counts[name]) for name, count in lost.iter_rows()},
+        steps=empty,
+        all_steps=len(steps),
+    )
+
+
+def _launching_calls(trace: Trace) -> pl.DataFrame:
+    """Calls that launch work, but those into a stream that is being captured."""
+    names = matching_names(trace.events, _LAUNCHES)
+    calls = (
+        trace.events.lazy()
+        .filter(
+            (pl.col("kind") == "runtime")
+            & pl.col("correlation").is_not_null()
+            & pl.col("name").is_in(names)
+        )
+        .select("start_ns", "duration_ns", "name", *_THREAD, "correlation")
+        .with_row_index("call")
+        .collect()
+    )
+    begins, ends = (_starts_of(trace, pattern) for pattern in (_CAPTURE_BEGINS, _CAPTURE_ENDS))
+    if not begins.size:
+        return calls
+    place = np.searchsorted(ends, begins, side="left")
+    last = np.append(ends, np.iinfo(np.int64).max)[place]
+    starts = calls["start_ns"].to_numpy()
+    captured = union(begins, last).covered_in(starts, starts + 1) > 0
+    return calls.filter(~pl.Series(captured))
+
+
+def _starts_of(trace: Trace, pattern: str) -> Nanoseconds:
+    names = matching_names(trace.events, pattern)
+    if not names:
+        return np.zeros(0, np.int64)
+    found: Nanoseconds = trace.events.filter(pl.col("name").is_in(names))["start_ns"].to_numpy()
+    return found
+
+
+def _without_work(trace: Trace, calls: pl.DataFrame) -> pl.DataFrame:
+    """Calls whose correlation no work has."""
+    work = (
+        trace.events.lazy()
+        .filter(pl.col("kind").is_in(list(DEVICE_WORK)) & pl.col("correlation").is_not_null())
+        .select("correlation", "process")
+        .collect()
+    )
+    several = calls["process"].n_unique() > 1 and work["process"].null_count() < work.height
+    keys = ["correlation", "process"] if several else ["correlation"]
+    missing = calls.join(work, on=keys, how="anti", nulls_equal=True)
+    return _outermost(calls, missing["call"]) if missing.height else missing
+
+
+def _outermost(calls: pl.DataFrame, missing: pl.Series) -> pl.DataFrame:
+    """Of the `missing` calls those that neither lie in one that has work nor hold one."""
+    end = pl.col("start_ns") + pl.col("duration_ns")
+    # A stretch of calls inside one another begins where none before reaches.
+    reached = calls.with_columns(reached=end.cum_max().shift(1).over(_THREAD))
+    begins = (pl.col("start_ns") >= pl.col("reached")).fill_null(value=True)
+    stretches = reached.with_columns(stretch=begins.cum_sum().over(_THREAD))
+    whole = (*_THREAD, "stretch")
+    is_missing = pl.col("call").is_in(missing.implode()).all().over(whole)
+    return stretches.filter(is_missing & (pl.col("call") == pl.col("call").first().over(whole)))
+
+
+def _empty_steps(
+    trace: Trace, calls: pl.DataFrame, work: list[DeviceWork], steps: list[Step]
+) -> list[Step]:
+    """Steps without a launch and without work, with at least half the operators of the others."""
+    if len(steps) < 2 or not calls.height:
+        return []
+    begins, ends = (np.array(each, np.int64) for each in _bounds(steps))
+    at_work = np.sort(np.concatenate([calls["start_ns"].to_numpy(), *(w.starts for w in work)]))
+    busy = _within(at_work, begins, ends) > 0
+    if busy.all() or not busy.any():
+        return []
+    operators = trace.events.filter(pl.col("kind") == "cpu_op")["start_ns"].to_numpy()
+    counts = _within(operators, begins, ends)
+    alike = (counts > 0) & (counts * _HALF >= np.median(counts[busy]))
+    return [step for step, lacks in zip(steps, ~busy & alike, strict=True) if lacks]
+
+
+def _within(moments: Nanoseconds, begins: Nanoseconds, ends: Nanoseconds) -> NDArray[np.int64]:
+    """How many of ascending `moments` lie in each interval."""
+    counts: NDArray[np.int64] = np.searchsorted(moments, ends) - np.searchsorted(moments, begins)
+    return counts
