@@ -98,7 +98,7 @@ class Transfer(Record, frozen=True, kw_only=True):
 
     source: int  # rank or device; −1: the host
     destination: int
-    bytes: int
+    bytes: int | None  # of those that say their size; None where none does
     total_s: float
     calls: int
 

@@ -162,7 +162,7 @@ def test_copies_fill_the_matrix() -> None:
     )
     assert found.unit == "device"
     assert _cells(found) == {
-        (-1, 0): (0, 1), (-1, 1): (150, 2), (0, -1): (7, 1), (0, 0): (11, 1), (0, 1): (9, 1),
+        (-1, 0): (None, 1), (-1, 1): (150, 2), (0, -1): (7, 1), (0, 0): (11, 1), (0, 1): (9, 1),
     }  # fmt: skip
     times = {(each.source, each.destination): each.total_s for each in found.transfers}
     assert times[-1, 1] == pytest.approx(20e-9)

@@ -127,20 +127,22 @@ class _Blocks:
 
 
 def _cells(transfers: list[Transfer], blocks: _Blocks) -> list[Row]:
-    sums: dict[tuple[str, str], tuple[int, float, int]] = {}
+    sums: dict[tuple[str, str], tuple[int | None, float, int]] = {}
     for each in transfers:
         cell = blocks.of(each.source), blocks.of(each.destination)
-        size, time_s, calls = sums.get(cell, (0, 0.0, 0))
-        sums[cell] = size + each.bytes, time_s + each.total_s, calls + each.calls
-    most = max(size for size, _, _ in sums.values()) or 1
+        size, time_s, calls = sums.get(cell, (None, 0.0, 0))
+        if each.bytes is not None:
+            size = (size or 0) + each.bytes
+        sums[cell] = size, time_s + each.total_s, calls + each.calls
+    most = max(size or 0 for size, _, _ in sums.values()) or 1
     return [
         {
             "from": source,
             "to": to,
-            "shade": 0.12 + 0.88 * size / most,
+            "shade": 0.12 + 0.88 * (size or 0) / most,
             "size": units.si(size, "B"),
             "time": units.seconds(time_s),
-            "rate": units.bytes_per_s(size / time_s if time_s > 0 else None),
+            "rate": units.bytes_per_s(size / time_s if size is not None and time_s > 0 else None),
             "calls": f"{calls:,}",
         }
         for (source, to), (size, time_s, calls) in sums.items()

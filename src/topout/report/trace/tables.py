@@ -158,7 +158,7 @@ def transfers(communication: Communication, top: int) -> list[Table]:
     """On a terminal a matrix of devices, or the `top` transfers between many; a page has a list."""
     found, unit = communication.transfers, communication.unit
     ends = places_of(found)
-    listed = sorted(found, key=lambda each: (-each.bytes, each.source, each.destination))
+    listed = sorted(found, key=lambda each: (-(each.bytes or 0), each.source, each.destination))
     page = _transfer_list(listed[:_MOST_TRANSFERS], unit)
     left_out = len(found) - len(page.rows)
     note = f"{left_out} more in the JSON." if left_out else ""
@@ -202,4 +202,5 @@ def _transfer_list(found: Sequence[Transfer], unit: str) -> Table:
 
 
 def _rate(each: Transfer) -> str:
-    return units.bytes_per_s(each.bytes / each.total_s if each.total_s > 0 else None)
+    is_known = each.bytes is not None and each.total_s > 0
+    return units.bytes_per_s((each.bytes or 0) / each.total_s if is_known else None)

@@ -42,7 +42,7 @@ _NO_SIZE = "The trace does not say how large the messages are."
 class _Sent:
     """What went from one place to another so far."""
 
-    bytes: int = 0
+    bytes: int | None = None  # where none of it says its size
     total_ns: float = 0.0
     calls: int = 0
 
@@ -106,9 +106,10 @@ class Matrix:
                 "size is not."
             )
 
-    def _add(self, place: _Place, sent_bytes: int, total_ns: float, calls: int) -> None:
+    def _add(self, place: _Place, sent_bytes: int | None, total_ns: float, calls: int) -> None:
         cell = self._cells.setdefault(place, _Sent())
-        cell.bytes += sent_bytes
+        if sent_bytes is not None:
+            cell.bytes = (cell.bytes or 0) + sent_bytes
         cell.total_ns += total_ns
         cell.calls += calls
 
@@ -131,7 +132,7 @@ def _summed_copies(trace: Trace) -> pl.DataFrame:
         .filter(pl.col("kind") == "memcpy")
         .group_by("device", "copy_kind", "from_device", "to_device")
         .agg(
-            pl.col("bytes").sum(),
+            pl.when(pl.col("bytes").is_not_null().any()).then(pl.col("bytes").sum()),
             pl.col("bytes").null_count().alias("without_bytes"),
             pl.col("duration_ns").sum(),
             pl.len().alias("calls"),
