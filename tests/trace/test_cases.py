@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.report.trace.test_terminal import words
 from topout.records import TraceReport
+from topout.report import describe
+from topout.report.to_html import to_html
+from topout.report.to_terminal import to_terminal
 from topout.trace.analysis.groups import Rules, load_rules, shipped_rules
 from topout.trace.analysis.report import analyse
 from topout.trace.readers.read import read_traces
@@ -74,3 +79,23 @@ def test_kernels_in_a_table_of_rocprofv3() -> None:
     assert device.busy_s == pytest.approx(400e-6)
     assert device.wall_s == pytest.approx(480e-6)
     assert {each.name: each.calls for each in device.groups} == {"matrix-mul": 5}
+
+
+def test_cycles_of_a_profiler_are_no_ranks() -> None:
+    """t16d: ranks 0 and 1, each with a file of step 10 and one of step 20."""
+    found = report("t16d_two_cycles")
+    assert [(each.rank, each.cycle, Path(each.file).name) for each in found.ranks] == [
+        (0, 1, "rank0_step10.json"),
+        (0, 2, "rank0_step20.json"),
+        (1, 1, "rank1_step10.json"),
+        (1, 2, "rank1_step20.json"),
+    ]
+    assert [doubt.about for doubt in found.doubts] == ["clocks"]  # nothing joins the two
+    told = words(to_terminal(describe(found)))
+    assert "2 ranks, 2 cycles each" in told
+    assert "2 devices, 2 cycles each," in told
+    page = to_html(describe(found))
+    for label in ("rank 0, cycle 1", "rank 0, cycle 2", "rank 1, cycle 1", "rank 1, cycle 2"):
+        assert label in told
+        assert label in page
+    assert b'"cycle":2' in msgspec.json.encode(found)

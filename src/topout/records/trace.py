@@ -72,6 +72,7 @@ class DeviceTime(Record, frozen=True, kw_only=True):
 
     rank: int | None
     device: int  # −1: the host, of a trace without device events
+    cycle: int | None = None  # of the rank's profiler, from 1; None: the rank has one recording
     name: str | None = None
     file: str
     wall_s: float
@@ -170,6 +171,8 @@ class TraceDiff(Record, frozen=True, kw_only=True, tag_field="kind", tag="trace-
     per_step: bool  # all times are of one step
     wall_before_s: float
     wall_after_s: float
+    devices_before: list[str] = []  # kinds of devices, where the traces name them
+    devices_after: list[str] = []
     groups: list[GroupChange] = []
     kernels: list[GroupChange] = []
     findings: list[str] = []

@@ -1,6 +1,7 @@
 """What got slower between two traces made by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,10 @@ from tests.trace.analysis.example_traces import (
 )
 from topout.errors import InputError
 from topout.records.trace import GroupChange, TraceDiff
-from topout.trace.analysis.diff import diff
+from topout.report import describe
+from topout.trace.analysis.diff import diff, diff_ranks
 from topout.trace.analysis.groups import load_rules
-from topout.trace.table import Trace
+from topout.trace.table import Device, Trace
 
 RULES = load_rules()
 
@@ -158,3 +160,36 @@ def test_what_a_reader_left_out_of_either_trace_is_passed_on() -> None:
         (doubt,) = diff(before, after, RULES).doubts
         assert (doubt.about, doubt.sentence) == ("cut.json", "The file is cut off.")
     assert diff(whole, whole, RULES).doubts == []
+
+
+def _on(name: str, duration: int, **fields: Any) -> Trace:
+    return trace(kernel(0, duration), devices=(Device(0, name),), **fields)
+
+
+def test_another_device_is_said_before_what_got_slower() -> None:
+    found = diff(_on("NVIDIA A100", 100), _on("Tesla V100", 200), RULES)
+    assert found.findings[0].startswith("The devices differ: NVIDIA A100 before, Tesla V100 after.")
+    assert "slower" in found.findings[1]
+    assert (found.devices_before, found.devices_after) == (["NVIDIA A100"], ["Tesla V100"])
+    assert found.doubts[0].about == "devices"
+    told = describe(found)
+    assert told.headlines[0].startswith("On Tesla V100 instead of NVIDIA A100: the trace spans")
+    several = diff_ranks(
+        [_on("NVIDIA A100", 100, rank=0), _on("NVIDIA A100", 100, rank=1)],
+        [_on("Tesla V100", 200, rank=0), _on("Tesla V100", 200, rank=1)],
+        RULES,
+    )
+    assert several.findings[0].startswith("The devices differ")
+
+
+@pytest.mark.parametrize("names", [("A100", "A100"), ("", "V100"), ("A100", "")])
+def test_the_same_device_or_one_without_a_name_is_not_said(names: tuple[str, str]) -> None:
+    found = diff(_on(names[0], 100), _on(names[1], 200), RULES)
+    assert "devices differ" not in " ".join(found.findings)
+    assert [doubt.about for doubt in found.doubts] == []
+
+
+def test_two_profilers_are_a_doubt_of_a_comparison() -> None:
+    found = diff(_on("A100", 100), _on("A100", 100, format="nsys_sqlite"), RULES)
+    assert [doubt.about for doubt in found.doubts] == ["formats"]
+    assert "kineto before, nsys_sqlite after" in found.doubts[0].sentence

@@ -12,7 +12,7 @@ from topout.trace.analysis.communication import study
 from topout.trace.analysis.doubts import doubts_of, doubts_of_groups
 from topout.trace.analysis.groups import load_rules
 from topout.trace.analysis.report import analyse
-from topout.trace.table import Trace
+from topout.trace.table import Device, Trace
 
 _DAY = 86_400 * 10**9
 
@@ -150,3 +150,19 @@ def test_other_work_counts_over_all_devices() -> None:
     quiet, odd = _device(("matrix-mul", 9.0, ["gemm"])), _device(("other", 1.0, ["a"]))
     assert doubts_of_groups([quiet, odd]) == []
     assert "50 % of the time" in doubts_of_groups([quiet, *[odd] * 9])[0].sentence
+
+
+def test_several_kinds_of_devices_in_one_job_are_a_doubt() -> None:
+    def on(name: str) -> dict[str, object]:
+        return {"devices": (Device(0, name), Device(1, "an idle one"))}
+
+    first = rank(0, collective(0, 100), **on("A100"))
+    assert "several kinds" not in _sentences(first, rank(1, collective(0, 100), **on("A100")))
+    found = _sentences(first, rank(1, collective(0, 100), **on("V100")))
+    assert "The files are of several kinds of devices: A100, V100." in found
+
+
+def test_other_versions_are_a_sign_of_several_jobs() -> None:
+    first = rank(0, collective(0, 100), versions={"pytorch": "2.4"})
+    found = _sentences(first, rank(1, collective(0, 100), versions={"pytorch": "2.1"}))
+    assert "pytorch is 2.1 in one file and 2.4" in found

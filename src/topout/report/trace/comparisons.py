@@ -67,8 +67,11 @@ def _diff_subject(diff: TraceDiff) -> str:
 
 
 def _headline(diff: TraceDiff) -> str:
-    """How the whole changed, in one sentence."""
+    """How the whole changed, in one sentence; on another device that comes first."""
     what = "A step takes" if diff.per_step else "The trace spans"
+    one, other = ", ".join(diff.devices_before), ", ".join(diff.devices_after)
+    if one and other and one != other:
+        what = f"On {other} instead of {one}: {what[:1].lower()}{what[1:]}"
     before, after = units.seconds(diff.wall_before_s), units.seconds(diff.wall_after_s)
     if not diff.wall_before_s or diff.wall_after_s == diff.wall_before_s:
         return f"{what} {after}, and took {before}."

@@ -1,5 +1,6 @@
 """A trace as a document: where the time goes, what is long, who waits for whom."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import PurePath
@@ -99,12 +100,23 @@ def subject_sentence(report: TraceReport) -> str:
     if present:
         of = f" of {report.world_size}" if report.world_size not in (None, len(present)) else ""
         parts.append(units.counted(len(present), "rank") + of)
+    if cycles := cycles_in_words(report.ranks):
+        parts.append(cycles)
     names = sorted({each.name for each in report.ranks if each.name})
     if names:
         parts.append(f"on {', '.join(names)}")
     if report.elapsed_s:
         parts.append(f"read and analysed in {units.seconds(report.elapsed_s)}")
     return ", ".join(parts)
+
+
+def cycles_in_words(ranks: Sequence[DeviceTime]) -> str:
+    """How many recordings there are of each device: "2 cycles each"; nothing where it is one."""
+    counts = Counter((each.rank, each.device) for each in ranks)
+    least, most = min(counts.values(), default=1), max(counts.values(), default=1)
+    if all(each.cycle is None for each in ranks):
+        return ""
+    return f"{most} cycles each" if least == most else f"{least} to {most} cycles each"
 
 
 def headline(report: TraceReport) -> str:
@@ -127,8 +139,10 @@ def headline(report: TraceReport) -> str:
     busy = units.percent(sum(each.busy_s for each in ranks) / wall)
     rest = _rest_of_the_time(ranks, wall)
     least = "at least " if any(each.unknown_s for each in ranks) else ""
+    devices = units.counted(len({(each.rank, each.device) for each in ranks}), "device")
+    cycles = cycles_in_words(ranks)
     whose = (
-        f"{len(ranks)} devices, {_span(ranks)}:"
+        f"{', '.join(filter(None, [devices, cycles, _span(ranks)]))}:"
         if len(ranks) > 1
         else f"In {_span(ranks)} {device_labels(ranks)[0]} is"
     )

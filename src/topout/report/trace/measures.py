@@ -13,8 +13,8 @@ _LONGEST = 64  # characters of a kernel's name where space is short
 
 
 def device_labels(ranks: Sequence[DeviceTime]) -> list[str]:
-    """A name for each device that no other one has: "rank 3", "GPU 1", "rank 0, GPU 1"."""
-    one_each = len({each.rank for each in ranks}) == len(ranks)
+    """A name for each device that no other one has: "rank 3", "GPU 1", "rank 0, cycle 2"."""
+    one_each = len({(each.rank, each.cycle) for each in ranks}) == len(ranks)
     labels = [_label(each, one_each) for each in ranks]
     if len(set(labels)) < len(labels):
         labels = [
@@ -28,9 +28,12 @@ def device_labels(ranks: Sequence[DeviceTime]) -> list[str]:
 
 def _label(device: DeviceTime, one_each: bool) -> str:
     number = "host" if device.device == HOST else f"GPU {device.device}"
-    if device.rank is None:
-        return number
-    return f"rank {device.rank}" if one_each else f"rank {device.rank}, {number}"
+    parts = [] if device.rank is None else [f"rank {device.rank}"]
+    if device.rank is None or not one_each:
+        parts.append(number)
+    if device.cycle is not None:
+        parts.append(f"cycle {device.cycle}")
+    return ", ".join(parts)
 
 
 def place_label(number: int, unit: str) -> str:

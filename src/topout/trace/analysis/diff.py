@@ -4,8 +4,9 @@ Times are of one step where both traces mark their steps, since traces seldom ho
 of them; else of the whole trace. Several devices are taken in the mean.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from topout.records.record import Doubt, stamp
 from topout.records.trace import GroupChange, TraceDiff
 from topout.trace.analysis.breakdown import kernel_table, split_of
 from topout.trace.analysis.completeness import recorded_work
+from topout.trace.analysis.cycles import cycles_of
 from topout.trace.analysis.device_work import (
     DeviceWork,
     Step,
@@ -24,7 +26,7 @@ from topout.trace.analysis.device_work import (
     launches_of,
     steps_of,
 )
-from topout.trace.analysis.doubts import doubts_of_files
+from topout.trace.analysis.doubts import doubts_of_files, kinds_of_devices
 from topout.trace.analysis.groups import Rules
 from topout.trace.analysis.host_work import HostWork, host_work_of
 from topout.trace.table import DEVICE_WORK, Trace
@@ -77,15 +79,56 @@ def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
         per_step=per_step,
         wall_before_s=one.wall_ns / 1e9,
         wall_after_s=other.wall_ns / 1e9,
+        devices_before=kinds_of_devices(before),
+        devices_after=kinds_of_devices(after),
         groups=groups,
         kernels=kernels[:TOP_KERNELS],
-        findings=_findings(one, other, groups, kernels, per_step=per_step),
+        findings=[
+            *_about_devices([before], [after]),
+            *_findings(one, other, groups, kernels, per_step=per_step),
+        ],
         doubts=[
+            *_about_recording(before, after),
             *doubts_of_files([before, after]),
             *_doubts(one, other, groups, per_step=per_step),
         ],
         reasons={} if per_step else {"per_step": _NO_STEPS},
     )
+
+
+def _about_devices(before: Sequence[Trace], after: Sequence[Trace]) -> list[str]:
+    """That the hardware differs, which stands before all that got slower or faster with it."""
+    one, other = _kinds(before), _kinds(after)
+    if not one or not other or one == other:
+        return []
+    return [
+        f"The devices differ: {', '.join(one)} before, {', '.join(other)} after. What follows "
+        "tells how the two compare as much as what changed in the program."
+    ]
+
+
+def _kinds(traces: Sequence[Trace]) -> list[str]:
+    return sorted({kind for trace in traces for kind in kinds_of_devices(trace)})
+
+
+def _about_recording(before: Trace, after: Trace) -> list[Doubt]:
+    doubts = [
+        Doubt(
+            about="devices",
+            sentence=sentence,
+            remedy="Compare traces of one kind of device, or use `topout compare` of two runs.",
+        )
+        for sentence in _about_devices([before], [after])
+    ]
+    if before.format != after.format:
+        doubts.append(
+            Doubt(
+                about="formats",
+                sentence=f"Recorded in two ways: {before.format} before, {after.format} after.",
+                remedy="Record both with one profiler: each slows a program in its own way.",
+            )
+        )
+    return doubts
 
 
 def _side(trace: Trace, rules: Rules, steps: list[Step]) -> _Side:
@@ -301,6 +344,8 @@ def diff_ranks(before: Sequence[Trace], after: Sequence[Trace], rules: Rules) ->
         made[0],
         before=_named(before),
         after=_named(after),
+        devices_before=_kinds(before),
+        devices_after=_kinds(after),
         wall_before_s=max(each.wall_before_s for each in made),
         wall_after_s=max(each.wall_after_s for each in made),
         groups=_mean([each.groups for each in made]),
@@ -308,23 +353,44 @@ def diff_ranks(before: Sequence[Trace], after: Sequence[Trace], rules: Rules) ->
         doubts=list(dict.fromkeys(doubt for each in made for doubt in each.doubts)),
         reasons=_reasons_over_ranks(made, before, after),
     )
-    return replace(
-        merged, findings=_findings_over_ranks(merged, made, [one.rank for one, _ in pairs])
-    )
+    findings = _findings_over_ranks(merged, made, [one for one, _ in pairs], _labels(before))
+    return replace(merged, findings=[*_about_devices(before, after), *findings])
 
 
 def _pairs(before: Sequence[Trace], after: Sequence[Trace]) -> list[tuple[Trace, Trace]]:
-    """The traces of each rank that both jobs have; of single traces, whatever their rank."""
+    """The traces of each rank, and cycle of its profiler, that both jobs have.
+
+    Of single traces these two, whatever their rank.
+    """
     if len(before) == len(after) == 1:
         return [(before[0], after[0])]
-    of_rank = {trace.rank: trace for trace in after}
-    pairs = [(trace, of_rank[trace.rank]) for trace in before if trace.rank in of_rank]
+    counterparts = dict(zip(_keys(after), after, strict=True))
+    pairs = [
+        (trace, counterparts[key])
+        for key, trace in zip(_keys(before), before, strict=True)
+        if key in counterparts
+    ]
     if not pairs:
         raise InputError(
             f"{_named(before)} and {_named(after)} have no rank in common.",
             "Compare two folders with traces of the same ranks.",
         )
     return pairs
+
+
+def _keys(traces: Sequence[Trace]) -> list[tuple[int | None, int]]:
+    """The rank of each, and the cycle of its profiler; a rank with one recording has one cycle."""
+    cycles = cycles_of(traces)
+    return [(trace.rank, cycle or 1) for trace, cycle in zip(traces, cycles, strict=True)]
+
+
+def _labels(traces: Sequence[Trace]) -> dict[Path, str]:
+    """What each file is called: "rank 1", or "rank 1 in cycle 2" where its rank has several."""
+    cycles = cycles_of(traces)
+    return {
+        trace.path: f"rank {trace.rank}" + (f" in cycle {cycle}" if cycle else "")
+        for trace, cycle in zip(traces, cycles, strict=True)
+    }
 
 
 def _named(traces: Sequence[Trace]) -> str:
@@ -373,25 +439,30 @@ def _reasons_over_ranks(
 
 
 def _findings_over_ranks(
-    merged: TraceDiff, made: Sequence[TraceDiff], ranks: list[int | None]
+    merged: TraceDiff,
+    made: Sequence[TraceDiff],
+    traces: Sequence[Trace],
+    labels: Mapping[Path, str],
 ) -> list[str]:
     """The whole, the group that changed most, and the rank whose time changed most."""
     what = "A step" if merged.per_step else "The trace"
+    one_each = len({trace.rank for trace in traces}) == len(traces)
+    whose = "ranks" if one_each else "recordings"
     found = [
-        f"{what} of the slowest of {len(made)} ranks takes {units.seconds(merged.wall_after_s)} "
+        f"{what} of the slowest of {len(made)} {whose} takes {units.seconds(merged.wall_after_s)} "
         f"after {units.seconds(merged.wall_before_s)} before."
     ]
     if merged.groups and merged.groups[0].change_s:
         group = merged.groups[0]
         found.append(
             f"The group that changed most is {group.name}: {units.seconds(group.before_s)} became "
-            f"{units.seconds(group.after_s)} in the mean over the ranks."
+            f"{units.seconds(group.after_s)} in the mean over the {whose}."
         )
     growth = [each.wall_after_s - each.wall_before_s for each in made]
     place = max(range(len(made)), key=lambda number: abs(growth[number]))
     if growth[place] and max(growth) - min(growth) > abs(growth[place]) / 2:
         found.append(
-            f"The ranks did not change alike: rank {ranks[place]} went from "
+            f"The {whose} did not change alike: {labels[traces[place].path]} went from "
             f"{units.seconds(made[place].wall_before_s)} to "
             f"{units.seconds(made[place].wall_after_s)}."
         )

@@ -8,8 +8,8 @@ from topout import units
 from topout.records.record import Doubt
 from topout.records.trace import DeviceTime
 from topout.trace.analysis.alignment import Alignment
+from topout.trace.analysis.cycles import span_of
 from topout.trace.analysis.groups import OTHER
-from topout.trace.analysis.intervals import bounds_of
 from topout.trace.table import HOST_DEVICE, Trace
 
 # Clocks of hosts that keep time over the network agree to some tens of microseconds.
@@ -20,15 +20,20 @@ _RECORDED_WHOLE = (
     "Record fewer steps or with larger buffers, replays of CUDA graphs kernel by kernel (nsys: "
     "--cuda-graph-trace=node): nothing is concluded from that time."
 )
-_UNIX_YEAR_2001_NS = 10**18  # a smaller time counts from an unknown moment
 
 
-def doubts_of(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:
-    """What was mended or left out in the files, and whether they are the ranks of one job."""
+def doubts_of(
+    traces: Sequence[Trace], alignment: Alignment, ranks: Sequence[Trace] | None = None
+) -> list[Doubt]:
+    """What was mended or left out in the files, and whether they are the ranks of one job.
+
+    `ranks` are the traces with the cycles of a rank put together, whose clocks were aligned.
+    """
+    ranks = traces if ranks is None else ranks
     doubts = doubts_of_files(traces)
-    doubts += _ranks(traces)
-    if len(traces) > 1:
-        doubts += [*_jobs(traces), *_clocks(traces, alignment)]
+    doubts += _ranks(ranks)
+    if len(ranks) > 1:
+        doubts += [*_jobs(ranks), *_hardware(ranks), *_clocks(ranks, alignment)]
     return doubts
 
 
@@ -145,6 +150,10 @@ def _jobs(traces: Sequence[Trace]) -> list[Doubt]:
         values = sorted({str(getattr(trace, what)) for trace in traces if getattr(trace, what)})
         if len(values) > 1:
             signs.append(f"the {what.replace('_', ' ')} is {' in one file and '.join(values)}")
+    for program in ("pytorch", "cuda", "hip", "nccl"):
+        values = sorted({said for trace in traces if (said := trace.versions.get(program))})
+        if len(values) > 1:
+            signs.append(f"{program} is {' in one file and '.join(values)}")
     if _apart(traces):
         signs.append("some were recorded before others began")
     if not signs:
@@ -158,20 +167,29 @@ def _jobs(traces: Sequence[Trace]) -> list[Doubt]:
     ]
 
 
+def _hardware(traces: Sequence[Trace]) -> list[Doubt]:
+    kinds = sorted({kind for trace in traces for kind in kinds_of_devices(trace)})
+    if len(kinds) < 2:
+        return []
+    return [
+        Doubt(
+            about="devices",
+            sentence=f"The files are of several kinds of devices: {_some(kinds)}.",
+            remedy="Compare ranks on devices of one kind, or expect the slower to be waited for.",
+        )
+    ]
+
+
+def kinds_of_devices(trace: Trace) -> list[str]:
+    """The names of the devices that did work, each once; those that a trace does not name lack."""
+    at_work = set(trace.device_numbers)
+    return sorted({each.name for each in trace.devices if each.name and each.number in at_work})
+
+
 def _apart(traces: Sequence[Trace]) -> bool:
     """Whether the time of one trace lies wholly before that of another; False where unknown."""
-    spans = [span for trace in traces if (span := _span_of(trace))]
+    spans = [span for trace in traces if (span := span_of(trace))]
     return len(spans) > 1 and max(begin for begin, _ in spans) > min(end for _, end in spans)
-
-
-def _span_of(trace: Trace) -> tuple[int, int] | None:
-    """Unix time of the first and last event; None where it counts from an unknown moment."""
-    if trace.events.is_empty():
-        return None
-    starts, ends = bounds_of(trace.events)
-    if not trace.origin_ns and starts[0] < _UNIX_YEAR_2001_NS:
-        return None
-    return trace.origin_ns + int(starts[0]), trace.origin_ns + int(ends.max())
 
 
 def _clocks(traces: Sequence[Trace], alignment: Alignment) -> list[Doubt]:

@@ -44,8 +44,9 @@ def findings_of(report: TraceReport) -> list[str]:
             _most_of_it, _idle, _communication, _tensor_cores, _short_kernels, _path, _memory,
         ):  # fmt: skip
             found += told(each, name)
-    found += unlike_devices(report.ranks)
-    found += _load_balance(report.ranks)
+    for ranks in cycles_apart(report.ranks):
+        found += unlike_devices(ranks)
+        found += _load_balance(ranks)
     if is_whole(report.ranks):
         for collective in report.communication.collectives:
             found += _waiting(collective, report.communication.unit)
@@ -59,15 +60,22 @@ def is_whole(ranks: Sequence[DeviceTime]) -> bool:
 
 def device_name(each: DeviceTime, several_ranks: bool) -> str:
     """ "Device 2", or "Rank 3" where each rank has one device; "the host" without any."""
+    cycle = "" if each.cycle is None else f" in cycle {each.cycle}"
     if several_ranks and each.rank is not None:
-        return f"Rank {each.rank}"
-    return "The host" if each.device < 0 else f"Device {each.device}"
+        return f"Rank {each.rank}{cycle}"
+    return f"The host{cycle}" if each.device < 0 else f"Device {each.device}{cycle}"
 
 
 def has_several_ranks(ranks: Sequence[DeviceTime]) -> bool:
     """Whether the devices are told apart by their ranks."""
-    named = {each.rank for each in ranks}
-    return len(named) > 1 and len(named) == len(ranks)
+    recorded = {(each.rank, each.cycle) for each in ranks}
+    return len({each.rank for each in ranks}) > 1 and len(recorded) == len(ranks)
+
+
+def cycles_apart(ranks: Sequence[DeviceTime]) -> list[list[DeviceTime]]:
+    """The devices of each cycle of their profilers, which alone can be compared."""
+    numbers = sorted({each.cycle or 0 for each in ranks})
+    return [[each for each in ranks if (each.cycle or 0) == number] for number in numbers]
 
 
 def _telling(ranks: Sequence[DeviceTime]) -> list[DeviceTime]:

@@ -26,6 +26,7 @@ from topout.trace.analysis.critical_path import (
     host_critical_path,
     idle_times,
 )
+from topout.trace.analysis.cycles import Ranks, ranks_of
 from topout.trace.analysis.device_work import (
     DeviceWork,
     HostWaits,
@@ -68,15 +69,16 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> T
         raise InputError("there is no trace to analyse.", "Give one file or more.")
     began = time.perf_counter()
     found: list[DeviceTime] = []
-    for place, trace in enumerate(traces):
+    ranks = ranks_of(traces)
+    for place, (trace, cycle) in enumerate(zip(traces, ranks.cycles, strict=True)):
         notify(f"time of {trace.path.name}", place / (len(traces) + 1))
-        found += device_report(trace, rules)
+        found += [replace(each, cycle=cycle) for each in device_report(trace, rules)]
     if not found:
         raise _no_work(traces)
     notify("communication", len(traces) / (len(traces) + 1))
-    communication, alignment = study(traces)
-    if any(trace.rank is not None for trace in traces) or len(traces) > 1:
-        found = _numbered(found, traces)
+    communication, alignment = study(ranks.traces)
+    if any(trace.rank is not None for trace in traces) or len(ranks.traces) > 1:
+        found = _numbered(found, traces, ranks)
     report = TraceReport(
         **stamp(),
         files=[str(trace.path) for trace in traces],
@@ -86,7 +88,7 @@ def analyse(traces: Sequence[Trace], rules: Rules, notify: Notify = silent) -> T
         ranks=found,
         communication=communication,
         doubts=[
-            *doubts_of(traces, alignment),
+            *doubts_of(traces, alignment, ranks.traces),
             *doubts_of_recording(found),
             *doubts_of_groups(found),
         ],
@@ -233,12 +235,13 @@ def _path_of_host(trace: Trace, host: HostWork) -> list[CriticalPart]:
     return host_critical_path(host, data_loading(trace), step.start_ns, step.end_ns)
 
 
-def _numbered(found: list[DeviceTime], traces: Sequence[Trace]) -> list[DeviceTime]:
+def _numbered(found: list[DeviceTime], traces: Sequence[Trace], ranks: Ranks) -> list[DeviceTime]:
     """Each with the rank that the matrix of communication calls it."""
-    numbers = dict(zip((str(trace.path) for trace in traces), rank_numbers(traces), strict=True))
+    numbers = rank_numbers(ranks.traces)
+    places = {str(trace.path): at for trace, at in zip(traces, ranks.places, strict=True)}
     return sorted(
-        (replace(each, rank=numbers[each.file]) for each in found),
-        key=lambda each: (each.rank or 0, each.device),
+        (replace(each, rank=numbers[places[each.file]]) for each in found),
+        key=lambda each: (each.rank or 0, each.cycle or 0, each.device),
     )
 
 

@@ -173,6 +173,7 @@ def runs_side_by_side(named: Sequence[tuple[str, TraceReport]]) -> TraceRuns:
     if len(named) < 2:
         raise InputError("there are no two runs to compare.", "Give the traces of two runs.")
     _refuse_unlike(named)
+    named = [(name, _one_cycle(report)) for name, report in named]
     ordered = sorted(named, key=lambda run: len(run[1].ranks))
     first = ordered[0]
     return TraceRuns(
@@ -181,6 +182,27 @@ def runs_side_by_side(named: Sequence[tuple[str, TraceReport]]) -> TraceRuns:
         findings=findings_over_runs([report for _, report in ordered]),
         doubts=_doubts(ordered),
     )
+
+
+def _one_cycle(report: TraceReport) -> TraceReport:
+    """The report with one cycle of each rank's profiler, that of median length, for all of them."""
+    cycles = sorted({each.cycle for each in report.ranks if each.cycle is not None})
+    if not cycles:
+        return report
+    walls = {
+        cycle: max(each.wall_s for each in report.ranks if each.cycle == cycle) for cycle in cycles
+    }
+    chosen = sorted(cycles, key=lambda cycle: walls[cycle])[(len(cycles) - 1) // 2]
+    doubt = Doubt(
+        about="cycles",
+        sentence=(
+            f"Of {len(cycles)} cycles of the profiler cycle {chosen}, of median length, stands for "
+            "the run."
+        ),
+        remedy="Give the files of the cycle that you want compared.",
+    )
+    ranks = [replace(each, cycle=None) for each in report.ranks if each.cycle in (None, chosen)]
+    return replace(report, ranks=ranks, doubts=[*report.doubts, doubt])
 
 
 def _refuse_unlike(named: Sequence[tuple[str, TraceReport]]) -> None:
