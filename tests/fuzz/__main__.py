@@ -1,4 +1,5 @@
-"""`make fuzz`: 20,000 corrupted inputs, a few hundred of them through the command line."""
+"""`make fuzz`: 20,000 corrupted inputs, a few hundred of them through the command line, and
+10,000 traces with damaged times."""
 
 import argparse
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from tests.fuzz.cases import case_of
 from tests.fuzz.command_line import run_commands
-from tests.fuzz.harness import run_cases
+from tests.fuzz.harness import Findings, run_cases
 
 
 def main() -> int:
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=20_000, help="how many; default: 20,000")
     parser.add_argument("--first", type=int, default=0, help="the number of the first")
     parser.add_argument("--commands", type=int, default=200, help="of them through the command")
+    parser.add_argument("--clocks", type=int, default=10_000, help="traces with damaged times")
     parser.add_argument("--only", type=int, help="run this one here, with its traceback")
     parser.add_argument("--keep", type=Path, help="with --only: write its files there")
     asked = parser.parse_args()
@@ -27,7 +29,11 @@ def main() -> int:
         step = max(1, asked.cases // asked.commands) | 1  # odd, so that every target comes up
         run_commands(numbers[::step], findings)
     print("\n".join(findings.lines()))  # noqa: T201
-    return 0 if findings.is_clean else 1
+    clocks = Findings()
+    if asked.clocks:
+        clocks = run_cases(range(asked.clocks), "tests.fuzz.clocks:TARGETS", quiet=False)
+        print("\n".join(["Damaged times:", *clocks.lines()]))  # noqa: T201
+    return 0 if findings.is_clean and clocks.is_clean else 1
 
 
 def _only(number: int, keep: Path | None) -> int:

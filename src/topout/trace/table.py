@@ -48,6 +48,8 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "process": pl.Int64,  # of the host
     "thread": pl.Int64,  # of the host
     "correlation": pl.Int64,  # joins device work with the runtime call that launched it
+    "graph": pl.Int64,  # of captured work, the graph and its node in it; null or 0 for other work
+    "graph_node": pl.Int64,
     "external": pl.Int64,  # joins device work and runtime calls with the operator around them
     "bytes": pl.Int64,  # of copies and fills; of an allocation, negative when it is released
     "copy_kind": pl.Enum(COPY_KINDS),

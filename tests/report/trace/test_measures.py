@@ -26,6 +26,7 @@ from topout.report.trace.measures import (
     milliseconds,
     place_label,
     short_kernel,
+    short_names,
     work_noun,
 )
 
@@ -103,6 +104,40 @@ def test_a_long_kernel_keeps_both_ends() -> None:
 @given(st.text(max_size=200), st.integers(8, 80))
 def test_no_kernel_is_longer_than_asked(name: str, longest: int) -> None:
     assert len(short_kernel(name, longest)) <= longest
+
+
+def test_names_that_would_look_alike_show_where_they_differ() -> None:
+    products = [
+        f"void cutlass::Kernel2<cutlass_80_tensorop_{way}_{size}x128_32x3_nn_align8>(Params)"
+        for way in ("bf16_s16816gemm_relu_bf16", "f16_s16816gemm_f16")
+        for size in (64, 256)
+    ]
+    short = short_names(products, 40)
+    assert len(set(short.values())) == 4
+    assert all(len(text) <= 40 for text in short.values())
+    assert ["_64x" in text for text in short.values()] == [True, False] * 2
+    # What differs in its parameters alone keeps them.
+    one, other = "void k<4>(int, float*)", "void k<4>(int, double*)"
+    assert short_names([one, other, "gemm"]) == {
+        one: "k<4>(int, float*)", other: "k<4>(int, double*)", "gemm": "gemm"
+    }  # fmt: skip
+    assert short_names(["gemm", NCCL]) == {"gemm": "gemm", NCCL: short_kernel(NCCL)}
+
+
+def test_names_that_differ_only_where_there_is_no_room_are_numbered() -> None:
+    names = ["a" * 100 + "".join(end) + "b" * 100 for end in ("x", "xx", "xxx")]
+    short = list(short_names(names, 12).values())
+    assert len(set(short)) == 3 and all(len(text) <= 12 for text in short)
+
+
+@given(st.lists(st.text("ab<>(), ", max_size=60), unique=True, max_size=12), st.integers(12, 40))
+def test_no_two_names_look_alike_and_none_is_longer_than_asked(
+    names: list[str], longest: int
+) -> None:
+    short = short_names(names, longest)
+    assert list(short) == names
+    assert len(set(short.values())) == len(names)
+    assert all(len(text) <= longest for text in short.values())
 
 
 def test_titles() -> None:

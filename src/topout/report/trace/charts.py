@@ -35,7 +35,7 @@ from topout.report.trace.measures import (
     largest_changes,
     place_label,
     places_of,
-    short_kernel,
+    short_names,
     signed,
 )
 from topout.report.trace.time_charts import time_charts, waiting_chart
@@ -262,7 +262,8 @@ def change_bars(changes: Sequence[GroupChange], most: int) -> Spec:
     shown.sort(key=lambda each: -each.change_s)
     extent = max((abs(each.change_s) for each in shown), default=0.0)
     scale, unit = time_unit(extent)
-    rows = [_change_row(each, scale, number) for number, each in enumerate(shown)]
+    short = short_names((each.name for each in shown), _LONGEST)
+    rows = [_change_row(each, scale, short[each.name]) for each in shown]
     y = names_axis("label", [row["label"] for row in rows], 165)
     base = chart_of(rows)
     bars = base.mark_bar(height=_STEP * 0.66).encode(
@@ -286,10 +287,9 @@ def change_bars(changes: Sequence[GroupChange], most: int) -> Spec:
     return finished(layers, height=_STEP * max(1, len(rows)), padding=_MARGIN)
 
 
-def _change_row(each: GroupChange, scale: float, number: int) -> Row:
+def _change_row(each: GroupChange, scale: float, label: str) -> Row:
     return {
-        # The number keeps apart what looks alike when cut; it is drawn as nothing.
-        "label": short_kernel(each.name, _LONGEST) + "\u200b" * number,
+        "label": label,
         "name": each.name,
         "change": each.change_s / scale,
         "kind": "slower" if each.change_s > 0 else "faster",

@@ -28,7 +28,7 @@ from topout.report.trace.measures import (
     largest_changes,
     milliseconds,
     names_by_total,
-    short_kernel,
+    short_names,
     signed,
 )
 
@@ -101,10 +101,11 @@ def _changes(
 
         return [change_chart(key, title, changes, drawn)]
 
+    short = short_names(each.name for each in changes)
     table = table_of(
         largest_changes(changes),
         [
-            (Column("", text=True), lambda each: Cell(each.name, short=short_kernel(each.name))),
+            (Column("", text=True), lambda each: Cell(each.name, short=short[each.name])),
             ("Before,\nms", lambda each: milliseconds(each.before_s)),
             ("After,\nms", lambda each: milliseconds(each.after_s)),
             ("Change,\nms", _signed),

@@ -1,6 +1,6 @@
 """Devices and kernels as every table and chart names them, and the figures of each device."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -10,6 +10,8 @@ from topout.report.document import Cell, Column, Row, Table
 
 HOST = -1  # the device of records that stands for the host
 _LONGEST = 64  # characters of a kernel's name where space is short
+_BEFORE = 6  # characters of it that are shown before the place where it differs from another
+_PLACES_SHOWN = 3  # where names that look alike are told apart, one after the other
 
 
 def device_labels(ranks: Sequence[DeviceTime]) -> list[str]:
@@ -65,6 +67,47 @@ def short_kernel(name: str, longest: int = _LONGEST) -> str:
         return name
     head = (longest - 1) * 2 // 3
     return f"{name[:head]}…{name[-(longest - 1 - head) :]}"
+
+
+def short_names(names: Iterable[str], longest: int = _LONGEST) -> dict[str, str]:
+    """Each name as `short_kernel` gives it; of those that would look alike, where they differ.
+
+    What still looks alike, as names do that differ in more places than have room, is numbered.
+    """
+    short = {name: short_kernel(name, longest) for name in names}
+    for _ in range(_PLACES_SHOWN):
+        for alike in _looking_alike(short):
+            first = _common(min(alike), max(alike))
+            short |= {name: _shown_at(name, first, longest) for name in alike}
+    for alike in _looking_alike(short):
+        for number, name in enumerate(alike, 1):
+            mark = f"…({number})"
+            short[name] = short[name][: longest - len(mark)] + mark
+    return short
+
+
+def _looking_alike(short: Mapping[str, str]) -> list[list[str]]:
+    """Names that have one short form, as often as there are several."""
+    found: dict[str, list[str]] = {}
+    for name, text in short.items():
+        found.setdefault(text, []).append(name)
+    return [names for names in found.values() if len(names) > 1]
+
+
+def _common(one: str, other: str) -> int:
+    """Characters that two names begin with alike: of many, the first and the last in order."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _shown_at(name: str, place: int, longest: int) -> str:
+    """The beginning of a name, and what stands around a place of it."""
+    name, cut = name.removeprefix("void "), 5 if name.startswith("void ") else 0
+    head = longest // 3
+    room = longest - head - 2
+    begin = max(head, min(place - cut - _BEFORE, len(name) - room))
+    end = "…" if begin + room < len(name) else ""
+    return f"{name[:head]}{'…' if begin > head else ''}{name[begin : begin + room]}{end}"
 
 
 def _without_parameters(name: str) -> str:

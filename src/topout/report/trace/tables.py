@@ -18,7 +18,7 @@ from topout.report.trace.measures import (
     milliseconds,
     place_label,
     places_of,
-    short_kernel,
+    short_names,
     work_noun,
 )
 
@@ -59,10 +59,11 @@ def kernel_sections(report: TraceReport, top: int) -> list[Section]:
 
 def _of_device(device: DeviceTime, top: int) -> Table:
     longest = sorted(device.kernels, key=lambda kernel: (-kernel.total_s, kernel.name))[:top]
+    short = short_names(kernel.name for kernel in longest)
     rows = [
         Row(
             [
-                Cell(kernel.name, short=short_kernel(kernel.name)),
+                Cell(kernel.name, short=short[kernel.name]),
                 kernel.group,
                 f"{kernel.calls:,}",
                 milliseconds(kernel.total_s),
@@ -84,17 +85,19 @@ def over_devices(report: TraceReport, top: int) -> Table:
             found.setdefault(kernel.name, []).append(kernel)
     whole = sum(kernel.total_s for kernels in found.values() for kernel in kernels)
     order = sorted(found, key=lambda name: (-sum(k.total_s for k in found[name]), name))
-    rows = [_over_devices(found[name], len(report.ranks), whole) for name in order[:top]]
+    short = short_names(order[:top])
+    rows = [
+        _over_devices(found[name], short[name], len(report.ranks), whole) for name in order[:top]
+    ]
     return Table(_COLUMNS, rows, note=_more(len(found), top))
 
 
-def _over_devices(kernels: Sequence[KernelTime], devices: int, whole: float) -> Row:
+def _over_devices(kernels: Sequence[KernelTime], short: str, devices: int, whole: float) -> Row:
     totals = [kernel.total_s for kernel in kernels] + [0.0] * (devices - len(kernels))
     calls = sum(kernel.calls for kernel in kernels)
-    name = kernels[0].name
     return Row(
         [
-            Cell(name, short=short_kernel(name)),
+            Cell(kernels[0].name, short=short),
             kernels[0].group,
             f"{calls:,}",
             milliseconds(sum(totals)),

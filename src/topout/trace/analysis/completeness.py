@@ -57,6 +57,7 @@ class _Lost:
     threads: NDArray[np.int64]
     processes: NDArray[np.int64]
     launches: dict[str, tuple[int, int]]  # by name: calls without work, and all calls
+    partial: tuple[int, int]  # replays of graphs that lack work which others have, and all
     steps: list[Step]
     all_steps: int
 
@@ -67,6 +68,9 @@ class _Lost:
             named = sorted(self.launches.items(), key=lambda each: -each[1][0])
             listed = ", ".join(f"{lost:,} of {all_:,} {name}" for name, (lost, all_) in named[:3])
             parts.append(f"no work of a device is recorded for {listed}")
+        if self.partial[0]:
+            lacking, replays = self.partial
+            parts.append(f"{lacking:,} of {replays:,} replays of CUDA graphs lack work of others")
         if self.steps:
             names = ", ".join(step.name for step in self.steps[:_NAMED])
             more = f" and {len(self.steps) - _NAMED} more" if len(self.steps) > _NAMED else ""
@@ -124,9 +128,10 @@ def _windows(work: DeviceWork, launches: Launches, lost: _Lost) -> Intervals:
     if launches.several_processes:
         own &= np.isin(lost.processes, np.unique(work.processes[joined]))
     starts = lost.starts[own]
-    place = np.searchsorted(called, starts, side="right")
-    before = np.concatenate([[work.begin_ns], work.ends[rows]])[place]
-    following = np.concatenate([work.starts[rows], [work.end_ns]])[place]
+    # A replay that lacks some of its work stands among the joined calls itself.
+    earlier, later = (np.searchsorted(called, starts, side=side) for side in ("left", "right"))
+    before = np.concatenate([[work.begin_ns], work.ends[rows]])[earlier]
+    following = np.concatenate([work.starts[rows], [work.end_ns]])[later]
     return union(np.maximum(starts, before), following)
 
 
@@ -134,17 +139,20 @@ def _lost_of(trace: Trace, work: list[DeviceWork]) -> _Lost | None:
     """What has no work; None where nothing is lost, or where calls and work are not joined."""
     calls = _launching_calls(trace)
     missing = _without_work(trace, calls)
+    partial, replays = _partial_replays(trace, calls)
     steps = steps_of(trace)
     empty = _empty_steps(trace, calls, work, steps)
-    if not missing.height and not empty:
+    if not (missing.height or partial.height or empty):
         return None
+    all_lost = pl.concat([missing, partial], how="diagonal").sort("start_ns")
     counts = dict(calls["name"].cast(pl.String).value_counts().iter_rows())
     lost = missing["name"].cast(pl.String).value_counts().sort("name")
     return _Lost(
-        starts=missing["start_ns"].to_numpy(),
-        threads=missing["thread"].fill_null(0).to_numpy(),
-        processes=missing["process"].fill_null(UNKNOWN).to_numpy(),
+        starts=all_lost["start_ns"].to_numpy(),
+        threads=all_lost["thread"].fill_null(0).to_numpy(),
+        processes=all_lost["process"].fill_null(UNKNOWN).to_numpy(),
         launches={name: (count, counts[name]) for name, count in lost.iter_rows()},
+        partial=(partial.height, replays),
         steps=empty,
         all_steps=len(steps),
     )
@@ -206,6 +214,27 @@ def _outermost(calls: pl.DataFrame, missing: pl.Series) -> pl.DataFrame:
     whole = (*_THREAD, "stretch")
     is_missing = pl.col("call").is_in(missing.implode()).all().over(whole)
     return stretches.filter(is_missing & (pl.col("call") == pl.col("call").first().over(whole)))
+
+
+def _partial_replays(trace: Trace, calls: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Calls whose replay has fewer nodes than most of its graph's, and how many replays there are.
+
+    Where no number of nodes is that of most, the graph's nodes run by condition.
+    """
+    if trace.events["graph_node"].null_count() == trace.events.height:
+        return calls.clear(), 0
+    replays = (
+        trace.events.lazy()
+        .filter(pl.col("kind").is_in(list(DEVICE_WORK)) & (pl.col("graph_node") > 0))
+        .group_by("graph", "correlation")
+        .agg(pl.col("graph_node").n_unique().alias("nodes"))
+        .collect()
+    )
+    most = pl.col("nodes").max().over("graph")
+    is_usual = (pl.col("nodes") == most).mean().over("graph") > 1 / _HALF
+    lacking = replays.filter((pl.col("nodes") < most) & is_usual)
+    found = calls.join(lacking.select("correlation"), on="correlation", how="semi")
+    return found, replays.height
 
 
 def _empty_steps(

@@ -30,6 +30,8 @@ FIELDS: tuple[Field, ...] = (
     Field("thread", ("tid",), False, "lane"),
     Field("external", ("External id", "external id", "External Id"), True, "number"),
     Field("correlation", ("correlation",), True, "number"),
+    Field("graph", ("graph id",), True, "number"),
+    Field("graph_node", ("graph node id",), True, "number"),
     Field("device", ("device",), True, "number"),
     Field("stream", ("stream",), True, "lane"),
     Field("copied_bytes", ("bytes",), True, "number"),

@@ -14,6 +14,7 @@ import polars as pl
 from topout.errors import InputError
 from topout.input_file import is_there
 from topout.progress import Notify
+from topout.trace.graph_launches import with_graph_launches
 from topout.trace.plausible import plausible
 from topout.trace.readers.file_text import Head, head_of, text_of
 from topout.trace.readers.kineto import read_kineto
@@ -131,7 +132,8 @@ def read_trace(path: Path, notify: Notify | None = None, hold: Hold | None = Non
     """
     path = Path(path)
     reader = _READERS[format_of(path)]
-    return plausible(reader(path, notify, hold or MemoryBudget().of(path)))
+    trace = plausible(reader(path, notify, hold or MemoryBudget().of(path)))
+    return with_graph_launches(trace)
 
 
 def read_traces(
