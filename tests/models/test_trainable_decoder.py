@@ -10,12 +10,12 @@ from topout.errors import InputError
 from topout.models.architecture import total_parameters
 from topout.models.checkpoint import decoder_recipes
 from topout.models.config import architecture_of
+from topout.models.decoder_dropout import DecoderDropout
 from topout.models.load import load_decoder, load_transformers
 from topout.models.source import resolve_model
 from topout.models.trainable import load_trainable, padding_id
 from topout.models.trainable_models import (
     CausalLanguageModel,
-    DecoderDropout,
     TrainableAttention,
     check_padded_right,
 )

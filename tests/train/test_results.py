@@ -32,6 +32,8 @@ def rank_end(digest: str = "same", **changes: Any) -> RankDone:
         "parameters": 100,
         "gradient_bytes": 400,
         "processor_utilization": 0.9,
+        "memory_before_bytes": 300,
+        "unprofiled_peak_bytes": 900,
         "peak_memory_bytes": 1000,
         "peak_device_bytes": None,
         "weights_digest": digest,

@@ -99,6 +99,18 @@ def test_the_traces_are_where_the_record_says(result: Result) -> None:
             assert (folder.path / times.trace).stat().st_size > 1000
 
 
+def test_measured_memory_stands_beside_the_predicted(result: Result) -> None:
+    """Weights, gradients and AdamW's moments of every parameter in fp32, and what comes on top."""
+    for case in result[0].cases:
+        predicted, parameters = case.predicted_memory, case.parameters
+        assert predicted is not None and parameters is not None
+        assert predicted.weights_bytes == predicted.gradients_bytes == 4 * parameters
+        assert predicted.optimizer_bytes == 8 * parameters
+        for time in case.times:
+            assert time.memory_before_bytes and time.unprofiled_peak_bytes
+            assert time.memory_before_bytes < time.unprofiled_peak_bytes <= time.peak_memory_bytes
+
+
 def test_communication_is_compared_with_passes_without_it(result: Result) -> None:
     alone, two = result[0].cases
     assert alone.times[0].exposed_communication_s is None

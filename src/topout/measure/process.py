@@ -119,6 +119,14 @@ def begin_peak() -> bool:
     return True
 
 
+def rss_bytes() -> int | None:
+    """Resident set size in bytes now; None where the system does not tell."""
+    try:
+        return field_bytes(_STATUS.read_text(), "VmRSS")
+    except OSError:
+        return None
+
+
 def peak_rss_bytes() -> int:
     """Peak resident set size in bytes since `begin_peak`, or since the start of the process."""
     try:

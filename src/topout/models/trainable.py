@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from topout.errors import InputError
 from topout.models.checkpoint import Recipe, decoder_recipes
+from topout.models.decoder_dropout import DecoderDropout
 from topout.models.encoder_checkpoint import holds_part, part_recipes, stored_labels
 from topout.models.encoder_config import EncoderConfig, without_dropout
 from topout.models.load import decoder_reader, encoder_reader, encoder_recipes, fill, random_tensor
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from topout.models.trainable_models import (
         CausalLanguageModel,
-        DecoderDropout,
         MaskedLanguageModel,
         SequenceClassifier,
         TrainableDecoder,
@@ -167,9 +167,7 @@ def _fill_decoder(
     fill(decoder, recipes, decoder_reader(source, target.dtype), target.device, trains=True)
 
 
-def _decoder_dropout(source: ModelSource, target: _Target) -> "DecoderDropout":
-    from topout.models.trainable_models import DecoderDropout
-
+def _decoder_dropout(source: ModelSource, target: _Target) -> DecoderDropout:
     if not target.dropout:
         return DecoderDropout(0.0, 0.0, 0.0)
     return DecoderDropout.from_hugging_face(source.config_json, source.name)

@@ -4,8 +4,6 @@
 inference pays nothing for it. Shapes: B batch, S tokens, C width, V vocabulary, N labels.
 """
 
-from typing import Any, NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,9 +11,9 @@ from torch import Tensor, nn
 from topout.errors import InputError
 from topout.models.config import ModelConfig
 from topout.models.decoder import Attention, Block, Decoder, Span, StaticCache, activate
+from topout.models.decoder_dropout import DecoderDropout
 from topout.models.encoder import Encoder, EncoderOutput
 from topout.models.encoder_config import EncoderConfig
-from topout.models.fields import Fields, read_rate
 
 IGNORED = -100  # as in transformers
 
@@ -27,26 +25,6 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     flat = logits.float().flatten(0, 1)
     return F.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED)
-
-
-class DecoderDropout(NamedTuple):
-    """The share of elements that each dropout zeroes in training."""
-
-    embedding: float
-    attention: float  # of the attention weights
-    residual: float  # of what attention and MLP add to the stream
-
-    @classmethod
-    def from_hugging_face(cls, config_json: dict[str, Any], name: str) -> "DecoderDropout":
-        """The rates of a `config.json`; raises InputError for one that is none."""
-        fields = Fields(config_json, name)
-        if fields.text("model_type") != "gpt2":
-            return cls(0.0, read_rate(fields, "attention_dropout", 0.0), 0.0)
-        return cls(
-            embedding=read_rate(fields, "embd_pdrop", 0.1),
-            attention=read_rate(fields, "attn_pdrop", 0.1),
-            residual=read_rate(fields, "resid_pdrop", 0.1),
-        )
 
 
 class TrainableDecoder(Decoder):

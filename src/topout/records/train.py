@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from topout.records.cost import TrainingMemory
 from topout.records.machine import Machine
 from topout.records.record import SCHEMA_VERSION, Doubt, Estimate, Record, WeightsOrigin
 from topout.records.trace import Communication
@@ -85,6 +86,8 @@ class RankTime(Record, frozen=True, kw_only=True):
     exposed_communication_s: float | None = None
     processor_utilization: float | None = None  # CPU time over (time × threads), 0 to 1
     device_utilization: float | None = None  # of the GPU, in the profiled steps
+    memory_before_bytes: int | None = None  # of the process without the network
+    unprofiled_peak_bytes: int | None = None  # of the process, until the profiler began
     peak_memory_bytes: int  # of the process
     peak_device_bytes: int | None = None  # allocated on the GPU
     trace: str | None = None  # file, below the run's folder
@@ -112,6 +115,7 @@ class TrainCase(Record, frozen=True, kw_only=True):
     loss: list[float] = []  # mean over the ranks, step by step
     backward_without_sum_s: list[float] = []  # passes of which the gradients were dropped, rank 0
     peak_memory_bytes: int | None = None  # of the ranks together
+    predicted_memory: TrainingMemory | None = None  # of a rank, by the cost model
     weights_agree: bool | None = None  # whether all ranks ended with the same weights, bit by bit
     parameters: int | None = None  # that the optimizer of a rank updates
     gradient_bytes: int | None = None  # that every rank puts into the sum of a step

@@ -190,6 +190,8 @@ class RankDone(msgspec.Struct, frozen=True, tag="done", kw_only=True):
     parameters: int  # that are trained
     gradient_bytes: int  # that it puts into the sum of a step
     processor_utilization: float | None
+    memory_before_bytes: int | None  # of the process without the network
+    unprofiled_peak_bytes: int  # of the process, until the profiler began
     peak_memory_bytes: int
     peak_device_bytes: int | None
     weights_digest: str  # of the trained weights, bit by bit

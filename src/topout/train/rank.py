@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from topout.errors import InputError
-from topout.measure.process import begin_peak, peak_rss_bytes
+from topout.measure.process import begin_peak, peak_rss_bytes, rss_bytes
 from topout.records import TrainStep
 from topout.train.distributed import (
     Batch,
@@ -39,6 +39,7 @@ def run_rank(plan: Plan, ranks: Ranks) -> None:
     backend = join(ranks, device)
     torch.manual_seed(plan.seed)  # a head that has no trained weights is the same on every rank
     plain = build_network(plan).to(device).train()
+    before = _without(plain, rss_bytes())
     torch.manual_seed(plan.seed + 1 + ranks.rank)  # what dropout leaves out is not
     run = _Run(plan, ranks, device, plain)
     trace = Path(plan.traces) / f"rank-{ranks.rank}{TRACE_ENDING}"
@@ -53,6 +54,8 @@ def run_rank(plan: Plan, ranks: Ranks) -> None:
             parameters=sum(each.numel() for each in trained),
             gradient_bytes=sum(each.numel() * each.element_size() for each in trained),
             processor_utilization=utilization,
+            memory_before_bytes=before,
+            unprofiled_peak_bytes=run.unprofiled_peak_bytes,
             peak_memory_bytes=peak_rss_bytes(),
             peak_device_bytes=(
                 torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
@@ -62,6 +65,15 @@ def run_rank(plan: Plan, ranks: Ranks) -> None:
         )
     )
     wait_for_all()  # no rank leaves while another may still talk to it
+
+
+def _without(network: nn.Module, size_bytes: int | None) -> int | None:
+    """What a process of this size would have without the network on its CPU."""
+    if size_bytes is None:
+        return None
+    tensors = [*network.parameters(), *network.buffers()]
+    on_cpu = [each for each in tensors if each.device.type == "cpu"]
+    return max(0, size_bytes - sum(each.numel() * each.element_size() for each in on_cpu))
 
 
 class _Run:
@@ -81,6 +93,7 @@ class _Run:
             weight_decay=plan.weight_decay,
         )
         self.lines = LineWriter(Path(plan.output), ranks.rank)
+        self.unprofiled_peak_bytes = 0
 
     def all_steps(self, trace: Path) -> float | None:
         """Run every step; returns the share of the threads' time that the timed ones used."""
@@ -99,6 +112,8 @@ class _Run:
                 with profiler.step(number):
                     step, last_backward_s = self._step(number)
                 self.lines.write(StepDone(step))
+                if step.phase != "profiled":  # the profiler keeps its events in memory
+                    self.unprofiled_peak_bytes = peak_rss_bytes()
                 if step.phase == "timed":
                     processor_s += _processor_s() - before
                     elapsed_s += step.total_s

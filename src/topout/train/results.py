@@ -11,11 +11,20 @@ from typing import Any
 import msgspec
 
 from topout.cost.passes import full_pass_ops
-from topout.cost.training import backward_ops, update_ops
+from topout.cost.training import TrainingPlan, TrainingStep, backward_ops, update_ops
+from topout.cost.training_memory import training_memory
 from topout.measure.stats import chained, estimate, inverse
 from topout.models.architecture import Architecture, Head
 from topout.models.architectures.read import read_architecture
-from topout.records import Estimate, RankTime, TrainCase, TrainStatus, TrainStep, TrainTask
+from topout.records import (
+    Estimate,
+    RankTime,
+    TrainCase,
+    TrainingMemory,
+    TrainStatus,
+    TrainStep,
+    TrainTask,
+)
 from topout.train.plan import Line, Plan, RankDone, StepDone, SumComparison
 from topout.units import counted
 
@@ -139,6 +148,8 @@ def _rank_time(
         other_s=whole - data - forward - backward - optimizer,
         exposed_communication_s=exposed_communication_s(lines),
         processor_utilization=end.processor_utilization,
+        memory_before_bytes=end.memory_before_bytes,
+        unprofiled_peak_bytes=end.unprofiled_peak_bytes,
         peak_memory_bytes=end.peak_memory_bytes,
         peak_device_bytes=end.peak_device_bytes,
         trace=trace,
@@ -205,6 +216,25 @@ def flops_per_sample(
     forward = full_pass_ops(architecture, 1, sequence_len)
     passes = sum(op.flops for op in [*forward, *backward_ops(forward)])
     return passes + sum(op.flops for op in update_ops(parameters)) / samples
+
+
+def step_memory(
+    config_json: dict[str, Any],
+    name: str,
+    *,
+    task: TrainTask,
+    labels: int,
+    step: TrainingStep,
+    accumulates: bool,
+) -> TrainingMemory:
+    """What a rank needs for an update with AdamW in the precision of `step`, all of it kept there.
+
+    Gradients are freed after an update, and are there during a forward pass where it `accumulates`
+    them. See `cost.training_memory` for what is counted.
+    """
+    architecture = trained_architecture(config_json, name, task, labels)
+    plan = TrainingPlan(recipe="pure", gradients_persist=accumulates)
+    return training_memory(architecture, step, plan)
 
 
 def trained_architecture(

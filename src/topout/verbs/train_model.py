@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from topout.cost.training import TrainingStep
 from topout.errors import TopoutError, UnsupportedError
 from topout.launch.local import RankFailure
 from topout.machine.ceilings import cached_ceilings
 from topout.machine.kept import kept_doubts
 from topout.measure.stats import load_doubts
+from topout.models.decoder_dropout import DecoderDropout
+from topout.models.encoder_config import EncoderConfig
 from topout.progress import Notify, silent
 from topout.records import Communication, TrainCase, TrainReport
 from topout.roofline import compute_at
@@ -19,7 +22,13 @@ from topout.run_folder import Interrupted, RunFolder
 from topout.train.data import save_samples
 from topout.train.findings import case_doubts, train_findings
 from topout.train.plan import DEFAULT_BUILDER, Plan, RankDone, TrainRequest
-from topout.train.results import finished_case, flops_per_sample, unfinished_case, with_speedups
+from topout.train.results import (
+    finished_case,
+    flops_per_sample,
+    step_memory,
+    unfinished_case,
+    with_speedups,
+)
 from topout.train.run_case import lines_of, refusal_of, run_case
 from topout.units import counted
 from topout.verbs.train_subject import TrainSubject, empty_report, resolve_subject
@@ -113,7 +122,7 @@ def _run_case(subject: TrainSubject, ranks: int, folder: RunFolder, notify: Noti
     )
     notify("read the traces", 1.0)
     case = _with_traces(case, folder.path, plan.profiled_steps)
-    return _placed(case, subject)
+    return _placed(_with_memory(case, subject, plan), subject)
 
 
 def _interrupted(subject: TrainSubject, ranks: int, folder: RunFolder) -> TrainCase:
@@ -167,6 +176,46 @@ def _sample_flops(subject: TrainSubject, plan: Plan, parameters: int) -> float |
         )
     except UnsupportedError:
         return None
+
+
+def _with_memory(case: TrainCase, subject: TrainSubject, plan: Plan) -> TrainCase:
+    """With the memory that the cost model gives a rank, or why it gives none."""
+    source, reason = subject.source, None
+    if plan.builder != DEFAULT_BUILDER:
+        reason = "the cost model does not know this network"
+    elif subject.dtype != "fp32":
+        reason = "autocast keeps copies of weights that the cost model does not know"
+    if reason is None:
+        on_cpu = subject.request.device == "cpu"
+        if isinstance(source.config, EncoderConfig):
+            rates = msgspec.structs.astuple(source.config.dropout)
+            attention = source.config.dropout.attention
+        else:
+            rates = DecoderDropout.from_hugging_face(source.config_json, source.name)
+            attention = rates.attention
+        step = TrainingStep(
+            batch_size=plan.batch_size,
+            sequence_len=subject.sequence_len,
+            dtype="fp32",
+            implementation="eager",
+            # PyTorch's fused attention on CPUs knows no dropout.
+            fused_attention=not (on_cpu and attention),
+            dropout=any(rates),
+            device="cpu" if on_cpu else "gpu",
+        )
+        try:
+            memory = step_memory(
+                source.config_json,
+                source.name,
+                task=subject.task,
+                labels=plan.labels,
+                step=step,
+                accumulates=plan.accumulation > 1 or case.ranks > 1,
+            )
+            return msgspec.structs.replace(case, predicted_memory=memory)
+        except UnsupportedError as error:
+            reason = error.message
+    return msgspec.structs.replace(case, reasons={**case.reasons, "predicted_memory": reason})
 
 
 def _placed(case: TrainCase, subject: TrainSubject) -> TrainCase:

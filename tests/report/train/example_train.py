@@ -13,6 +13,7 @@ from topout.records import (
     TrainCase,
     TrainData,
     TrainedModel,
+    TrainingMemory,
     TrainReport,
     TrainStep,
     TrainWorkload,
@@ -123,6 +124,8 @@ def done_case(ranks: int) -> TrainCase:
                 other_s=0.001,
                 exposed_communication_s=exposed_s,
                 processor_utilization=0.9,
+                memory_before_bytes=300 << 20,
+                unprofiled_peak_bytes=480 << 20,
                 peak_memory_bytes=500 << 20,
                 trace=f"traces/{ranks}/rank-{rank}.pt.trace.json.gz",
             )
@@ -139,6 +142,16 @@ def done_case(ranks: int) -> TrainCase:
         mfu_of_ceiling=0.4,
         loss=[1.4 - 0.1 * number for number in range(8)],
         peak_memory_bytes=ranks * 500 << 20,
+        predicted_memory=TrainingMemory(
+            recompute="none",
+            zero_stage=0,
+            weights_bytes=30 << 20,
+            gradients_bytes=30 << 20,
+            optimizer_bytes=60 << 20,
+            activations_bytes=40 << 20,
+            errors_bytes=10 << 20,
+            total_bytes=170 << 20,
+        ),
         parameters=PARAMETERS,
         trace_folder=f"traces/{ranks}-rank{'' if ranks == 1 else 's'}",
     )

@@ -272,7 +272,37 @@ def _case_facts(case: TrainCase) -> list[tuple[str, str]]:
         ("Gradients of a step", units.si(case.gradient_bytes, "B")),
         ("Of these in the traces", units.si(case.collective_bytes_per_step, "B")),
         ("Peak memory, all ranks", units.memory(case.peak_memory_bytes)),
+        *_memory_facts(case),
     ]
+
+
+def _memory_facts(case: TrainCase) -> list[tuple[str, str]]:
+    """What the cost model gives a rank, and what the fullest rank used for the same."""
+    predicted = case.predicted_memory
+    if predicted is None:
+        return []
+    parts = {
+        "weights": predicted.weights_bytes,
+        "gradients": predicted.gradients_bytes,
+        "optimizer": predicted.optimizer_bytes,
+        "activations": predicted.activations_bytes,
+        "errors": predicted.errors_bytes,
+    }
+    listed = ", ".join(f"{name} {units.memory(size)}" for name, size in parts.items())
+    used = [size for time in case.times if (size := _used_bytes(time)) is not None]
+    return [
+        ("Predicted for a rank", f"{units.memory(predicted.total_bytes)}: {listed}"),
+        ("Measured beside it", units.memory(max(used, default=None))),
+    ]
+
+
+def _used_bytes(time: RankTime) -> int | None:
+    """On a GPU all that was allocated there; of a process what it has beside its programs."""
+    if time.peak_device_bytes is not None:
+        return time.peak_device_bytes
+    if time.memory_before_bytes is None or time.unprofiled_peak_bytes is None:
+        return None
+    return time.unprofiled_peak_bytes - time.memory_before_bytes
 
 
 def _collectives(case: TrainCase) -> Table:
