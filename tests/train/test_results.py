@@ -93,6 +93,8 @@ def test_every_field_of_a_finished_case() -> None:
         other_s=6.0625,  # 7 - 0.125 - 0.25 - 0.5 - 0.0625
         exposed_communication_s=0.5,  # 0.75 - 0.25
         processor_utilization=0.9,
+        memory_before_bytes=300,
+        unprofiled_peak_bytes=900,
         peak_memory_bytes=1000,
         peak_device_bytes=70,
         trace="traces/2-ranks/rank.json.gz",
