@@ -256,6 +256,11 @@ def kv_projection(plan: Plan) -> tuple[float, float]:
 
     A width C without grouped heads: 2·2·C² FLOPs over 2·C² weights in each block.
     """
+    counted = plan.architecture.counted
+    if counted is not None:  # what is kept of a token is made of its states by one product
+        made = sum(each.per_token for each in counted.kept if not each.of_source)
+        weights = made * plan.architecture.width
+        return 2.0 * plan.workload.batch_size * weights, weights
     weights = sum(
         2.0 * block.count * block.attention.kv_width * block.width
         for block in generating_blocks(plan.share)

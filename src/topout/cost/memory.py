@@ -21,6 +21,7 @@ from topout.models.architecture import (
     Attention,
     Block,
     Convolution,
+    Counted,
     parameters_by_part,
 )
 from topout.records.cost import CostMemory, MachineFit, TrainingMemory
@@ -41,6 +42,10 @@ def kv_bytes_per_token(architecture: Architecture, dtype_bytes: float) -> int | 
 
     None for a model that keeps no cache: encoders and image models.
     """
+    if architecture.counted is not None:
+        kept = architecture.counted.kept
+        grows = sum((t.own_bytes or dtype_bytes) * t.per_token for t in kept if not t.of_source)
+        return math.ceil(grows) if kept else None
     blocks = _caching_blocks(architecture)
     if not blocks:
         return None
@@ -66,6 +71,9 @@ def kv_cache_bytes(
     check_count("batch_size", batch_size)
     check_count("context_len", context_len)
     check_count("encoder_len", encoder_len)
+    if architecture.counted is not None:
+        device_share(architecture, tensor_parallel)  # refuses more than one device
+        return _kept_bytes(architecture.counted, batch_size, context_len, dtype_bytes, encoder_len)
     blocks = _caching_blocks(device_share(architecture, tensor_parallel))
     if not blocks:
         return None
@@ -78,6 +86,18 @@ def kv_cache_bytes(
             per_block += (encoder_len or context_len) * _pair(block.cross_attention)
         elements += block.count * per_block
     return math.ceil(batch_size * elements * dtype_bytes)
+
+
+def _kept_bytes(
+    counted: Counted, batch_size: int, context_len: int, dtype_bytes: float, source_len: int | None
+) -> int | None:
+    """The same where a module was asked what it keeps: numbers of states have their own size."""
+    total = sum(
+        (each.own_bytes or dtype_bytes)
+        * each.numbers((source_len or context_len) if each.of_source else context_len)
+        for each in counted.kept
+    )
+    return math.ceil(batch_size * total) if counted.kept else None
 
 
 def kv_table(
@@ -160,6 +180,10 @@ def forward_working_bytes(
     share = device_share(architecture, tensor_parallel)
     if share.kind == "image":
         pass_len = share.context_len or pass_len
+    if share.counted is not None:
+        in_pass = pass_len * share.counted.working_per_token * dtype_bytes
+        logits = (share.vocab_size or 0) * (dtype_bytes + _LOGIT_BYTES)
+        return math.ceil(batch_size * max(in_pass, logits))
     written_out = eager_traits(architecture.model_type).written_out_gelu
     widest = max((_block_width(block, written_out) for block in share.blocks), default=0)
     pixels = max((_convolution_numbers(each) for each in share.convolutions), default=0)

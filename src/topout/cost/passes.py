@@ -146,6 +146,9 @@ def kv_elements(architecture: Architecture, batch_size: int, context_len: int) -
 
     A block with a window keeps as many tokens as the window has.
     """
+    if architecture.counted is not None:
+        kept = sum(each.numbers(context_len) for each in architecture.counted.kept)
+        return round(batch_size * kept)
     return sum(
         2 * block.count * block.attention.kv_width * batch_size * _kept(block, context_len)
         for block in generating_blocks(architecture)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from topout.cost.counted import Counting, check_counted
 from topout.cost.ops import Load, Op, product_flops, repeated
 from topout.cost.parallel import along_sequence, tensor_parallel_ops, tensor_parallel_share
 from topout.cost.passes import (
@@ -52,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     workload: CostWorkload
     recompute: Recompute = "none"
     split_head: bool = True
+    counting: Counting | None = None  # counts the passes, where no formulas describe the model
 
     @property
     def parameters(self) -> int:
@@ -82,6 +84,7 @@ def phases(plan: Plan) -> list[Phase]:
 def check_workload(plan: Plan) -> None:
     """Raise InputError for more tokens than the model can place, and splits that do not exist."""
     workload, architecture = plan.workload, plan.architecture
+    check_counted(architecture, workload)
     check_pipeline(architecture, workload)
     if workload.sequence_parallel and workload.tensor_parallel == 1:
         raise InputError(
@@ -102,6 +105,8 @@ def prefill(plan: Plan, prompt_len: int | None = None) -> Phase:
     length = prompt_len or plan.workload.prompt_len
 
     def ops_of(share: Architecture, batch: int) -> list[Op]:
+        if plan.counting is not None:
+            return plan.counting.prefill(batch, length)
         if share.kind != "encoder_decoder":
             return pass_ops(
                 share, batch_size=batch, new_tokens=length, context_len=length, logits_rows=1
@@ -122,15 +127,19 @@ def prefill(plan: Plan, prompt_len: int | None = None) -> Phase:
 def decode(plan: Plan, context_len: int | None = None) -> Phase:
     """One token of each sequence, which sees `context_len` keys, itself included."""
     workload = plan.workload
+    context_len = context_len or workload.context_len
 
     def ops_of(share: Architecture, batch: int) -> list[Op]:
+        source_len = workload.prompt_len if share.kind == "encoder_decoder" else 0
+        if plan.counting is not None:
+            return plan.counting.decode(batch, context_len, source_len)
         return pass_ops(
             share,
             batch_size=batch,
             new_tokens=1,
-            context_len=context_len or workload.context_len,
+            context_len=context_len,
             logits_rows=1,
-            source_len=workload.prompt_len if share.kind == "encoder_decoder" else 0,
+            source_len=source_len,
         )
 
     return msgspec.structs.replace(_pass("decode", plan, ops_of, tokens=1, rows=1), is_steady=True)
@@ -141,6 +150,8 @@ def forward(plan: Plan) -> Phase:
     length = sequence_len(plan)
 
     def ops_of(share: Architecture, batch: int) -> list[Op]:
+        if plan.counting is not None:
+            return plan.counting.forward(batch, length)
         return encoder_ops(share, batch, length) + head_ops(share, batch, length)
 
     return _pass("forward", plan, ops_of, tokens=length, rows=length)
@@ -187,7 +198,10 @@ def training(plan: Plan) -> Phase:
     parts = workload.tensor_parallel if workload.sequence_parallel else 1
 
     def on_stage(stage: Architecture, hops: int) -> tuple[list[Op], list[Op]]:
-        ops = full_pass_ops(plan.share_of(stage), batch, length, _traffic(plan))
+        if plan.counting is not None:
+            ops = plan.counting.forward(batch, length)
+        else:
+            ops = full_pass_ops(plan.share_of(stage), batch, length, _traffic(plan))
         # The loss is taken of the part of the vocabulary that a device has.
         ops = _with_collectives(
             plan, stage, ops, batch * length, 0, sequence_parallel=workload.sequence_parallel

@@ -87,8 +87,14 @@ def attended_pairs(new_tokens: int, context_len: int, window: int | None, causal
 
 
 def distinct_experts(mlp: Mlp, tokens: int) -> float:
-    """Experts that at least one of `tokens` goes to, if each chooses at random: E(1−(1−k/E)^T)."""
-    return mlp.experts * (1 - (1 - mlp.experts_per_token / mlp.experts) ** tokens)
+    """Experts that at least one of `tokens` goes to."""
+    return expected_experts(mlp.experts, mlp.experts_per_token, tokens)
+
+
+def expected_experts(experts: int, chosen: int, tokens: float) -> float:
+    """Of E experts those that T tokens go to, each of which chooses k at random: E(1−(1−k/E)^T)."""
+    missed: float = (1 - chosen / experts) ** tokens
+    return experts * (1 - missed)
 
 
 def _self_attention(block: Block, step: Pass, score_passes: int) -> list[Op]:

@@ -19,11 +19,14 @@ PARTS = [
     "positions",
     "attention",
     "cross_attention",
+    "scan",
     "mlp",
     "router",
     "norms",
     "convolution",
     "head",
+    "vision",
+    "other",
 ]
 
 
@@ -115,8 +118,43 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     norm: NormKind | None = None  # of its outputs
 
 
+class KeptTensor(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers that a model keeps of each sequence between two tokens, of tensors that grow alike.
+
+    `per_token` of each token that it sees, `window` of them at most; `constant` whatever the
+    context: states of scans and convolutions, keys of a source. `own_bytes` is the size of a
+    number that is not of the cache's type: states in fp32.
+    """
+
+    per_token: float = 0.0
+    constant: float = 0.0
+    window: int | None = None
+    own_bytes: int | None = None
+    of_source: bool = False  # its tokens are those of the encoder
+
+    def numbers(self, tokens: int) -> float:
+        """Of one sequence that has so many tokens."""
+        kept = tokens if self.window is None else min(tokens, self.window)
+        return self.constant + self.per_token * kept
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was counted of a network's module, for one that no formulas describe."""
+
+    parameters_by_part: dict[str, int]
+    idle_parameters: int  # of experts that a token does not choose
+    layers: int
+    heads: int | None
+    kv_heads: int | None
+    kept: list[KeptTensor] = []
+    working_per_token: float = 0.0  # numbers of one token in a forward pass at its fullest
+
+
 class Architecture(msgspec.Struct, frozen=True, kw_only=True):
-    """The shape of a network; parts that it does not have are empty."""
+    """The shape of a network; parts that it does not have are empty.
+
+    Of one whose module was counted, because no formulas describe it, there are no blocks.
+    """
 
     name: str
     model_type: str  # of Hugging Face
@@ -134,6 +172,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     published_dtype: str | None = None  # "fp32", "bf16", "fp16"; None: stated nowhere
     stored_weights: StoredWeights | None = None  # how the checkpoint is quantized
     not_counted: list[str] = []  # what this description leaves out, in words
+    counted: Counted | None = None
 
 
 def language_head(width: int, vocab_size: int, tied: bool) -> Head:
@@ -176,6 +215,8 @@ def _named(layer: Block, kind: str) -> Block:
 
 def parameters_by_part(architecture: Architecture) -> dict[str, int]:
     """Parameters by part, of PARTS those that the network has, in that order."""
+    if architecture.counted is not None:
+        return architecture.counted.parameters_by_part
     parts = dict.fromkeys(PARTS, 0)
     for table in architecture.embeddings:
         part = "positions" if table.name == "positions" else "embedding"
@@ -206,6 +247,8 @@ def total_parameters(architecture: Architecture) -> int:
 
 def active_parameters(architecture: Architecture) -> int:
     """The parameters that a token passes through: of a mixture, the chosen experts alone."""
+    if architecture.counted is not None:
+        return total_parameters(architecture) - architecture.counted.idle_parameters
     blocks = [
         msgspec.structs.replace(
             block, mlp=msgspec.structs.replace(block.mlp, experts=block.mlp.experts_per_token)

@@ -9,6 +9,8 @@ from typing import Any
 _OF_CODE = ("auto_map", "attn_implementation", "experts_implementation", "use_kernels")
 _OF_OTHER_MODELS = ("name_or_path", "commit_hash", "use_pretrained_backbone")
 _OF_A_CALL = ("self", "cls", "args", "kwargs")
+_FLOAT = "__float__"
+_FLOATS = ("Infinity", "-Infinity", "NaN")
 _LEFT_OUT = (*_OF_CODE, *_OF_OTHER_MODELS, *_OF_A_CALL)
 
 
@@ -24,5 +26,8 @@ def _is_left_out(key: str) -> bool:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
+        written = value.get(_FLOAT)  # as transformers writes what JSON has no number for
+        if len(value) == 1 and written in _FLOATS:
+            return float(written)
         return plain_fields(value)
     return [_plain(each) for each in value] if isinstance(value, list) else value

@@ -6,6 +6,7 @@ from typing import cast
 import msgspec
 
 from topout import units
+from topout.cost.counted import Counting, counted_training_table
 from topout.cost.estimate import (
     count_phase,
     findings_of,
@@ -20,14 +21,18 @@ from topout.cost.phases import Phase, Plan, phases, sequence_len
 from topout.cost.pipeline import pipeline_of
 from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
 from topout.cost.training_memory import training_table
+from topout.errors import UnsupportedError
+from topout.extras import require
 from topout.machine.kept import kept_doubts
 from topout.models.architecture import (
     Architecture,
+    Block,
+    Counted,
     active_parameters,
     parameters_by_part,
     total_parameters,
 )
-from topout.models.architectures.read import find_architecture
+from topout.models.architectures.read import FoundConfig, architecture_of, find_config
 from topout.models.precision import Precision, precision_of
 from topout.progress import Notify
 from topout.records import (
@@ -60,9 +65,8 @@ def report_cost(request: CostRequest, progress: Notify | None = None) -> CostRep
     that is not counted, UnsupportedError for an architecture that is not read, RecordError for a
     bad machine file.
     """
-    architecture = find_architecture(request.model, image_size=request.image_size)
-    precision = precision_of(architecture.name, architecture.published_dtype, request.dtype)
-    plan = _plan(request, architecture, precision)
+    architecture, precision, counting = _find(request)
+    plan = _plan(request, architecture, precision, counting)
     phases(plan)  # sizes out of range are refused before a machine is measured
     machines = candidates(request.on, architecture, request.mode, request.threads, progress)
     if request.dtype is None:
@@ -85,7 +89,7 @@ def report_cost(request: CostRequest, progress: Notify | None = None) -> CostRep
             kv_dtype_bytes=found[0].load.sizes.kv,
             training=training,
         ),
-        conventions=list(CONVENTIONS),
+        conventions=[*CONVENTIONS, *_conventions_of_counts(architecture)],
         not_counted=[
             *architecture.not_counted,
             *([stored.note] if (stored := architecture.stored_weights) and stored.note else []),
@@ -95,8 +99,43 @@ def report_cost(request: CostRequest, progress: Notify | None = None) -> CostRep
     return msgspec.structs.replace(report, findings=findings_of(report))
 
 
-def _plan(request: CostRequest, architecture: Architecture, precision: Precision) -> Plan:
+def _find(request: CostRequest) -> tuple[Architecture, Precision, Counting | None]:
+    """The model by formulas, or by runs of its module where none describe it."""
+    found = find_config(request.model)
+    try:
+        architecture = architecture_of(found, image_size=request.image_size)
+    except UnsupportedError as unread:
+        return _count_module(request, found, unread)
+    return architecture, _precision(request, found), None
+
+
+def _count_module(
+    request: CostRequest, found: FoundConfig, unread: UnsupportedError
+) -> tuple[Architecture, Precision, Counting]:
+    """Raises MissingExtraError without PyTorch, UnsupportedError for what is not built or run."""
+    if request.image_size is not None:
+        raise unread
+    model_type = found.config_json.get("model_type")
+    require("climb", f"{found.name} ({model_type}) is counted by running its module, which")
+    from topout.verbs.counted_model import counted_model
+
+    precision = _precision(request, found)
+    architecture, counting = counted_model(found, precision.dtype)
+    return architecture, precision, counting
+
+
+def _precision(request: CostRequest, found: FoundConfig) -> Precision:
+    return precision_of(found.name, found.published_dtype, request.dtype)
+
+
+def _plan(
+    request: CostRequest,
+    architecture: Architecture,
+    precision: Precision,
+    counting: Counting | None,
+) -> Plan:
     return Plan(
+        counting=counting,
         architecture=architecture,
         workload=request.workload(architecture, precision),
         recompute=request.recompute,
@@ -111,7 +150,7 @@ def _timed_plan(request: CostRequest, plan: Plan, machines: list[Candidate]) -> 
     dtype = plan.workload.dtype
     those = "these machines have" if len(machines) > 1 else "this machine has"
     origin = f"published in {dtype}, of which {those} no figures"
-    in_fp32 = _plan(request, plan.architecture, Precision("fp32", origin))
+    in_fp32 = _plan(request, plan.architecture, Precision("fp32", origin), plan.counting)
     return in_fp32 if _is_timed(in_fp32, machines) else plan
 
 
@@ -125,6 +164,7 @@ def costed_model(architecture: Architecture) -> CostedModel:
     """The model as results name it."""
     first = architecture.blocks[0] if architecture.blocks else None
     stored = architecture.stored_weights
+    counted = architecture.counted
     return CostedModel(
         name=architecture.name,
         architecture=architecture.model_type,
@@ -132,16 +172,25 @@ def costed_model(architecture: Architecture) -> CostedModel:
         parameters=total_parameters(architecture),
         active_parameters=active_parameters(architecture),
         parameters_by_part=parameters_by_part(architecture),
-        layers=sum(block.count for block in architecture.blocks)
+        layers=counted.layers
+        if counted is not None
+        else sum(block.count for block in architecture.blocks)
         or sum(each.count for each in architecture.convolutions),
         width=architecture.width,
-        heads=first.attention.heads if first else None,
-        kv_heads=first.attention.kv_heads if first else None,
+        heads=_heads(first, counted, "heads"),
+        kv_heads=_heads(first, counted, "kv_heads"),
         vocab_size=architecture.vocab_size,
         context_len=architecture.context_len,
         published_dtype=architecture.published_dtype,
         published_weights=stored and (stored.dtype or stored.method),
     )
+
+
+def _heads(first: Block | None, counted: Counted | None, which: str) -> int | None:
+    """Of the first block, or as the config of a counted module states them."""
+    holder = counted if counted is not None else first.attention if first else None
+    heads: int | None = getattr(holder, which, None)
+    return heads
 
 
 def _machine_cost(
@@ -292,6 +341,20 @@ def _gradient_sum(training: PhaseCost | None) -> str:
     return f"{rule} So {units.seconds(training.hidden_s)} of it are hidden."
 
 
+def _conventions_of_counts(architecture: Architecture) -> list[str]:
+    """How a model is counted that no formulas describe."""
+    if architecture.counted is None:
+        return []
+    return [
+        f"Counted by running {architecture.counted_as} as transformers builds it, on shapes "
+        "alone: a prompt, and a token more with the cache that it leaves.",
+        "What runs between matrix products in one part of a layer is one kernel, which reads what "
+        "was made outside of it and writes what is read later; so is a scan or a recurrence.",
+        "Each token goes to its experts at random: of E experts, k a token, T tokens read "
+        "E·(1 − (1 − k/E)^T).",
+    ]
+
+
 def _left_out(architecture: Architecture) -> list[str]:
     generates = architecture.kind in ("decoder", "encoder_decoder")
     left_out = ["tokenizing", "copies between host and device"]
@@ -331,6 +394,9 @@ def training_rows(plan: Plan) -> list[TrainingMemory]:
         micro_batches=pipeline.micro_batches,
         interleave=pipeline.chunks,
     )
+    if plan.counting is not None:
+        backward = plan.counting.backward(step.batch_size, step.sequence_len)
+        return counted_training_table(plan.architecture, backward, step, training)
     return training_table(plan.architecture, step, training)
 
 

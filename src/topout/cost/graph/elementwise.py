@@ -31,7 +31,7 @@ _UNMARKED = """
     hardswish hardswish_backward hardsigmoid_backward hardtanh_backward hardshrink_backward
     softshrink_backward softplus_backward elu_backward leaky_relu_backward log_sigmoid_forward
     log_sigmoid_backward glu glu_backward _prelu_kernel _prelu_kernel_backward rrelu_with_noise
-    mish_backward silu_backward floor_divide dropout _fused_dropout _masked_scale
+    mish_backward silu_backward floor_divide polar dropout _fused_dropout _masked_scale
     max_pool2d_with_indices_backward max_pool3d_with_indices_backward
     adaptive_max_pool2d_backward _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward
 """

@@ -89,7 +89,14 @@ def _linear_backward(call: Call) -> OpWork:
     return OpWork(flops=asked * multiply_adds(math.prod(call.shape("grad_output")), inner))
 
 
+def _triangular(call: Call) -> OpWork:
+    """A system of N equations for K right sides: half a square of multiply-adds for each."""
+    *_, equations, _ = call.shape("self", "A")
+    return OpWork(flops=call.results[0].numel() * equations * call.complex_factor(products=True))
+
+
 formulas_of("product", _SUMMED_OVER, _product)
+formulas_of("product", ["linalg_solve_triangular"], _triangular)
 formulas_of("product", ["addbmm"], _sum_of_products)
 formulas_of("product", ["addr"], _outer)
 formulas_of("product", ["_grouped_mm", "_scaled_grouped_mm", "_scaled_grouped_mm_v2"], _grouped)

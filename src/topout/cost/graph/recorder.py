@@ -206,7 +206,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _count(self, plan: Plan, func: Any, arguments: dict[str, Any], result: Any) -> None:
         call = Call(plan.name, arguments, result, in_place="self" in plan.changed)
         place, phase = self._places.place()
-        family, work, reason = _evaluate(plan, call, isinstance(func, HigherOrderOperator))
+        family, work, reason = evaluate(plan, call, isinstance(func, HigherOrderOperator))
         causal_flops = work.flops if work.causal_flops is None else work.causal_flops
         if place.attention is not None and work.causal_flops is None and work.flops:
             family = "attention"
@@ -229,7 +229,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     continue
                 seen.add(id(tensor))
                 moved = work.read_bytes.get(name)
-                moved = _bytes_of(tensor) if moved is None else moved
+                moved = bytes_of(tensor) if moved is None else moved
                 total += moved
                 if self._traffic.read(tensor, moved, phase == "forward"):
                     self._note_out_of_sight(tensor, place, phase)
@@ -241,21 +241,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for name in plan.changed:
             for tensor in tensors_in(call.arguments.get(name)):
                 moved = work.written_bytes.get(name)
-                moved = _bytes_of(tensor) if moved is None else moved
+                moved = bytes_of(tensor) if moved is None else moved
                 total += moved
                 self._traffic.change(tensor, moved, in_forward)
-        new = _new_tensors(plan, result)
+        new = new_tensors(plan, result)
         self._traffic.make(new, unwritten=False)
-        return total + sum(_bytes_of(tensor) for tensor in new)
+        return total + sum(bytes_of(tensor) for tensor in new)
 
     def _note_out_of_sight(self, tensor: torch.Tensor, place: Place, phase: CountPhase) -> None:
         shape = tuple(tensor.shape)
         dtype = str(tensor.dtype).removeprefix("torch.")
         key = RowKey(place.path, phase, _OUT_OF_SIGHT, "unknown", (), (shape,), dtype, _FILLED)
-        self.tally.add(key, Sums(calls=1, written_bytes=_bytes_of(tensor)))
+        self.tally.add(key, Sums(calls=1, written_bytes=bytes_of(tensor)))
 
 
-def _evaluate(plan: Plan, call: Call, opaque: bool) -> tuple[OpFamily, OpWork, str | None]:
+def evaluate(plan: Plan, call: Call, opaque: bool) -> tuple[OpFamily, OpWork, str | None]:
     """The call's family and work, or why it is not counted."""
     if plan.formula is None:
         return "unknown", OpWork(), _OPAQUE if opaque else _NO_FORMULA
@@ -279,7 +279,7 @@ def _row_key(
     return RowKey(place.path, phase, call.name, family, inputs, outputs, dtype, reason)
 
 
-def _new_tensors(plan: Plan, result: Any) -> list[torch.Tensor]:
+def new_tensors(plan: Plan, result: Any) -> list[torch.Tensor]:
     """The results that are none of the arguments."""
     if len(plan.fresh) == 1:
         return list(tensors_in(result)) if plan.fresh[0] else []
@@ -291,7 +291,7 @@ def _new_tensors(plan: Plan, result: Any) -> list[torch.Tensor]:
     ]
 
 
-def _bytes_of(tensor: torch.Tensor) -> int:
+def bytes_of(tensor: torch.Tensor) -> int:
     """Bytes that `tensor` occupies; of a sparse one, its numbers and their places."""
     if tensor.layout is torch.strided:
         return stored_bytes(tensor)

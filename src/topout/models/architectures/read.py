@@ -104,9 +104,7 @@ def find_architecture(
     UnknownNameError with the nearest names, InputError (no such path, hub not reachable, bad
     config), UnsupportedError (a family that is not read) or WeightsError (a gated model).
     """
-    found = find_config(name_or_path, revision=revision)
-    architecture = read_architecture(found.config_json, found.name, image_size=image_size)
-    return msgspec.structs.replace(architecture, published_dtype=found.published_dtype)
+    return architecture_of(find_config(name_or_path, revision=revision), image_size=image_size)
 
 
 class FoundConfig(NamedTuple):
@@ -136,6 +134,12 @@ class FoundConfig(NamedTuple):
             )
         except (OSError, WeightsError):
             return None
+
+
+def architecture_of(found: FoundConfig, *, image_size: int | None = None) -> Architecture:
+    """The architecture of a config that was found; raises as `read_architecture` does."""
+    architecture = read_architecture(found.config_json, found.name, image_size=image_size)
+    return msgspec.structs.replace(architecture, published_dtype=found.published_dtype)
 
 
 def find_config(name_or_path: str, *, revision: str | None = None) -> FoundConfig:

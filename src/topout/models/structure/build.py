@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import json
 import logging
 import math
 from collections.abc import Iterator
@@ -88,6 +89,22 @@ def config_of(config_json: dict[str, Any], name: str) -> Any:
     return config
 
 
+def text_part(config_json: dict[str, Any]) -> dict[str, Any] | None:
+    """The config of the part that reads text, of a model that also sees or hears; None without.
+
+    It is as transformers completes it, with what the whole states of precision and tied tables.
+    """
+    if not isinstance(config_json.get("text_config"), dict):
+        return None
+    with quiet_transformers(), offline():
+        whole = config_of(config_json, "the model")
+    part: dict[str, Any] = json.loads(whole.get_text_config().to_json_string(use_diff=False))
+    for key in ("torch_dtype", "dtype", "tie_word_embeddings"):
+        if key in config_json:
+            part[key] = config_json[key]
+    return part | {"architectures": None}
+
+
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keeps the remarks of transformers, and its bars of progress, off the terminal."""
@@ -125,7 +142,11 @@ def _model_class(config: Any, config_json: dict[str, Any], name: str) -> Any:
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             return found
     model_type = config.model_type
-    chosen = _default_class(model_type, bool(getattr(config, "is_encoder_decoder", False)))
+    chosen = _default_class(
+        model_type,
+        bool(getattr(config, "is_encoder_decoder", False)),
+        getattr(config, "text_config", None) is not None,
+    )
     if chosen is None:
         raise UnsupportedError(
             f"{name}: which class of {model_type} to build is not known.",
@@ -134,12 +155,20 @@ def _model_class(config: Any, config_json: dict[str, Any], name: str) -> Any:
     return getattr(transformers, chosen)
 
 
-def _default_class(model_type: str, is_encoder_decoder: bool) -> str | None:
+def _default_class(model_type: str, is_encoder_decoder: bool, is_composite: bool) -> str | None:
     from transformers.models.auto import modeling_auto as auto
 
     tables: list[Any]
     if is_encoder_decoder:
-        tables = [auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES]
+        tables = [
+            auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+            auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+        ]
+    elif is_composite:
+        tables = [
+            auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+            auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        ]
     elif model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         tables = []  # encoders, of which transformers also makes decoders
     else:

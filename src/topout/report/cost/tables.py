@@ -29,6 +29,7 @@ class _Line:
     below: str = ""
 
 
+_ANY = 1 << 30  # beyond this nothing was searched: what is kept does not grow
 _NOTHING = Cell(units.ABSENT)
 _WITH_COUNTS = 110  # characters from which on there is room for FLOPs and bytes
 _TITLES: dict[PhaseName, str] = {
@@ -264,7 +265,9 @@ def _fine_tuning(fit: MachineFit | None) -> Cell:
 
 def _largest(size: int | None) -> str:
     """The record says None where not even one fits, or no number of devices was found."""
-    return "none" if size is None else str(size)
+    if size is None:
+        return "none"
+    return "any" if size >= _ANY else str(size)
 
 
 def assumptions(report: CostReport) -> list[str]:

@@ -1,0 +1,114 @@
+"""What is asked of a model whose passes are counted by running its module, not by formulas."""
+
+import math
+from typing import Protocol
+
+import msgspec
+
+from topout.cost.ops import Op
+from topout.cost.saved_tensors import FP32_BYTES, INDEX_BYTES
+from topout.cost.training import (
+    ZERO_STAGES,
+    Recompute,
+    TrainingPlan,
+    TrainingStep,
+    parameter_bytes,
+)
+from topout.errors import UnsupportedError
+from topout.models.architecture import Architecture, total_parameters
+from topout.records.cost import CostWorkload, TrainingMemory
+
+_RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
+
+
+class Backward(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers that a forward pass keeps for its backward; the insides of kernels are made again."""
+
+    layers: float  # of all layers together
+    statistics: float  # of fused attention, in fp32, of all layers
+    edges: float  # before the first layer and after the last
+    largest_layer: float  # of one layer
+    inputs: float  # what all layers read, which is kept where they are computed again
+    logits: int  # that a loss is taken of
+    tokens: int
+
+
+class Counting(Protocol):
+    """Counts passes of B sequences, op by op."""
+
+    def prefill(self, batch_size: int, length: int) -> list[Op]:
+        """The prompt, of which the last token gets logits."""
+
+    def decode(self, batch_size: int, context_len: int, source_len: int) -> list[Op]:
+        """One more token of each sequence, which is the `context_len`-th."""
+
+    def forward(self, batch_size: int, length: int) -> list[Op]:
+        """All tokens, with logits of all."""
+
+    def backward(self, batch_size: int, length: int) -> Backward:
+        """What the backward of such a pass needs of it."""
+
+
+def check_counted(architecture: Architecture, workload: CostWorkload) -> None:
+    """Raise UnsupportedError for what is not modelled of a module that was counted whole."""
+    if architecture.counted is None:
+        return
+    asked = {
+        "--tp": workload.tensor_parallel > 1,
+        "--pp": workload.pipeline_parallel > 1,
+        "--attention": workload.attention != "fused",
+        "--dropout": workload.dropout,
+    }
+    for option in (option for option, is_asked in asked.items() if is_asked):
+        raise UnsupportedError(
+            f"{architecture.name}: {option} is not modelled for {architecture.counted_as}, whose "
+            "module was counted as it runs on one device.",
+            f"Leave {option} out.",
+        )
+
+
+def counted_training_table(
+    architecture: Architecture, backward: Backward, step: TrainingStep, plan: TrainingPlan
+) -> list[TrainingMemory]:
+    """One row for each way to recompute and each ZeRO stage; ZeRO only where there are replicas.
+
+    As `training_table`, with what the run of the module kept in the place of formulas.
+    """
+    stages = ZERO_STAGES if plan.data_parallel > 1 else ZERO_STAGES[:1]
+    return [
+        _row(
+            architecture,
+            backward,
+            step,
+            msgspec.structs.replace(plan, recompute=recompute, zero_stage=zero_stage),
+        )
+        for recompute in _RECOMPUTE
+        for zero_stage in stages
+    ]
+
+
+def _row(
+    architecture: Architecture, backward: Backward, step: TrainingStep, plan: TrainingPlan
+) -> TrainingMemory:
+    activations = math.ceil(_activation_bytes(backward, step.element_bytes, plan.recompute))
+    kept = parameter_bytes(total_parameters(architecture), step.dtype, plan)
+    return TrainingMemory(
+        recompute=plan.recompute,
+        zero_stage=plan.zero_stage,
+        weights_bytes=kept.weights,
+        gradients_bytes=kept.gradients,
+        optimizer_bytes=kept.optimizer,
+        activations_bytes=activations,
+        total_bytes=kept.weights + kept.optimizer + kept.gradients + activations,
+    )
+
+
+def _activation_bytes(backward: Backward, size: int, recompute: Recompute) -> float:
+    """At the fullest moment: while the loss is taken, or while a layer is there again."""
+    loss = backward.logits * FP32_BYTES + backward.tokens * INDEX_BYTES if backward.logits else 0
+    statistics = backward.statistics * FP32_BYTES
+    edges = backward.edges * size
+    if recompute == "full":
+        return edges + backward.inputs * size + max(loss, backward.largest_layer * size)
+    layers = backward.layers * size
+    return edges + layers + loss + (statistics if recompute == "none" else 0.0)
