@@ -16,9 +16,11 @@ from tests.fuzz.target import Seed
 from tests.gemm.own_sources import source
 from tests.golden.commands import INPUTS
 from tests.models import tiny, tiny_encoders
+from tests.trace.readers import nsys_json_files, rocprof_files
 from tests.trace.readers.kineto_files import training_trace
 
 FILES, RECORDS = INPUTS / "files", INPUTS / "records"
+CASES = Path(__file__).parents[1] / "trace" / "cases"
 
 
 def alone(path: Path, name: str = "") -> Seed:
@@ -192,12 +194,43 @@ def kineto() -> list[Seed]:
             training_trace(old=old, steps=1, layers=1).save(path)
             found.append(Seed(f"kineto-{old}", {path.name: path.read_bytes()}, path.name))
     packed = gzip.compress(found[0].files["rank0.json"], mtime=0)
-    return [*found, Seed("kineto-gzip", {"rank0.json.gz": packed}, "rank0.json.gz")]
+    others = [alone(CASES / f"t12_{maker}.json") for maker in ("hpu", "mtia")]
+    return [*found, *others, Seed("kineto-gzip", {"rank0.json.gz": packed}, "rank0.json.gz")]
+
+
+def lanes() -> list[Seed]:
+    """Traces without categories: of JAX, of rocprof, and of PyTorch before Kineto."""
+    return [alone(CASES / f"{name}.json") for name in ("t9_jax", "t10_rocprof", "t11_legacy")]
+
+
+def rocprofv3() -> list[Seed]:
+    """JSON of rocprofv3."""
+    return [Seed("rocprofv3", {"results.json": _json(rocprof_files.whole())}, "results.json")]
+
+
+def nsys_lines() -> list[Seed]:
+    """JSON of Nsight Systems, names in one line or each in its own."""
+    forms = {"whole": nsys_json_files.WHOLE, "apart": nsys_json_files.APART}
+    texts = {
+        name: "".join(json.dumps(line) + "\n" for line in [*nsys_json_files.EVENTS, *names])
+        for name, names in forms.items()
+    }
+    return [Seed(name, {"r.json": text.encode()}, "r.json") for name, text in texts.items()]
 
 
 def tables() -> list[Seed]:
-    """CSV of nvprof and of Nsight Systems."""
-    return [alone(path) for path in sorted(FILES.glob("n*.csv"))]
+    """CSV of nvprof, of Nsight Systems and of rocprof."""
+    rocprof = {
+        "1_kernel_trace.csv": rocprof_files.KERNELS,
+        "1_memory_copy_trace.csv": rocprof_files.COPIES,
+        "1_kernel_stats.csv": rocprof_files.STATS,
+        "results.csv": rocprof_files.FIRST_VERSION,
+    }
+    unified = sorted((CASES.parent / "readers" / "recorded").glob("nvprof_unified*.csv"))
+    return [
+        *(alone(path) for path in [*sorted(FILES.glob("n*.csv")), *unified]),
+        *(Seed(name, {name: text.encode()}, name) for name, text in rocprof.items()),
+    ]
 
 
 def databases() -> list[Seed]:

@@ -308,23 +308,7 @@ def test_any_rows_come_back_to_the_nanosecond(
     assert found == sorted(row[:3] for row in rows)
 
 
-UNIFIED = """\
-==18== NVPROF is profiling process 18, command: ./um
-==18== Profiling result:
-"Start","Duration","Grid X","Grid Y","Grid Z","Block X","Block Y","Block Z",\
-"Registers Per Thread","Static SMem","Dynamic SMem","Device","Context","Stream",\
-"Unified Memory","Virtual Address","Name"
-s,us,,,,,,,,KB,B,,,,,,
-0.527840,,,,,,,,,,,,,,"PC 0x400b82","0x7fd472000000","[Unified Memory CPU page faults]"
-0.535070,191.940000,,,,,,,,,,"GeForce GTX 1080 (0)",,,"1","0x7fd472010000",\
-"[Unified Memory GPU page faults]"
-0.535080,575.990000,1,1,1,32,1,1,9,0.000000,0,"GeForce GTX 1080 (0)","1","7",,,\
-"getHWPrefetch(int, char*, int) [108]"
-0.535240,1.856000,,,,,,,,,,"GeForce GTX 1080 (0)",,,"4096","0x7fd472010000",\
-"[Unified Memory Memcpy HtoD]"
-0.535250,5.728000,,,,,,,,,,"GeForce GTX 1080 (0)",,,"61440","0x7fd472011000",\
-"[Unified Memory Memcpy DtoH]"
-"""
+UNIFIED = (RECORDED / "nvprof_unified.csv").read_text()
 
 
 def test_bytes_of_moved_pages_stand_in_a_column_of_their_own(tmp_path: Path) -> None:
@@ -356,14 +340,7 @@ def test_a_unit_of_that_column_is_read_where_the_file_gives_one(tmp_path: Path) 
     assert sizes.to_list() == [4096, 61_440]
 
 
-SUMMARY_OF_PAGES = """\
-==18== Unified Memory profiling result:
-"Device","Count","Avg Size","Min Size","Max Size","Total Size","Total Time","Name"
-,,KB,KB,KB,MB,ms,
-"Tesla V100 (0)",3,170.666667,4.000000,1020.000000,0.500000,0.843866,"Host To Device"
-"Tesla V100 (0)",12,,,,,4.243755,"Gpu page fault groups"
-==18== Total CPU Page faults: 36
-"""
+SUMMARY_OF_PAGES = (RECORDED / "nvprof_unified_sums.csv").read_text()
 
 
 def test_the_summary_of_moved_pages(tmp_path: Path) -> None:

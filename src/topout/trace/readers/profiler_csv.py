@@ -195,6 +195,9 @@ def _with_units(layout: Layout, doubts: list[str]) -> Layout:
     """`layout` with units of its times, guessed where the file does not say them."""
     if layout.nanoseconds("start") and layout.nanoseconds(layout.find("duration", "end") or ""):
         return layout
+    if "duration" not in layout.columns:
+        doubts.append("the file does not say its units: starts and ends were taken as ns")
+        return replace(layout, units={**layout.units, "start": "ns", "end": "ns"})
     unit = _guessed_start_unit(layout)
     doubts.append(
         f"the file does not say its units: durations were taken as us and starts as {unit}, in "
