@@ -378,3 +378,33 @@ def test_categories_that_are_not_known_are_named_with_their_time(tmp_path: Path)
     many = [event | {"cat": f"c{at}", "dur": 9 - at} for at, event in enumerate(events)]
     (doubt,) = read_kineto(write(tmp_path, many)).doubts
     assert "'c4' (1 event, 5.00 µs) and 1 more." in doubt
+
+
+@pytest.mark.parametrize(
+    ("category", "name", "kind", "way"),
+    [
+        ("gpu_memcpy", "Memcpy M2D", "memcpy", "HtoD"),  # XPU
+        ("gpu_memcpy", "Memcpy D2M", "memcpy", "DtoH"),
+        ("gpu_memcpy", "CopyHostToDevice", "memcpy", "HtoD"),  # ROCm
+        ("kernel", "gemm_kernel", "kernel", None),
+        ("xpu_runtime", "zeCommandListAppendLaunchKernel", "runtime", None),
+        ("hip_runtime", "hipLaunchKernel", "runtime", None),
+        ("mtia_runtime", "launch", "runtime", None),
+        ("hpu_op", "gemm", "kernel", None),
+        ("HPU_OP", "gemm", "kernel", None),
+        ("mtia_ccp_events", "fba_kernel", "kernel", None),
+        ("GCU_MEMCPY", "Memcpy HtoD", "memcpy", "HtoD"),
+        ("mlu_user_annotation", "step", "gpu_annotation", None),
+        ("xpu_sync", "Stream Wait", "gpu_sync", None),
+    ],
+)
+def test_the_categories_of_every_maker(
+    tmp_path: Path, category: str, name: str, kind: str, way: str | None
+) -> None:
+    event = {"ph": "X", "cat": category, "name": name, "ts": 1, "dur": 2, "pid": 3, "tid": 4}
+    trace = read_kineto(write(tmp_path, [event]))
+    found = trace.events.row(0, named=True)
+    assert (found["kind"], found["copy_kind"]) == (kind, way)
+    on_device = kind not in ("runtime", "cpu_op")
+    assert (found["device"], found["stream"]) == ((3, 4) if on_device else (-1, None))
+    assert trace.doubts == ()

@@ -13,7 +13,7 @@ from topout.errors import InputError
 from topout.trace.readers.read import format_of, read_trace
 from topout.trace.table import HOST_DEVICE, Trace
 
-from .nsys_json_files import APART, EVENTS, PROCESS, WHOLE, kernel, nvtx
+from .nsys_json_files import APART, EVENTS, PROCESS, WHOLE, device, kernel, nvtx
 
 
 def write(folder: Path, lines: Sequence[dict[str, Any]], name: str = "report.json") -> Path:
@@ -84,6 +84,17 @@ def test_values_that_no_trace_has_are_unknown(tmp_path: Path) -> None:
         ("kernel", "nvjet_hsh_256x128", 1, 7, PROCESS),
         ("kernel", "(name not in the file)", None, None, None),
     ]
+
+
+def test_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
+    graph = device(80, 100, 400, graph={"graphId": 1})
+    other = {"Type": 30, "OsrtEvent": {"startNs": "1"}}
+    lines = [kernel(1, 1, 2), graph, device(127, 0, 0, cudaEventRecord={}), other, other, *WHOLE]
+    trace = read_trace(write(tmp_path, lines))
+    assert trace.doubts == (
+        "Of kinds that are not read, counted in no figure: 2 OsrtEvents, 1 other event of CUDA "
+        "(300 ns).",
+    )
 
 
 def test_a_report_without_cuda_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ SCRIPT = (Path(__file__).parent / "recorded" / "nsys_export.sql").read_text()
 
 
 def database(tmp_path: Path, script: str = SCRIPT, *more: str) -> Path:
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "export.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(script)
@@ -251,3 +252,10 @@ def test_a_text_of_many_megabytes_is_no_name(tmp_path: Path) -> None:
     trace = read_nsys_sqlite(path)
     assert trace.events["name"].cast(pl.String).to_list() == ["(name not in the file)"]
     assert any("StringIds is damaged" in doubt for doubt in trace.doubts)
+
+
+@pytest.mark.parametrize("name", ["NVTX_PUSHPOP_RANGES", "NVTX_RANGES"])
+def test_ranges_under_another_name(tmp_path: Path, name: str) -> None:
+    usual = read_nsys_sqlite(database(tmp_path))
+    renamed = database(tmp_path / "other", SCRIPT, f"ALTER TABLE NVTX_EVENTS RENAME TO {name}")
+    assert read_nsys_sqlite(renamed).events.equals(usual.events)

@@ -1,5 +1,7 @@
 """JSON of Nsight Systems → Trace: a line for each event, and the names they point at in others."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from topout import units
 from topout.errors import InputError
 from topout.progress import Notify
 from topout.trace.readers.event_names import meanings_of
@@ -46,6 +49,10 @@ class _Sync(msgspec.Struct, rename="camel"):
     sync_type: _Number = None
 
 
+class _Moment(msgspec.Struct):
+    """An event that a stream recorded."""
+
+
 class _CudaEvent(msgspec.Struct, rename="camel"):
     start_ns: _Number = None
     end_ns: _Number = None
@@ -57,6 +64,7 @@ class _CudaEvent(msgspec.Struct, rename="camel"):
     memcpy: _Copy | None = None
     memset: _Fill | None = None
     sync: _Sync | None = None
+    record: _Moment | None = msgspec.field(default=None, name="cudaEventRecord")
 
 
 class _Call(msgspec.Struct, rename="camel"):
@@ -89,6 +97,10 @@ class _Line(msgspec.Struct):
 
 
 _LINES = msgspec.json.Decoder(_Line)
+_EVENT_KIND = re.compile(rb'"(\w{1,60}Event)"\s*:')
+# Events of the host and of the profiler itself, which no figure is about.
+_NO_WORK = ("CommEvent", "SchedEvent", "DiagnosticEvent", "CudaEvent")
+_MOST_KINDS = 5
 _Row = tuple[object, ...]
 
 
@@ -104,6 +116,9 @@ class _Found:
     lines: int = 0
     unreadable: int = 0
     open_ranges: int = 0
+    # Kinds of events that are not read: how many there were, and how long, where that is said.
+    others: Counter[str] = field(default_factory=Counter)
+    other_cuda_ns: int = 0
 
     def pack(self) -> None:
         """Rows as columns: what exists as Python objects stays small."""
@@ -136,6 +151,8 @@ def read_nsys_json(path: Path, notify: Notify | None = None, hold: Hold = unlimi
         doubts.append(f"{found.unreadable} of {found.lines} lines could not be read: left out.")
     if found.open_ranges:
         doubts.append(f"{found.open_ranges} NVTX ranges without an end were left out.")
+    if found.others:
+        doubts.append(_about_others(found))
     if not kinds & {"kernel"}:
         doubts.append("No kernel is in it (was it recorded with --trace=cuda?).")
     table = _table(events, found.names)
@@ -157,6 +174,15 @@ def _lines(text: FileText, notify: Notify | None, hold: Hold, found: _Found) -> 
     yield rest
 
 
+def _about_others(found: _Found) -> str:
+    named = found.others.most_common(_MOST_KINDS)
+    listed = ", ".join(f"{units.counted(count, name)}" for name, count in named)
+    more = len(found.others) - len(named)
+    rest = f" and {more} more kinds" if more else ""
+    lasted = f" ({units.seconds(found.other_cuda_ns / 1e9)})" if found.other_cuda_ns else ""
+    return f"Of kinds that are not read, counted in no figure: {listed}{rest}{lasted}."
+
+
 def _take(line: bytes, found: _Found) -> None:
     if not line.strip():
         return
@@ -168,7 +194,7 @@ def _take(line: bytes, found: _Found) -> None:
         return
     row: _Row | None = None
     if said.work is not None:
-        row = _of_device(said.work)
+        row = _of_device(said.work, found)
     elif said.call is not None:
         row = _of_call(said.call)
     elif said.range is not None:
@@ -179,6 +205,8 @@ def _take(line: bytes, found: _Found) -> None:
     elif said.type == "String" and said.value is not None and (key := _whole(said.id)) is not None:
         found.names[key] = said.value
         found.name_bytes += len(line)
+    elif (kind := _EVENT_KIND.search(line)) and (name := kind[1].decode()) not in _NO_WORK:
+        found.others[name] += 1
     if row is not None:
         found.rows.append(row)
         if len(found.rows) >= _CHUNK_ROWS:
@@ -199,7 +227,7 @@ def _span(begin: _Number, end: _Number) -> tuple[int, int] | None:
     return None if start is None or stop is None else (start, max(stop - start, 0))
 
 
-def _of_device(event: _CudaEvent) -> _Row | None:
+def _of_device(event: _CudaEvent, found: _Found) -> _Row | None:
     span = _span(event.start_ns, event.end_ns)
     if span is None:
         return None
@@ -221,7 +249,10 @@ def _of_device(event: _CudaEvent) -> _Row | None:
     elif event.sync is not None:
         kind, text = "gpu_sync", str(event.sync.sync_type or "Synchronize")
     else:
-        return None  # a record of an event, which takes no time
+        if event.record is None:  # which is a moment
+            found.others["other event of CUDA"] += 1
+            found.other_cuda_ns += span[1]
+        return None
     process = _whole(event.global_pid)
     return (
         *span, kind, text, text_id, _small(event.device_id), _whole(event.stream_id),

@@ -104,6 +104,7 @@ class _File(msgspec.Struct, frozen=True):
 _RECORDS = msgspec.json.Decoder(list[_Record])
 _CALLS = ("hip_api", "hip_runtime_api", "hsa_api", "rccl_api")
 _MARKS = ("marker_api", "marker_core_range_api")
+_READ = ("kernel_dispatch", "memory_copy", *_CALLS, *_MARKS)
 
 
 class _Row(NamedTuple):
@@ -147,7 +148,7 @@ def read_rocprofv3_json(path: Path, notify: Notify | None = None, hold: Hold = u
         reason = pieces.trouble or str(error)
         raise InputError(f"{path} is not as rocprofv3 writes JSON: {reason}.", _REMEDY) from None
     hold(len(text) + len(rows) * EVENT_BYTES, 1.0)
-    doubts = []
+    doubts = _about_others(tools)
     if not any(row.kind == "work" for row in rows):
         doubts.append("no kernel, copy or fill is in it (was it recorded with --kernel-trace?)")
     return Trace(
@@ -157,6 +158,19 @@ def read_rocprofv3_json(path: Path, notify: Notify | None = None, hold: Hold = u
         devices=tuple(_devices(tools).values()),
         doubts=tuple(doubts),
     )
+
+
+def _about_others(tools: Sequence[_Tool]) -> list[str]:
+    """The kinds of records that are not read."""
+    others = {
+        kind
+        for tool in tools
+        for kind, raw in tool.buffer_records.items()
+        if kind not in _READ and bytes(raw).strip() not in (b"[]", b"null")
+    }
+    if not others:
+        return []
+    return [f"Of kinds that are not read, counted in no figure: {', '.join(sorted(others))[:200]}."]
 
 
 def _handle(given: _Handle | int) -> int:
@@ -209,7 +223,7 @@ def _rows(tool: _Tool) -> Iterator[_Row]:
         )
 
     for kind, raw in tool.buffer_records.items():
-        if kind not in ("kernel_dispatch", "memory_copy", *_CALLS, *_MARKS):
+        if kind not in _READ:
             continue
         for record in _RECORDS.decode(raw):
             if kind == "kernel_dispatch":
