@@ -63,18 +63,29 @@ def without_current_folder(environment: dict[str, str]) -> dict[str, str]:
 
 
 def import_own(path: str) -> "Any":
-    """What `module:name` names in code of the user's own; raises whatever the module does.
+    """What `module:name` or `FILE.py:name` names in code of the user's own.
 
-    For what a user's command line or Python names, never a file: from now on modules are found in
-    the current folder too, after all others.
+    For what a user's command line or Python names, never a file that is read: from now on modules
+    are found in the current folder too, after all others. Raises whatever the module does.
     """
     import importlib
+    import importlib.util
 
     here = _current_folder()
     if here and here not in sys.path:
         sys.path.append(here)
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    module, _, name = path.rpartition(":")
+    if not module.endswith(".py"):
+        return getattr(importlib.import_module(module), name)
+    if not os.path.isfile(module):  # noqa: PTH113
+        raise FileNotFoundError(f"there is no file {module}")
+    stem = os.path.basename(module).removesuffix(".py")  # noqa: PTH119
+    spec = importlib.util.spec_from_file_location(f"own_{stem}", module)
+    assert spec is not None and spec.loader is not None  # of a file that ends in .py
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = found  # dataclasses look themselves up there
+    spec.loader.exec_module(found)
+    return getattr(found, name)
 
 
 def _is_program() -> bool:

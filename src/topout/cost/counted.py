@@ -90,7 +90,7 @@ def counted_training_table(
 def _row(
     architecture: Architecture, backward: Backward, step: TrainingStep, plan: TrainingPlan
 ) -> TrainingMemory:
-    activations = math.ceil(_activation_bytes(backward, step.element_bytes, plan.recompute))
+    activations, errors = _moment(backward, step.element_bytes, plan.recompute)
     kept = parameter_bytes(total_parameters(architecture), step.dtype, plan)
     return TrainingMemory(
         recompute=plan.recompute,
@@ -99,16 +99,23 @@ def _row(
         gradients_bytes=kept.gradients,
         optimizer_bytes=kept.optimizer,
         activations_bytes=activations,
-        total_bytes=kept.weights + kept.optimizer + kept.gradients + activations,
+        errors_bytes=errors,
+        total_bytes=kept.weights + kept.optimizer + kept.gradients + activations + errors,
     )
 
 
-def _activation_bytes(backward: Backward, size: int, recompute: Recompute) -> float:
-    """At the fullest moment: while the loss is taken, or while a layer is there again."""
-    loss = backward.logits * FP32_BYTES + backward.tokens * INDEX_BYTES if backward.logits else 0
-    statistics = backward.statistics * FP32_BYTES
+def _moment(backward: Backward, size: int, recompute: Recompute) -> tuple[int, int]:
+    """Activations, and errors, at the fullest moment: of the loss, or with a layer there again.
+
+    The gradient of the logits is written over their logarithms.
+    """
+    targets = backward.tokens * INDEX_BYTES if backward.logits else 0
+    errors = backward.logits * FP32_BYTES
     edges = backward.edges * size
     if recompute == "full":
-        return edges + backward.inputs * size + max(loss, backward.largest_layer * size)
-    layers = backward.layers * size
-    return edges + layers + loss + (statistics if recompute == "none" else 0.0)
+        kept, again = edges + backward.inputs * size, backward.largest_layer * size
+        if again > targets + errors:
+            return math.ceil(kept + again), 0
+        return math.ceil(kept + targets), errors
+    statistics = backward.statistics * FP32_BYTES if recompute == "none" else 0.0
+    return math.ceil(edges + backward.layers * size + statistics + targets), errors

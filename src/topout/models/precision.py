@@ -58,8 +58,13 @@ def stated_dtype(config_json: Mapping[str, Any], name: str) -> str | None:
         part = fields.nested(place) if place else fields
         stated = next((part.text(key) for key in keys if part.has(key)), None)
         if stated is not None:
-            return _NAMES.get(stated.removeprefix("torch."), stated)
+            return dtype_name(stated)
     return None
+
+
+def dtype_name(stated: str) -> str:
+    """ "float32" or "torch.float32" → "fp32"; another as it stands."""
+    return _NAMES.get(stated.removeprefix("torch."), stated)
 
 
 def precision_of(

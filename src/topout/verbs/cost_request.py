@@ -7,11 +7,12 @@ import msgspec
 from topout.cost.hardware_times import MODES
 from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.training import Recompute
+from topout.errors import InputError
 from topout.models.architecture import Architecture
 from topout.models.known import DEFAULT_MODEL
 from topout.models.precision import Precision
 from topout.models.stored_weights import StoredWeights
-from topout.options import Option, Request
+from topout.options import Option, Request, fields_of
 from topout.records import CostWorkload, ExampleName
 
 ActivationDtype = Literal["fp32", "bf16", "fp16"]
@@ -24,7 +25,14 @@ _USUAL = ("int8", "int4-g128", "fp8", "nf4", "mxfp4", "nvfp4", UNQUANTIZED)
 DEFAULT_PROMPT_LEN = 512
 DEFAULT_NEW_TOKENS = 128
 
-Model = Annotated[str, Option("A name, a folder, a config.json or a hub id.", positional=True)]
+Model = Annotated[
+    str,
+    Option("A name, a folder, a config.json, a hub id; own code: FILE.py:Class.", positional=True),
+]
+Inputs = Annotated[
+    list[str],
+    Option("Of own code, in order: 1x3x224x224, 1x128:int64.", metavar="SHAPE", commas=False),
+]
 Machines = Annotated[
     list[str],
     Option(
@@ -136,6 +144,11 @@ class LayersRequest(Request, frozen=True, kw_only=True):
     model: Model = DEFAULT_MODEL
     batch_size: BatchSize = 1
     length: Length = None
+    input: Inputs = msgspec.field(default_factory=list)
+    head: Annotated[
+        Literal["none", "lm", "masked-lm", "seq2seq", "classify", "tokens", "answers"] | None,
+        Option("What the model ends in; default: as its config says."),
+    ] = None
     depth: Annotated[int | None, Option("How deep; 0: the model alone; default: all.", least=0)] = (
         None
     )
@@ -143,6 +156,16 @@ class LayersRequest(Request, frozen=True, kw_only=True):
     dtype: Annotated[ActivationDtype | None, Option("Of the weights; default: as published.")] = (
         None
     )
+
+
+def refuse_for_own_code(request: Request, *names: str) -> None:
+    """Raise InputError for an option that a module of the user's own does not have."""
+    for field in fields_of(type(request)):
+        if field.name in names and getattr(request, field.name) != field.default:
+            raise InputError(
+                f"{field.flag} is for models of transformers, not for code of your own.",
+                "Its --input says how large it is.",
+            )
 
 
 class CheckRequest(Request, frozen=True, kw_only=True):

@@ -1,6 +1,8 @@
 """Models of transformers, built from config.json alone: structure and graph."""
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +12,9 @@ from topout.errors import InputError, UnsupportedError
 from topout.models.known import known_config_json
 from topout.models.structure.build import build_on_meta, example_inputs
 from topout.records import GraphNode, Layer, LayersReport
-from topout.verbs.list_layers import report_layers
+from topout.verbs.list_layers import list_layers, report_layers
 
+from ..test_own_module import CODE
 from .test_graph import child, dangling, edges
 
 
@@ -175,3 +178,38 @@ def test_code_that_comes_with_a_checkpoint_is_never_run() -> None:
 def test_sizes_that_cannot_be_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         _report("gpt2", **options)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "head", "class_name"),
+    [
+        ("bert", "masked-lm", "BertForMaskedLM"),
+        ("bert", "none", "BertModel"),
+        ("distilbert", "classify", "DistilBertForSequenceClassification"),
+        ("roberta", "tokens", "RobertaForTokenClassification"),
+        ("distilbert", "answers", "DistilBertForQuestionAnswering"),
+        ("llama", "lm", "LlamaForCausalLM"),
+        ("t5", "seq2seq", "T5ForConditionalGeneration"),
+    ],
+)
+def test_a_head_is_chosen(model_type: str, head: Any, class_name: str) -> None:
+    module = build_on_meta({"model_type": model_type}, "model", head=head)
+    assert type(module).__name__ == class_name
+
+
+def test_a_head_that_a_model_never_has() -> None:
+    with pytest.raises(UnsupportedError, match=r"no llama with the head 'masked-lm'\. It has none"):
+        build_on_meta({"model_type": "llama"}, "model", head="masked-lm")
+
+
+def test_a_module_of_the_users_own(tmp_path: Path) -> None:
+    """The two convolutions of a course on MNIST: 260 + 5,020 + 16,050 + 510 parameters."""
+    (tmp_path / "net.py").write_text(CODE)
+    found = list_layers(f"{tmp_path / 'net.py'}:Net", input=["1x1x28x28"])
+    parameters = [layer.own_parameters for layer in found.layers.root.children]
+    assert parameters == [260, 5020, 16_050, 510]
+    assert found.layers.parameters == 21_840
+    with pytest.raises(InputError, match="--batch-size is for models of transformers"):
+        list_layers(f"{tmp_path / 'net.py'}:Net", input=["1x1x28x28"], batch_size=2)
+    with pytest.raises(InputError, match="--input is for a module of your own"):
+        list_layers("gpt2", input=["1x1x28x28"])

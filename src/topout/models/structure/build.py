@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +23,30 @@ MOST_BUILT_LAYERS = 1000  # modules of so many take half a minute to build and t
 _MOST_ELEMENTS = 1 << 40  # of an input; products of its sizes have to stay below 2⁶³
 DEFAULT_IMAGE_SIZE = 224
 Inputs = dict[str, Any]
+Head = Literal["none", "lm", "masked-lm", "seq2seq", "classify", "tokens", "answers"]
+# The tables of transformers in which a model's class with such a head stands.
+_HEADS: dict[str, str] = {
+    "none": "MODEL_MAPPING_NAMES",
+    "lm": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "masked-lm": "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
+    "seq2seq": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+    "classify": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+    "tokens": "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
+    "answers": "MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES",
+}
 
 
-def build_on_meta(config_json: dict[str, Any], name: str, dtype: str = "fp32") -> nn.Module:
+def build_on_meta(
+    config_json: dict[str, Any], name: str, dtype: str = "fp32", head: Head | None = None
+) -> nn.Module:
     """The module that a parsed `config.json` describes, its parameters shapes without memory.
 
-    The class is the one that `architectures` names where transformers has it; else the one with a
-    language-model head for decoders and encoder-decoders, the classifier for image models, the
-    bare model for encoders. Code that comes with a checkpoint is never run, and nothing is
-    fetched. Attention is built in its plain form, with the products apart. Raises InputError for
-    a config that transformers refuses or an unknown `dtype`, UnsupportedError for a `model_type`
-    that it does not know.
+    The class is the one with `head`; by default the one that `architectures` names where
+    transformers has it; else the one with a language-model head for decoders and encoder-decoders,
+    the classifier for image models, the bare model for encoders. Code that comes with a checkpoint
+    is never run, and nothing is fetched. Attention is built in its plain form, with the products
+    apart. Raises InputError for a config that transformers refuses or an unknown `dtype`,
+    UnsupportedError for a `model_type` that it does not know.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r} is not known.", f"Choose {', '.join(DTYPES)}.")
@@ -42,7 +55,7 @@ def build_on_meta(config_json: dict[str, Any], name: str, dtype: str = "fp32") -
     with quiet_transformers(), offline():
         try:
             config = config_of(config_json, name)
-            model_class = _model_class(config, config_json, name)
+            model_class = _model_class(config, config_json, name, head)
             with torch.device("meta"):
                 module: nn.Module = model_class._from_config(
                     config,
@@ -134,9 +147,11 @@ def _config_class(model_type: str, name: str) -> Any:
         ) from None
 
 
-def _model_class(config: Any, config_json: dict[str, Any], name: str) -> Any:
+def _model_class(config: Any, config_json: dict[str, Any], name: str, head: Head | None) -> Any:
     import transformers
 
+    if head is not None:
+        return _class_with_head(config.model_type, name, head)
     for class_name in Fields(config_json, name).texts("architectures", []):
         found = getattr(transformers, class_name, None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
@@ -153,6 +168,20 @@ def _model_class(config: Any, config_json: dict[str, Any], name: str) -> Any:
             "Name it in `architectures` of config.json.",
         )
     return getattr(transformers, chosen)
+
+
+def _class_with_head(model_type: str, name: str, head: Head) -> Any:
+    import transformers
+    from transformers.models.auto import modeling_auto as auto
+
+    found = getattr(auto, _HEADS[head]).get(model_type)
+    if found is None:
+        has = [each for each, table in _HEADS.items() if model_type in getattr(auto, table)]
+        raise UnsupportedError(
+            f"{name}: transformers has no {model_type} with the head {head!r}.",
+            f"It has {', '.join(has)}." if has else "Leave --head out.",
+        )
+    return getattr(transformers, found if isinstance(found, str) else found[0])
 
 
 def _default_class(model_type: str, is_encoder_decoder: bool, is_composite: bool) -> str | None:
