@@ -253,7 +253,7 @@ def test_a_kernel_that_outlasts_those_behind_it_ends_where_the_next_begins(lengt
     """The fourth of ten, 80 µs as the others: it is cut to the 100 µs until the next."""
     found = read(*_with(4, length, steps()))
     assert times(found) == (980, 820)
-    assert "outlast what is queued behind them in their stream" in doubt(found)
+    assert "still running when what is queued behind in its stream is through" in doubt(found)
     assert ADD[:59] in doubt(found)
 
 

@@ -224,8 +224,8 @@ def _in_order(events: pl.DataFrame, bulk: _Bulk, doubts: list[str]) -> pl.DataFr
     durations[rows] = np.array(list(cut.values()), np.int64) - events["start_ns"].to_numpy()[rows]
     gone = events[rows.tolist()]
     doubts.append(
-        f"{_counted(gone)} of up to {longest} outlast what is queued behind them in their stream "
-        f"({_names(gone)}): cut off where the next begins."
+        f"{_counted(gone)} of up to {longest}, still running when what is queued behind in its "
+        f"stream is through ({_names(gone)}): cut off where the next begins."
     )
     return events.with_columns(duration_ns=pl.Series(durations))
 

@@ -174,6 +174,31 @@ def test_without_joined_calls_nothing_is_said_of_what_is_missing() -> None:
     assert only(trace(*rows, *kernels)).unknown_s == 0.0
 
 
+def test_work_without_a_call_may_be_what_a_call_without_work_launched() -> None:
+    """Kernels of replays that carry no correlation, as some profilers write them."""
+    rows = [row for n in range(10) for row in launched(1000 * n, 100, n + 1)]
+    graphs = [call(1000 * n + 200, 5, GRAPH, correlation=50 + n) for n in range(10)]
+    for unjoined in (None, 0, 900):
+        kernels = [kernel(1000 * n + 300, 100, correlation=unjoined) for n in range(10)]
+        assert only(trace(*rows, *graphs, *kernels)).unknown_s == 0.0
+        assert only(trace(*rows, *graphs, *kernels[:9])).unknown_s > 0
+
+
+def test_launches_without_any_work_of_a_device_leave_the_host_unknown() -> None:
+    """All records of the device were out of the profiler's range."""
+    rows = [operator(1000 * n, 300) for n in range(10)]
+    calls = [call(1000 * n + 10, 5, correlation=n + 1) for n in range(10)]
+    report = analyse([trace(*rows, *calls)], RULES)
+    (host,) = report.ranks
+    assert (host.device, ns(host.busy_s), host.idle_s, ns(host.unknown_s)) == (-1, 3000, None, 6300)
+    assert host.critical_path == []
+    assert report.doubts[0].sentence.startswith("10 calls launch work of a device, and none of it")
+    assert not any("idle" in sentence for sentence in report.findings)
+    (alone,) = analyse([trace(*rows)], RULES).ranks
+    assert (ns(alone.idle_s), alone.unknown_s) == (6300, 0.0)
+    assert alone.critical_path
+
+
 def test_a_thread_that_never_launches_on_a_device_takes_nothing_from_it() -> None:
     rows = [row for n in range(10) for row in launched(1000 * n, 500, n + 1)]
     other = [call(1000 * n + 300, 5, thread=2, correlation=50 + n) for n in range(10)]

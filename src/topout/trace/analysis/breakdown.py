@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from topout.records.trace import DeviceTime, GroupTime, KernelTime
-from topout.trace.analysis.completeness import recorded_work
+from topout.trace.analysis.completeness import recorded_work, without_devices
 from topout.trace.analysis.device_work import DeviceWork
 from topout.trace.analysis.groups import OTHER, Rules, with_groups
 from topout.trace.analysis.host_work import HostWork, host_work_of
@@ -94,10 +94,13 @@ def device_times(trace: Trace, rules: Rules, work: list[DeviceWork]) -> list[Dev
 def host_time(trace: Trace, host: HostWork) -> DeviceTime:
     """Time of the host: operators by the time that is their own, from first to last event.
 
-    Collectives that run beside the operators, in threads of the backend, are communication.
+    Collectives that run beside the operators, in threads of the backend, are communication. Where
+    work of devices was launched of which nothing is recorded, what is not busy is unknown.
     """
     split = _split(host.end_ns - host.begin_ns, host.busy, host.compute, host.waits, host.memory)
-    return _device_time(trace, HOST_DEVICE, split, _host_kernels(host), name=trace.host)
+    if lost := without_devices(trace):
+        split = replace(split, unknown_ns=split.idle_ns)
+    return _device_time(trace, HOST_DEVICE, split, _host_kernels(host), name=trace.host, lost=lost)
 
 
 def split_of(work: DeviceWork) -> Split:

@@ -94,6 +94,17 @@ def recorded_work(trace: Trace, rules: Rules) -> list[DeviceWork]:
     return [_with_unknown(each, launches, lost) for each in work]
 
 
+def without_devices(trace: Trace) -> str:
+    """That calls launched work of which nothing at all was recorded; "" where none did."""
+    launched = _launching_calls(trace).height
+    if not launched:
+        return ""
+    return (
+        f"{launched:,} calls launch work of a device, and none of it is recorded: times are those "
+        "of the host alone, which is not idle while the device works."
+    )
+
+
 def _with_unknown(work: DeviceWork, launches: Launches, lost: _Lost) -> DeviceWork:
     """`work` with the gaps in which what was lost may have run, where they matter."""
     idle = gaps(work.busy, work.begin_ns, work.end_ns)
@@ -194,14 +205,22 @@ def _without_work(trace: Trace, calls: pl.DataFrame) -> pl.DataFrame:
     """Calls whose correlation no work has."""
     work = (
         trace.events.lazy()
-        .filter(pl.col("kind").is_in(list(DEVICE_WORK)) & pl.col("correlation").is_not_null())
+        .filter(pl.col("kind").is_in(list(DEVICE_WORK)))
         .select("correlation", "process")
         .collect()
     )
+    without = work["correlation"].null_count()
+    work = work.drop_nulls("correlation")
     several = calls["process"].n_unique() > 1 and work["process"].null_count() < work.height
     keys = ["correlation", "process"] if several else ["correlation"]
     missing = calls.join(work, on=keys, how="anti", nulls_equal=True)
-    return _outermost(calls, missing["call"]) if missing.height else missing
+    if missing.is_empty():
+        return missing
+    # Work without a call may be what these launched: then correlations do not tell.
+    all_calls = trace.events.lazy().filter(pl.col("kind") == "runtime").select(keys).collect()
+    alone = work.join(all_calls, on=keys, how="anti", nulls_equal=True).height + without
+    found = _outermost(calls, missing["call"])
+    return found if alone < found.height else found.clear()
 
 
 def _outermost(calls: pl.DataFrame, missing: pl.Series) -> pl.DataFrame:

@@ -117,7 +117,7 @@ def device_report(trace: Trace, rules: Rules) -> list[DeviceTime]:
         if host is None:
             return []
         made = host_time(trace, host)
-        path = _path_of_host(trace, host)
+        path = [] if made.unknown_s else _path_of_host(trace, host)
         reasons = made.reasons | {"idle": _HOST_IDLE} | ({} if memory else {"memory": _NO_MEMORY})
         return [
             replace(made, critical_path=path, memory=memory.get(HOST_DEVICE, []), reasons=reasons)
