@@ -140,7 +140,7 @@ def test_rocprof_gives_exact_times_beside_whole_microseconds(tmp_path: Path) -> 
         ("memcpy", "CopyDeviceToHost", 1_005_000, 100, None, 1, "DtoH"),
         ("annotation", "step", 1_006_000, 100, -1, None, None),
     ]
-    assert trace.doubts == ("1 copies do not say which device took part: they count for none.",)
+    assert trace.doubts == ("Copies that do not say which device took part, counted for none: 1.",)
 
 
 def test_copies_of_a_single_device_are_its_own(tmp_path: Path) -> None:

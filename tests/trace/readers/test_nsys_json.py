@@ -44,7 +44,7 @@ def test_work_calls_and_ranges(tmp_path: Path) -> None:
     assert trace.events["collective"].drop_nulls().to_list() == ["all_gather"]
     assert set(trace.events["process"]) == {PROCESS}
     assert trace.events.filter(pl.col("kind") == "runtime")["thread"].item() == 0xA16CF
-    assert trace.doubts == ("1 NVTX ranges without an end were left out.",)
+    assert trace.doubts == ("NVTX ranges without an end, left out: 1.",)
 
 
 @pytest.mark.parametrize("lines", [[*WHOLE, *EVENTS], [*EVENTS, *APART], [*APART, *EVENTS]])
@@ -57,9 +57,15 @@ def test_names_may_stand_before_or_behind_and_apart(
     assert read_trace(path).events.equals(usual.events)
 
 
-def test_gzip_and_many_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("topout.trace.readers.nsys_json._CHUNK_ROWS", 2)
+@pytest.mark.parametrize("piece_bytes", [7, 1 << 20])
+def test_gzip_and_many_lines_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
     path = write(tmp_path, [*EVENTS, *WHOLE])
+    usual = read_trace(path).events
+    monkeypatch.setattr("topout.trace.readers.nsys_json._CHUNK_ROWS", 2)
+    monkeypatch.setattr("topout.trace.readers.file_text.PIECE_BYTES", piece_bytes)
+    assert read_trace(path).events.equals(usual)
     packed = tmp_path / "packed.json.gz"
     packed.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     assert read_trace(packed).events.equals(read_trace(path).events)

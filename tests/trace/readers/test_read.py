@@ -224,3 +224,10 @@ def test_a_database_of_rocprofv3_is_refused_by_name(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(InputError, match=r"a database of rocprofv3 \(rocpd\)"):
         read_trace(tmp_path / "x.db")
+
+
+@pytest.mark.parametrize(("name", "rank"), [("sums.csv", None), ("run-rank3.csv", 3)])
+def test_the_rank_in_the_name_of_any_file(tmp_path: Path, name: str, rank: int | None) -> None:
+    path = tmp_path / name
+    path.write_bytes((RECORDED / "nvprof_cuda8.csv").read_bytes())
+    assert read_trace(path).rank == rank

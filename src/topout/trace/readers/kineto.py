@@ -119,7 +119,6 @@ def _trace_of_lanes(path: Path, text: FileText, scan: Scan) -> Trace | None:
         path=path,
         format=found.format,
         events=found.events,
-        rank=rank_in_name(path),
         host=found.host,
         doubts=(*about_file, *found.doubts),
     )

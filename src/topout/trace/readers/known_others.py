@@ -71,14 +71,16 @@ _OTHERS = (
         "a table of metrics, not of times",
         "Record times with `nvprof --print-gpu-trace --csv`, or with `nsys profile`.",
         (),
-        re.compile(r'^"[^\n]*"(Metric|Event) Name"', re.M),
+        re.compile(r'\A(?!\s*[{\[])(?s:.*?)^"[^\n]*"(Metric|Event) Name"', re.M),
     ),
 )  # fmt: skip
 
 
 def refuse_known_others(path: Path, head: str) -> None:
     """Raise InputError that says what a file is, if it is of a kind that is no trace of times."""
+    name = path.name.lower().removesuffix(".gz")
+    is_json = head.lstrip()[:1] in ("{", "[")
     for other in _OTHERS:
-        name = path.name.lower().removesuffix(".gz")
-        if name.endswith(other.endings) or (other.head and other.head.search(head)):
+        is_named = not is_json and name.endswith(other.endings)
+        if is_named or (other.head and other.head.search(head)):
             raise InputError(f"{path} is {other.what}.", other.remedy)

@@ -244,7 +244,7 @@ def _rocprof(events: pl.DataFrame, labels: _Labels, path: Path) -> LaneTrace | N
     placed = _placed(exact, lane).with_columns(pl.coalesce("stream", "queue").alias("stream"))
     doubts: tuple[str, ...] = ()
     if nowhere := placed.filter((pl.col("content") == "work") & pl.col("device").is_null()).height:
-        doubts = (f"{nowhere} copies do not say which device took part: they count for none.",)
+        doubts = (f"Copies that do not say which device took part, counted for none: {nowhere}.",)
     return LaneTrace("rocprof_json", _table(placed), doubts)
 
 

@@ -150,7 +150,7 @@ def read_nsys_json(path: Path, notify: Notify | None = None, hold: Hold = unlimi
     if found.unreadable:
         doubts.append(f"{found.unreadable} of {found.lines} lines could not be read: left out.")
     if found.open_ranges:
-        doubts.append(f"{found.open_ranges} NVTX ranges without an end were left out.")
+        doubts.append(f"NVTX ranges without an end, left out: {found.open_ranges}.")
     if found.others:
         doubts.append(_about_others(found))
     if not kinds & {"kernel"}:
@@ -160,18 +160,21 @@ def read_nsys_json(path: Path, notify: Notify | None = None, hold: Hold = unlimi
 
 
 def _lines(text: FileText, notify: Notify | None, hold: Hold, found: _Found) -> Iterator[bytes]:
-    rest = b""
+    rest = bytearray()  # of a line; one that holds all names may be long
     for piece in text:
-        lines = (rest + piece.data).split(b"\n")
-        rest = lines.pop()
+        first, *others = piece.data.split(b"\n")
+        rest += first
         if len(rest) > _LONGEST_LINE_BYTES:
             raise InputError(f"{text.path} has a line of more than 1 GiB.", _REMEDY)
-        yield from lines
+        if others:
+            yield bytes(rest)
+            yield from others[:-1]
+            rest = bytearray(others[-1])
         held = (found.events + len(found.rows)) * EVENT_BYTES + found.name_bytes * TEXT_FACTOR
         hold(held + len(rest), piece.fraction)
         if notify is not None:
             notify(f"reading {text.path.name}", piece.fraction)
-    yield rest
+    yield bytes(rest)
 
 
 def _about_others(found: _Found) -> str:

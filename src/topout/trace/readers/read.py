@@ -17,7 +17,7 @@ from topout.progress import Notify
 from topout.trace.graph_launches import with_graph_launches
 from topout.trace.plausible import plausible
 from topout.trace.readers.file_text import Head, head_of, text_of
-from topout.trace.readers.kineto import read_kineto
+from topout.trace.readers.kineto import rank_in_name, read_kineto
 from topout.trace.readers.known_others import refuse_known_others
 from topout.trace.readers.memory_budget import Hold, MemoryBudget, MemoryNeededError
 from topout.trace.readers.nsys_json import read_nsys_json
@@ -133,6 +133,8 @@ def read_trace(path: Path, notify: Notify | None = None, hold: Hold | None = Non
     path = Path(path)
     reader = _READERS[format_of(path)]
     trace = plausible(reader(path, notify, hold or MemoryBudget().of(path)))
+    if trace.rank is None:  # most profilers know of no ranks; who starts them names the files
+        trace = replace(trace, rank=rank_in_name(path))
     return with_graph_launches(trace)
 
 
