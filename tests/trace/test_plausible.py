@@ -264,6 +264,13 @@ def test_several_that_outlast_each_other() -> None:
     assert times(nested) == (980, 840)
 
 
+def test_several_of_one_name_do_not_make_each_other_usual() -> None:
+    found = read(*_with(2, 400 * US, _with(4, 300 * US, steps(20))))
+    # Each is cut to the 100 µs until the next, 20 more than it was.
+    assert times(found) == (1980, 1640)
+    assert "2 events of up to 400 µs" in doubt(found)
+
+
 def test_less_than_three_times_its_like_is_left_alone() -> None:
     # Up to 220 µs of kernels of 80: two in the order of time lie inside it, or one.
     assert is_kept(*_with(4, 239 * US, steps()))

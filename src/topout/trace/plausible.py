@@ -41,7 +41,8 @@ _SPANS = 10  # times the span of the bulk: nearer is no sign of anything
 _MOST_FIGURE = 1 << 48  # bytes and elements of an event, 281 TB: sums of many stay below 2⁶³
 _FIGURES = ("bytes", "elements_in", "elements_out", "allocated_bytes", "reserved_bytes")
 _ROUNDING_NS = 2_000  # old traces are in whole microseconds
-_LIKE = 3  # times as long as any other run of the same name
+_FEW = 3  # events, or one in a thousand moments, are bad before the others are doubted
+_LIKE = 3  # times as long as its like, but for a few
 _WHOLE = 2  # times the span of the bulk: at most half of a recording's moments lie outside of it
 _AGREE_NS = 10**6  # two events that end together do so within this, or a thousandth of their length
 _AGREE_SHARE = 1000
@@ -190,7 +191,7 @@ def _bulk_of(events: pl.DataFrame) -> _Bulk | None:
     if not starts.size:
         return None
     moments = starts[np.concatenate([[True], starts[1:] != starts[:-1]])]
-    few = min(max(3, moments.size // 1000), moments.size // 4)
+    few = min(max(_FEW, moments.size // 1000), moments.size // 4)
     if not few:
         return None
     has_calls = bool((events["kind"] == "runtime").any())
@@ -245,25 +246,22 @@ def _streams(events: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _usual_ns(work: pl.DataFrame) -> dict[str, tuple[int, int]]:
-    """By name the longest duration and the second longest, 0 where it ran once."""
+def _usual_ns(work: pl.DataFrame) -> dict[str | None, int]:
+    """By name the fourth longest duration, or the least of fewer: a few bad ones do not move it."""
     length = (pl.col("end_ns") - pl.col("start_ns")).alias("length")
-    longest = work.select(pl.col("name").cast(pl.String), length).group_by("name").agg(
-        pl.col("length").top_k(2)
-    )  # fmt: skip
-    return {
-        name: (max(lengths), min(lengths) if len(lengths) > 1 else 0)
-        for name, lengths in longest.iter_rows()
-    }
+    longest = (
+        work.select(pl.col("name").cast(pl.String), length)
+        .group_by("name")
+        .agg(pl.col("length").top_k(_FEW + 1).min())
+    )
+    return dict(longest.iter_rows())
 
 
-def _cut_ends(
-    stream: pl.DataFrame, bulk: _Bulk, usual: dict[str, tuple[int, int]]
-) -> dict[int, int]:
+def _cut_ends(stream: pl.DataFrame, bulk: _Bulk, usual: dict[str | None, int]) -> dict[int, int]:
     """New ends by the rows in the trace, of one stream in the order of time."""
     starts, ends = stream["start_ns"].to_numpy(), stream["end_ns"].to_numpy().copy()
     correlations = stream["correlation"].fill_null(0).to_numpy()
-    most = max(3, starts.size // 100)
+    most = max(_FEW, starts.size // 100)
     found: dict[int, int] = {}
     # What one that is cut off hid comes to light behind it.
     for _ in range(_ROUNDS):
@@ -271,10 +269,9 @@ def _cut_ends(
         new = {}
         for holder, at in zip(*np.unique(holders, return_index=True), strict=True):
             length, begins = int(ends[holder] - starts[holder]), int(starts[held[at]])
-            longest, second = usual[stream["name"][int(holder)]]
-            others = second if length == longest else longest
+            like = usual[stream["name"][int(holder)]]
             is_known = bool(correlations[holder] and correlations[held[at]])
-            is_longer = length > _WHOLE * bulk.span_ns or (is_known and 0 < _LIKE * others < length)
+            is_longer = length > _WHOLE * bulk.span_ns or (is_known and length > _LIKE * like)
             if is_longer and begins - starts[holder] <= bulk.reach_ns:
                 new[int(holder)] = begins
         if len(found.keys() | new.keys()) > most:
@@ -415,11 +412,10 @@ def _counted(events: pl.DataFrame) -> str:
 
 
 def _names(events: pl.DataFrame) -> str:
-    """The first names, and how many more there are."""
+    """The first names as far as they look unlike, and how many more there are."""
     names = events["name"].cast(pl.String).fill_null("without a name").unique(maintain_order=True)
-    shown = [
-        name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-        for name in names.head(_EXAMPLES)
-    ]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {units.counted(more, 'other name')}" if more else "")
+    short = dict.fromkeys(
+        name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names
+    )
+    shown, more = list(short)[:_EXAMPLES], len(short) - _EXAMPLES
+    return ", ".join(shown) + (f" and {units.counted(more, 'other name')}" if more > 0 else "")

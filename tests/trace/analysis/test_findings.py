@@ -83,7 +83,9 @@ def test_exposed_communication() -> None:
     # Without a path nothing says that less could be saved.
     assert "1.00 s could be 800 ms" in _said(_with(**exposed, critical_path=[]), "communicates")
     hidden = _said(_with(communication_s=0.3, exposed_communication_s=0.001), "communicates")
-    assert "hidden behind compute" in hidden
+    assert "hidden behind compute." in hidden
+    beside = _with(communication_s=0.3, exposed_communication_s=0.001, critical_path=path)
+    assert "hidden behind compute that takes as long." in _said(beside, "communicates")
     assert not _said(_with(communication_s=0.001), "communicates")
 
 

@@ -128,7 +128,10 @@ def _communication(each: DeviceTime, name: str) -> list[str]:
     if each.exposed_communication_s is None:
         return [f"{sentence}; how much of that is exposed is not known."]
     if each.exposed_communication_s < _COMMUNICATION_WORTH_A_SENTENCE * each.wall_s:
-        return [f"{sentence}, nearly all of it hidden behind compute."]
+        path = {part.name: part.share for part in each.critical_path}
+        is_on_path = path.get(COMMUNICATION, 0.0) > _COMMUNICATION_WORTH_A_SENTENCE
+        as_long = " that takes as long" if is_on_path else ""
+        return [f"{sentence}, nearly all of it hidden behind compute{as_long}."]
     sentence += (
         f"; {units.percent(each.exposed_communication_s / each.communication_s)} of "
         "that is exposed, with nothing computed meanwhile"
