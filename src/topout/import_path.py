@@ -62,6 +62,14 @@ def without_current_folder(environment: dict[str, str]) -> dict[str, str]:
     return found
 
 
+def names_own_code(name: str) -> bool:
+    """Whether a name is that of a user's own code: "net.py:Net", "package.module:make"."""
+    import re
+
+    is_code = re.fullmatch(r"(?:[^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*", name)
+    return is_code is not None and not name.startswith("hub:")
+
+
 def import_own(path: str) -> "Any":
     """What `module:name` or `FILE.py:name` names in code of the user's own.
 

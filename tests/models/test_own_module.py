@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from topout.errors import InputError
-from topout.models.own_module import names_own_module, own_module, read_shape
+from topout.import_path import names_own_code
+from topout.models.own_module import own_module, read_shape
 
 CODE = """
 import torch
@@ -67,7 +68,7 @@ def path(tmp_path: Path) -> str:
     ],
 )
 def test_what_names_code(name: str, is_own: bool) -> None:
-    assert names_own_module(name) is is_own
+    assert names_own_code(name) is is_own
 
 
 def test_a_class_is_made_without_memory(path: str) -> None:

@@ -58,11 +58,12 @@ def check_counted(architecture: Architecture, workload: CostWorkload) -> None:
         "--pp": workload.pipeline_parallel > 1,
         "--attention": workload.attention != "fused",
         "--dropout": workload.dropout,
+        "--micro-batches": architecture.kind == "module" and (workload.micro_batches or 1) > 1,
     }
     for option in (option for option, is_asked in asked.items() if is_asked):
         raise UnsupportedError(
             f"{architecture.name}: {option} is not modelled for {architecture.counted_as}, whose "
-            "module was counted as it runs on one device.",
+            "module was counted as it runs.",
             f"Leave {option} out.",
         )
 

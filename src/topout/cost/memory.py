@@ -17,6 +17,7 @@ from topout.cost.saved_tensors import eager_traits
 from topout.cost.training import check_count
 from topout.errors import InputError
 from topout.models.architecture import (
+    WITHOUT_TOKENS,
     Architecture,
     Attention,
     Block,
@@ -178,7 +179,7 @@ def forward_working_bytes(
     check_count("batch_size", batch_size)
     check_count("pass_len", pass_len)
     share = device_share(architecture, tensor_parallel)
-    if share.kind == "image":
+    if share.kind in WITHOUT_TOKENS:
         pass_len = share.context_len or pass_len
     if share.counted is not None:
         in_pass = pass_len * share.counted.working_per_token * dtype_bytes
@@ -310,7 +311,7 @@ def machine_fit(
         fits=fits(load),
         largest_batch=_largest(fits_batch, _SEARCH_LIMIT),
         largest_context=_largest(fits_context, architecture.context_len or _SEARCH_LIMIT)
-        if architecture.kind != "image"
+        if architecture.kind not in WITHOUT_TOKENS
         else None,
         training_bytes=training_bytes,
         training_fits=None if training_bytes is None else training_bytes <= usable,

@@ -10,7 +10,7 @@ import msgspec
 
 from topout.cost.ops import Op
 from topout.cost.transformer import ExtraTraffic, Pass, block_ops, elementwise_op, linear_op
-from topout.models.architecture import Architecture, Block, Convolution
+from topout.models.architecture import WITHOUT_TOKENS, Architecture, Block, Convolution
 
 
 def pass_ops(
@@ -100,7 +100,7 @@ def full_pass_flops(architecture: Architecture, batch_size: int, length: int) ->
 
     Image models have a length of their own.
     """
-    if architecture.kind == "image":
+    if architecture.kind in WITHOUT_TOKENS:
         length = architecture.context_len or 1
     ops = full_pass_ops(architecture, batch_size, length)
     linear = sum(op.flops for op in ops if op.kind == "linear")

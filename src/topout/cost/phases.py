@@ -22,7 +22,7 @@ from topout.cost.pipeline import Pipeline, check_pipeline, hop, pipeline_of, slo
 from topout.cost.training import Recompute, backward_ops, update_ops
 from topout.cost.transformer import ExtraTraffic
 from topout.errors import InputError
-from topout.models.architecture import Architecture, total_parameters
+from topout.models.architecture import WITHOUT_TOKENS, Architecture, total_parameters
 from topout.records import CostWorkload, PhaseName
 from topout.records.cost import UNQUANTIZED_PARTS
 
@@ -93,7 +93,7 @@ def check_workload(plan: Plan) -> None:
         )
     limit = architecture.context_len
     longest = max(workload.prompt_len, workload.context_len)
-    if limit is not None and architecture.kind != "image" and longest > limit:
+    if limit is not None and architecture.kind not in WITHOUT_TOKENS and longest > limit:
         raise InputError(
             f"{longest} tokens are more than {architecture.name} has positions for ({limit}).",
             f"Give --prompt-len and --context-len of at most {limit}.",
@@ -237,13 +237,13 @@ def _traffic(plan: Plan) -> ExtraTraffic:
 
 def _counted(plan: Plan, batch: int, tokens: int) -> int:
     """What a phase's rate counts: tokens, or images."""
-    return batch if plan.architecture.kind == "image" else batch * tokens
+    return batch if plan.architecture.kind in WITHOUT_TOKENS else batch * tokens
 
 
 def sequence_len(plan: Plan) -> int:
     """Tokens of one sequence of a forward pass: an image has as many as its patches give."""
     architecture = plan.architecture
-    if architecture.kind == "image":
+    if architecture.kind in WITHOUT_TOKENS:
         return architecture.context_len or 1
     return plan.workload.prompt_len
 

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from topout.cost.training import TrainingStep
-from topout.models.architecture import Architecture, NormKind
+from topout.models.architecture import WITHOUT_TOKENS, Architecture, NormKind
 
 FP32_BYTES = 4
 INDEX_BYTES = 8  # PyTorch's int64
@@ -158,7 +158,7 @@ def stream(architecture: Architecture, step: TrainingStep, length: int) -> Strea
 
 def query_length(architecture: Architecture, step: TrainingStep, *, decoder_side: bool) -> int:
     """Tokens of one sequence; an image has as many as its model cuts it into."""
-    if architecture.kind == "image":
+    if architecture.kind in WITHOUT_TOKENS:
         return architecture.context_len or step.sequence_len
     if decoder_side and architecture.kind == "encoder_decoder":
         return step.target_len or step.sequence_len

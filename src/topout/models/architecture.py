@@ -11,7 +11,8 @@ import msgspec
 
 from topout.models.stored_weights import StoredWeights
 
-Kind = Literal["decoder", "encoder", "encoder_decoder", "image"]
+Kind = Literal["decoder", "encoder", "encoder_decoder", "image", "module"]
+WITHOUT_TOKENS = ("image", "module")  # kinds whose samples are no sequences of tokens
 NormKind = Literal["layer_norm", "rms_norm", "batch_norm"]
 
 PARTS = [
@@ -173,6 +174,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     stored_weights: StoredWeights | None = None  # how the checkpoint is quantized
     not_counted: list[str] = []  # what this description leaves out, in words
     counted: Counted | None = None
+    samples: int | None = None  # that its inputs hold, where these were given
 
 
 def language_head(width: int, vocab_size: int, tied: bool) -> Head:

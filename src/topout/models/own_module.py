@@ -14,8 +14,6 @@ from torch.utils._pytree import tree_map_only
 from topout.errors import InputError
 from topout.import_path import import_own
 
-_NAME = re.compile(r"(?:[^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
-_HUB = "hub:"
 _SIZES = re.compile(r"\d+(?:[x×,]\d+)*")
 _DTYPES = {
     "float32": torch.float32,
@@ -34,11 +32,6 @@ class OwnModule(NamedTuple):
     module: nn.Module
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
-
-
-def names_own_module(name: str) -> bool:
-    """Whether a model's name is that of code: "net.py:Net", "package.module:make"."""
-    return not name.startswith(_HUB) and _NAME.fullmatch(name) is not None
 
 
 def own_module(name: str, inputs: list[str]) -> OwnModule:

@@ -119,7 +119,7 @@ class CostedModel(Record, frozen=True, kw_only=True):
 
     name: str
     architecture: str  # Hugging Face model_type
-    kind: str  # "decoder", "encoder", "encoder_decoder", "image"
+    kind: str  # "decoder", "encoder", "encoder_decoder", "image", "module"
     parameters: int
     active_parameters: int  # that a token passes through; fewer with a mixture of experts
     parameters_by_part: dict[str, int]

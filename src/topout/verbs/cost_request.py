@@ -8,7 +8,7 @@ from topout.cost.hardware_times import MODES
 from topout.cost.ops import ELEMENT_BYTES
 from topout.cost.training import Recompute
 from topout.errors import InputError
-from topout.models.architecture import Architecture
+from topout.models.architecture import WITHOUT_TOKENS, Architecture
 from topout.models.known import DEFAULT_MODEL
 from topout.models.precision import Precision
 from topout.models.stored_weights import StoredWeights
@@ -56,6 +56,7 @@ class CostRequest(Request, frozen=True, kw_only=True):
     """
 
     model: Model = DEFAULT_MODEL
+    input: Inputs = msgspec.field(default_factory=list)
     on: Machines = msgspec.field(default_factory=list)
     prompt_len: Annotated[
         int | None, Option("Tokens of the prompt; default: 512, or as many as fit.", least=1)
@@ -109,7 +110,7 @@ class CostRequest(Request, frozen=True, kw_only=True):
     def workload(self, architecture: Architecture, precision: Precision) -> CostWorkload:
         """The request with the model's own defaults filled in."""
         limit = architecture.context_len
-        if architecture.kind == "image":
+        if architecture.kind in WITHOUT_TOKENS:
             prompt_len = context_len = limit or 1
         else:
             prompt_len = _given(self.prompt_len, DEFAULT_PROMPT_LEN, limit)
@@ -119,7 +120,7 @@ class CostRequest(Request, frozen=True, kw_only=True):
         return CostWorkload(
             prompt_len=prompt_len,
             context_len=context_len,
-            batch_size=self.batch_size,
+            batch_size=architecture.samples or self.batch_size,
             dtype=dtype,
             dtype_origin=precision.origin,
             weight_dtype=weights.dtype,

@@ -111,19 +111,10 @@ class ModulePasses(Counting):
 
     def backward(self, batch_size: int, length: int) -> Backward:
         """What the backward of such a pass needs of it."""
-        kept, size = self._found("whole", batch_size, length).kept, self.count.element_bytes
-        layers = {layer: held / size for layer, held in kept.by_layer.items() if layer}
-        times = {layer: kept.times[layer] for layer in layers}
-        tokens, width = batch_size * length, _number(self.steps.text_config, "hidden_size") or 0
-        return Backward(
-            layers=sum(held * times[layer] for layer, held in layers.items()),
-            statistics=kept.statistics,
-            edges=kept.by_layer.get("", 0.0) / size,
-            largest_layer=max(layers.values(), default=0.0),
-            inputs=float(tokens * width * sum(times.values())),
-            logits=round(kept.logits),
-            tokens=tokens,
-        )
+        kept = self._found("whole", batch_size, length).kept
+        width = _number(self.steps.text_config, "hidden_size") or 0
+        tokens = batch_size * length
+        return self.count.backward(kept, tokens, tokens * width)
 
     def look(self) -> None:
         """Run it at some lengths: what it keeps, and how that grows.

@@ -5,9 +5,10 @@ from typing import Any
 from torch import nn
 
 from topout.errors import InputError
+from topout.import_path import names_own_code
 from topout.models.architectures.read import find_config
 from topout.models.hub import offline
-from topout.models.own_module import names_own_module, own_module
+from topout.models.own_module import own_module
 from topout.models.precision import Precision, dtype_name, precision_of, stated_dtype
 from topout.models.structure.build import (
     Head,
@@ -105,7 +106,7 @@ def list_layers(request: LayersRequest) -> LayersReport:
 
     Raises what `find_config`, `report_layers` and `report_own_layers` raise.
     """
-    if names_own_module(request.model):
+    if names_own_code(request.model):
         refuse_for_own_code(request, "batch_size", "length", "dtype", "head")
         return report_own_layers(
             request.model, request.input, depth=request.depth, expand=request.expand

@@ -21,8 +21,9 @@ from topout.cost.phases import Phase, Plan, phases, sequence_len
 from topout.cost.pipeline import pipeline_of
 from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
 from topout.cost.training_memory import training_table
-from topout.errors import UnsupportedError
+from topout.errors import InputError, UnsupportedError
 from topout.extras import require
+from topout.import_path import names_own_code
 from topout.machine.kept import kept_doubts
 from topout.models.architecture import (
     Architecture,
@@ -50,7 +51,7 @@ from topout.records.cost import UNQUANTIZED_PARTS
 from topout.records.record import stamp
 from topout.roofline import is_above, share_of, stand_in_doubts
 from topout.verbs.cost_machines import Candidate, candidates
-from topout.verbs.cost_request import CostRequest
+from topout.verbs.cost_request import CostRequest, refuse_for_own_code
 
 NO_MACHINE = (
     "this machine was not measured yet: `--on here` measures it (about two minutes), "
@@ -101,12 +102,28 @@ def report_cost(request: CostRequest, progress: Notify | None = None) -> CostRep
 
 def _find(request: CostRequest) -> tuple[Architecture, Precision, Counting | None]:
     """The model by formulas, or by runs of its module where none describe it."""
+    if names_own_code(request.model):
+        return _count_own(request)
+    if request.input:
+        raise InputError(
+            "--input is for a module of your own.", "Name it as FILE.py:Class or module:function."
+        )
     found = find_config(request.model)
     try:
         architecture = architecture_of(found, image_size=request.image_size)
     except UnsupportedError as unread:
         return _count_module(request, found, unread)
     return architecture, _precision(request, found), None
+
+
+def _count_own(request: CostRequest) -> tuple[Architecture, Precision, Counting]:
+    """The user's own module; raises what `counted_own` raises, and for options of other models."""
+    names = ("batch_size", "prompt_len", "context_len", "image_size", "quantize", "kv_dtype")
+    refuse_for_own_code(request, *names)
+    require("climb", f"{request.model} is counted by running it, which")
+    from topout.verbs.counted_own import counted_own
+
+    return counted_own(request.model, request.input, request.dtype)
 
 
 def _count_module(
@@ -345,9 +362,11 @@ def _conventions_of_counts(architecture: Architecture) -> list[str]:
     """How a model is counted that no formulas describe."""
     if architecture.counted is None:
         return []
+    is_own = architecture.kind == "module"
+    passes = "one pass" if is_own else "a prompt, and a token more with the cache that it leaves"
+    made = "" if is_own else " as transformers builds it,"
     return [
-        f"Counted by running {architecture.counted_as} as transformers builds it, on shapes "
-        "alone: a prompt, and a token more with the cache that it leaves.",
+        f"Counted by running {architecture.counted_as}{made} on shapes alone: {passes}.",
         "What runs between matrix products in one part of a layer is one kernel, which reads what "
         "was made outside of it and writes what is read later; so is a scan or a recurrence.",
         "Each token goes to its experts at random: of E experts, k a token, T tokens read "
@@ -358,6 +377,8 @@ def _conventions_of_counts(architecture: Architecture) -> list[str]:
 def _left_out(architecture: Architecture) -> list[str]:
     generates = architecture.kind in ("decoder", "encoder_decoder")
     left_out = ["tokenizing", "copies between host and device"]
+    if architecture.kind == "module":
+        return left_out[1:]
     if architecture.kind == "image":
         left_out = ["decoding and resizing of images", "pooling", *left_out[1:]]
     return [*left_out, "sampling of the next token"] if generates else left_out

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from topout.cost.counted import Backward
 from topout.cost.graph.calls import Log, logging_calls, use_of
-from topout.cost.graph.fusion import Fused, Memory, fused
+from topout.cost.graph.fusion import Fused, Kept, Memory, fused
 from topout.cost.graph.kernel_ops import kernel_ops
 from topout.cost.graph.kernels_in_place import KernelsInPlace
 from topout.cost.graph.layer_kinds import LayerKinds
@@ -90,6 +91,21 @@ class ModuleCount:
     def ops(self, fused: Fused) -> list[Op]:
         """The kernels of a run as ops, those of equal layers together."""
         return kernel_ops(fused.kernels, self.parts.name_of, self.element_bytes)
+
+    def backward(self, kept: Kept, tokens: int, layer_input: int) -> Backward:
+        """What the backward of a run needs of it; each layer reads `layer_input` numbers."""
+        size = self.element_bytes
+        layers = {layer: held / size for layer, held in kept.by_layer.items() if layer}
+        times = {layer: kept.times[layer] for layer in layers}
+        return Backward(
+            layers=sum(held * times[layer] for layer, held in layers.items()),
+            statistics=kept.statistics,
+            edges=kept.by_layer.get("", 0.0) / size,
+            largest_layer=max(layers.values(), default=0.0),
+            inputs=float(layer_input * sum(times.values())),
+            logits=round(kept.logits),
+            tokens=tokens,
+        )
 
     def times_of(self, run: Run, tensor: Tensor) -> int:
         """How many layers keep a tensor like this one, which one of them made."""

@@ -143,7 +143,7 @@ def fit_facts(report: CostReport) -> Facts:
 def _beside(report: CostReport) -> str:
     """The other size, with which the largest batch was found."""
     work = report.workload
-    if report.model.kind == "image":
+    if report.model.kind in ("image", "module"):
         return ""
     if report.memory.kv_cache_bytes is not None:
         return f" at context {work.context_len}"

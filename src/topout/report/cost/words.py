@@ -10,6 +10,7 @@ PHASES: tuple[PhaseName, ...] = ("prefill", "decode", "forward", "training")
 BOUNDS = ("memory", "compute", "overhead", "communication", "bubble")
 
 _KINDS = {"encoder_decoder": "encoder and decoder", "image": "image model"}
+_SAMPLES = {"image": "image", "module": "sample"}  # of kinds that are given no tokens
 
 
 def model_sentence(report: CostReport) -> str:
@@ -18,8 +19,9 @@ def model_sentence(report: CostReport) -> str:
     parts = [
         f"{_KINDS.get(model.kind, model.kind)} ({model.architecture})",
         _plural(model.layers, "layer"),
-        f"{model.width} wide",
     ]
+    if model.width:
+        parts.append(f"{model.width} wide")
     if model.heads is not None:
         shared = model.kv_heads is not None and model.kv_heads != model.heads
         kv_heads = f" ({model.kv_heads} of keys and values)" if shared else ""
@@ -45,8 +47,8 @@ def asked_sentence(report: CostReport) -> str:
     """What was asked of the model: sizes, types, devices and execution mode."""
     work, kind = report.workload, report.model.kind
     parts = []
-    if kind == "image":
-        parts.append(_plural(work.batch_size, "image"))
+    if kind in _SAMPLES:
+        parts.append(_plural(work.batch_size, _SAMPLES[kind]))
     else:
         length = "prompt" if kind in ("decoder", "encoder_decoder") else "sequence"
         parts.append(f"{length} of {_plural(work.prompt_len, 'token')}")
@@ -77,8 +79,8 @@ def asked_sentence(report: CostReport) -> str:
 def phase_title(report: CostReport, phase: PhaseName) -> str:
     """A phase with its sizes: "Decode, context 1024, batch 1"."""
     work = report.workload
-    if report.model.kind == "image":
-        size = _plural(work.batch_size, "image")
+    if report.model.kind in _SAMPLES:
+        size = _plural(work.batch_size, _SAMPLES[report.model.kind])
     else:
         size = f"{_plural(work.prompt_len, 'token')}, batch {work.batch_size}"
     return {
@@ -115,8 +117,8 @@ def rate_phase(report: CostReport) -> PhaseName | None:
 
 def rate_name(report: CostReport, phase: PhaseName) -> str:
     """What comes out of a phase, per second."""
-    if report.model.kind == "image":
-        return "images/s"
+    if report.model.kind in _SAMPLES:
+        return f"{_SAMPLES[report.model.kind]}s/s"
     return "sequences/s" if phase == "forward" else "tokens/s"
 
 
@@ -127,7 +129,7 @@ def rate_of(report: CostReport, machine: MachineCost, phase: PhaseName) -> float
         return None
     if phase == "decode" and machine.decode_tokens_per_s is not None:
         return machine.decode_tokens_per_s
-    if phase == "forward" and report.model.kind != "image":
+    if phase == "forward" and report.model.kind not in _SAMPLES:
         return report.workload.batch_size / cost.time_s if cost.time_s else None
     return cost.tokens_per_s
 
