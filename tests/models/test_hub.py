@@ -10,13 +10,23 @@ import pytest
 from huggingface_hub import errors
 
 from tests.winner.climb_folders import climb_folder
-from topout.errors import InputError, TopoutError, UnknownNameError, WeightsError
+from topout.errors import (
+    InputError,
+    TopoutError,
+    UnknownNameError,
+    UnsupportedError,
+    WeightsError,
+)
 from topout.ladder.request import ClimbRequest
 from topout.ladder.state import ClimbFolder
 from topout.models.architectures.read import find_config
 from topout.models.hub import fetch, fetch_config
 from topout.models.source import resolve_encoder, resolve_model, resolve_source
-from topout.verbs.climb import resume
+from topout.profiling.request import ProfileRequest
+from topout.verbs.climb import climb, resume
+from topout.verbs.profile_model import profile_model
+from topout.verbs.run_model import run_model
+from topout.verbs.run_request import RunRequest
 from topout.winner.choice import choose
 from topout.winner.request import LoadRequest
 
@@ -193,9 +203,36 @@ def test_what_is_called_a_model_of_the_hub_is_one_whatever_lies_here(
     source = resolve_model("hub:someone/model")
     assert (source.name, source.config.layers) == ("someone/model", 3)
     assert find_config("hub:someone/model").config_json["n_layer"] == 3
-    assert names_asked(calls) == ["someone/model"] * 2
+    assert names_asked(calls) == ["someone/model"] * 3  # its config, the rest, its config
     assert resolve_model("hub:gpt2").name == "gpt2"
-    assert names_asked(calls)[2:] == ["openai-community/gpt2"]
+    assert names_asked(calls)[3:] == ["openai-community/gpt2"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "request_type"),
+    [(run_model, RunRequest), (climb, ClimbRequest), (profile_model, ProfileRequest)],
+)
+def test_what_is_not_run_is_refused_by_its_config_alone(
+    verb: Callable[..., object],
+    request_type: Callable[..., Any],
+    here: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = write_model(tmp_path / "there", GPT2)
+    (there / "config.json").write_text('{"model_type": "deepseek_v3"}')
+    calls = answer(monkeypatch, there)
+    with pytest.raises(UnsupportedError, match="'deepseek_v3' is not supported.*`topout cost` cou"):
+        verb(request_type(model="someone/model"))
+    asked = [call["allow_patterns"] for call in calls if not call.get("local_files_only")]
+    assert asked and all(patterns == ["config.json"] for patterns in asked)
+    assert not (here / "topout-runs").exists()
+
+
+def test_a_folder_of_what_is_not_run_is_refused_though_it_has_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "deepseek_v3"}')
+    with pytest.raises(UnsupportedError, match="deepseek_v3"):
+        resolve_model(str(tmp_path))
 
 
 def test_it_is_said_before_the_network_is_reached(
@@ -231,7 +268,7 @@ def test_the_network_can_be_forbidden(
     for value in ("", "0", "false", "No", "OFF"):
         monkeypatch.setenv(variable, value)
         resolve_model("someone/model")
-    assert len(names_asked(calls)) == 5
+    assert len(names_asked(calls)) == 2 * 5  # its config, then the rest
 
 
 def test_a_name_that_only_a_file_states_is_not_fetched(
@@ -252,4 +289,4 @@ def test_a_name_that_only_a_file_states_is_not_fetched(
     assert names_asked(calls) == []
     with pytest.raises(InputError, match="is not the model of the climb"):
         choose(LoadRequest(model=str(folder), moved_to="someone/model"))
-    assert names_asked(calls) == ["someone/model"]
+    assert names_asked(calls) == ["someone/model"] * 2

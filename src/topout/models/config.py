@@ -106,7 +106,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if architecture not in ARCHITECTURES:
             raise UnsupportedError(
                 f"{name}: architecture {architecture!r} is not supported.",
-                f"Supported decoders are {', '.join(ARCHITECTURES)}.",
+                f"Supported decoders are {', '.join(ARCHITECTURES)}; `topout cost` counts others.",
             )
         if fields.has("quantization_config"):
             raise UnsupportedError(

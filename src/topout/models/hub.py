@@ -7,7 +7,7 @@ said before it happens.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -96,17 +96,24 @@ def only_stated_by(file: str) -> Iterator[None]:
         _only_stated_by.reset(token)
 
 
-def fetch(name: str, revision: str | None = None) -> Path:
+def fetch(
+    name: str, revision: str | None = None, refuse: Callable[[Path], None] | None = None
+) -> Path:
     """The folder of the snapshot of a hub model, downloaded when the cache lacks it.
 
-    Raises UnknownNameError for a name that the hub does not have, WeightsError for a gated model
-    or one without safetensors, InputError when the hub cannot be reached.
+    `refuse` is given the folder with its config alone before anything else is downloaded, and
+    raises for a model that is not run. Raises UnknownNameError for a name that the hub does not
+    have, WeightsError for a gated model or one without safetensors, InputError when the hub cannot
+    be reached.
     """
     cached = _cached_snapshot(hub_id(name), revision, _WANTED)
     if cached is not None and _has_weights(cached):
         return cached
     random_remedy = ", or take --random-weights" if short_name(name) else ""
     known = [*known_names(), *known_encoder_names()]
+    if refuse is not None and short_name(name) is None:  # the shapes of known names were read
+        refuse(_download(name, revision, [_CONFIG], known, random_remedy))
+        return _download(name, revision, _WANTED, known, random_remedy, quiet=True)
     return _download(name, revision, _WANTED, known, random_remedy)
 
 
@@ -146,7 +153,13 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _download(
-    name: str, revision: str | None, patterns: list[str], known: list[str], other_remedy: str = ""
+    name: str,
+    revision: str | None,
+    patterns: list[str],
+    known: list[str],
+    other_remedy: str = "",
+    *,
+    quiet: bool = False,
 ) -> Path:
     """The snapshot from the network; `known` are the names to offer for one the hub lacks."""
     if not is_installed(_HUB):
@@ -164,7 +177,8 @@ def _download(
     )
 
     repository = hub_id(name)
-    say(f"topout: fetching {repository} from the Hugging Face Hub")
+    if not quiet:
+        say(f"topout: fetching {repository} from the Hugging Face Hub")
     try:
         return Path(
             snapshot_download(

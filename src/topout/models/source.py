@@ -161,12 +161,16 @@ def resolve(
     if known is not None:
         config_json = known_config_json(known)
         # Refuses what topout counts but does not run, before any download.
-        kind.read_config(config_json, known)
+        config = kind.read_config(config_json, known)
         if random_weights:
-            return _source(asked, known, None, config_json, [])
+            return _source(asked, known, None, config_json, config, [])
     if stated is None:
         require_hub_name(name, kind.names)
-    return _from_folder(asked, fetch(name, revision), known or name)
+
+    def refuse(folder: Path) -> None:
+        kind.read_config(read_config_json(folder), known or name)
+
+    return _from_folder(asked, fetch(name, revision, refuse), known or name)
 
 
 def _resolve_here(asked: "_Asked[Config]", name_or_path: str) -> Source[Config] | None:
@@ -192,8 +196,9 @@ class _Asked(NamedTuple, Generic[Config]):
 
 def _from_folder(asked: _Asked[Config], folder: Path, name: str) -> Source[Config]:
     config_json = read_config_json(folder)
+    config = asked.kind.read_config(config_json, name)
     files = [] if asked.random_weights else find_weight_files(folder)
-    return _source(asked, name, folder, config_json, files)
+    return _source(asked, name, folder, config_json, config, files)
 
 
 def _from_file(asked: _Asked[Config], file: Path) -> Source[Config]:
@@ -204,7 +209,9 @@ def _from_file(asked: _Asked[Config], file: Path) -> Source[Config]:
         )
     if not file.is_file():
         raise InputError(f"no such file: {file}.", "Check the path.")
-    return _source(asked, file.stem, file.parent, read_config_json(file.parent), [file])
+    config_json = read_config_json(file.parent)
+    config = asked.kind.read_config(config_json, file.stem)
+    return _source(asked, file.stem, file.parent, config_json, config, [file])
 
 
 def _source(
@@ -212,9 +219,9 @@ def _source(
     name: str,
     folder: Path | None,
     config_json: dict[str, Any],
+    config: Config,
     files: list[Path],
 ) -> Source[Config]:
-    config = asked.kind.read_config(config_json, name)
     origin: WeightsOrigin = "random" if asked.random_weights else "trained"
     seed, tensors, told = asked.seed, {}, [str(asked.seed).encode()]
     if origin == "trained":
