@@ -235,6 +235,7 @@ def test_memory_in_training_agrees_with_the_formulas(name: str) -> None:
     count = counted_training_table(counted, counting.backward(B, 64), step, plan)
     for one, other in zip(count[:2], formula[:2], strict=True):  # without recomputing whole blocks
         assert one.activations_bytes == pytest.approx(other.activations_bytes, rel=0.01)
+        assert one.errors_bytes == other.errors_bytes
         assert one.optimizer_bytes == other.optimizer_bytes
     assert count[2].activations_bytes == pytest.approx(formula[2].activations_bytes, rel=0.25)
 

@@ -14,6 +14,7 @@ from topout.cost.training import (
     TrainingStep,
     parameter_bytes,
 )
+from topout.cost.training_memory import ActivationBytes
 from topout.errors import UnsupportedError
 from topout.models.architecture import Architecture, total_parameters
 from topout.records.cost import CostWorkload, TrainingMemory
@@ -29,6 +30,7 @@ class Backward(msgspec.Struct, frozen=True, kw_only=True):
     edges: float  # before the first layer and after the last
     largest_layer: float  # of one layer
     inputs: float  # what all layers read, which is kept where they are computed again
+    states: float  # hidden states, whose gradient goes from layer to layer; 0 without layers
     logits: int  # that a loss is taken of
     tokens: int
 
@@ -91,8 +93,10 @@ def counted_training_table(
 def _row(
     architecture: Architecture, backward: Backward, step: TrainingStep, plan: TrainingPlan
 ) -> TrainingMemory:
-    activations, errors = _moment(backward, step.element_bytes, plan.recompute)
+    held = _held(backward, step.element_bytes, plan.recompute)
     kept = parameter_bytes(total_parameters(architecture), step.dtype, plan)
+    errors = held.errors
+    activations = held.peak - errors
     return TrainingMemory(
         recompute=plan.recompute,
         zero_stage=plan.zero_stage,
@@ -101,22 +105,23 @@ def _row(
         optimizer_bytes=kept.optimizer,
         activations_bytes=activations,
         errors_bytes=errors,
-        total_bytes=kept.weights + kept.optimizer + kept.gradients + activations + errors,
+        total_bytes=kept.weights + kept.optimizer + kept.gradients + held.peak,
     )
 
 
-def _moment(backward: Backward, size: int, recompute: Recompute) -> tuple[int, int]:
-    """Activations, and errors, at the fullest moment: of the loss, or with a layer there again.
-
-    The gradient of the logits is written over their logarithms.
-    """
-    targets = backward.tokens * INDEX_BYTES if backward.logits else 0
-    errors = backward.logits * FP32_BYTES
-    edges = backward.edges * size
-    if recompute == "full":
-        kept, again = edges + backward.inputs * size, backward.largest_layer * size
-        if again > targets + errors:
-            return math.ceil(kept + again), 0
-        return math.ceil(kept + targets), errors
-    statistics = backward.statistics * FP32_BYTES if recompute == "none" else 0.0
-    return math.ceil(edges + backward.layers * size + statistics + targets), errors
+def _held(backward: Backward, size: int, recompute: Recompute) -> ActivationBytes:
+    """Activations and errors; the loss begins with gradients of the logits in fp32."""
+    layers = backward.layers * size + backward.statistics * FP32_BYTES
+    working = 0.0
+    if recompute == "selective":  # attention's statistics alone are made again
+        layers = backward.layers * size
+    elif recompute == "full":
+        layers, working = backward.inputs * size, backward.largest_layer * size
+    return ActivationBytes(
+        blocks=math.ceil(layers),
+        edges=math.ceil(backward.edges * size),
+        loss=backward.tokens * INDEX_BYTES if backward.logits else 0,
+        loss_errors=backward.logits * FP32_BYTES,
+        working=math.ceil(working),
+        block_errors=math.ceil(backward.states * size),
+    )

@@ -10,7 +10,7 @@ import msgspec
 from torch import Tensor, nn
 
 from topout.cost.counted import Backward, Counting
-from topout.cost.graph.fusion import Fused
+from topout.cost.graph.kernels import Fused
 from topout.cost.graph.longer import at_length
 from topout.cost.graph.module_count import ModuleCount, Run
 from topout.cost.ops import Op

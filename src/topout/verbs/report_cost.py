@@ -369,6 +369,8 @@ def _conventions_of_counts(architecture: Architecture) -> list[str]:
         f"Counted by running {architecture.counted_as}{made} on shapes alone: {passes}.",
         "What runs between matrix products in one part of a layer is one kernel, which reads what "
         "was made outside of it and writes what is read later; so is a scan or a recurrence.",
+        "Where latents are cached, a decoded token's query is multiplied into them, and they are "
+        "read once for all heads.",
         "Each token goes to its experts at random: of E experts, k a token, T tokens read "
         "E·(1 − (1 − k/E)^T).",
     ]

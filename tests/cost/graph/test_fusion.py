@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from topout.cost.graph.fusion import Kernel
+from topout.cost.graph.kernels import Kernel
 from topout.cost.graph.module_count import ModuleCount, Run
 from topout.cost.ops import Op
 

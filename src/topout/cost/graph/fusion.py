@@ -9,82 +9,16 @@ The weights are told by their memory, and what is made of weights alone counts a
 cache, what is joined to it is written, and what is read of it is read.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from topout.cost.graph.attended import window_pairs
-from topout.cost.graph.calls import ENTERED, MARKS, SKIPPED, Log, LoggedCall, Use
-from topout.cost.graph.formula import aten_names
+from topout.cost.graph.calls import MARKS, Log, LoggedCall, Use
+from topout.cost.graph.kept import kept_for_backward
+from topout.cost.graph.kernels import Fused, Kernel, Memory, bytes_of_parts
 from topout.cost.graph.layer_kinds import LayerKinds
 from topout.cost.graph.module_parts import ModuleParts
 
 _PRODUCTS = ("product", "recurrent")
-# Their gradient needs none of what they read.
-_KEEPS_NOTHING = frozenset(
-    aten_names(
-        """
-        add add_ sub sub_ rsub neg cat stack clone copy copy_ _to_copy sum mean slice select
-        constant_pad_nd repeat expand index index_select gather zeros_like new_zeros fill fill_
-        masked_fill masked_fill_ embedding ones_like index_add index_put index_put_ scatter_add
-        """
-    )
-)
-# Of two factors each is kept for the gradient of the other.
-_FACTORS = frozenset(aten_names("mul mul_ div div_ bmm baddbmm"))
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Addresses of what is no activation: parameters, and the cache after the run."""
-
-    weights: frozenset[int]
-    names: Mapping[int, list[str]]  # of parameters
-    experts: Mapping[int, tuple[int, int]]  # parameter → experts it holds, and chosen of a token
-    cache: Mapping[int, int]  # address → bytes of an element
-
-
-class Kernel(msgspec.Struct, kw_only=True):
-    """One kernel of a run, for one layer; `times` layers run it alike. Sizes are in bytes."""
-
-    path: str
-    part: str
-    kind: str  # "linear", "attention", "convolution", "elementwise", "embedding"
-    times: int
-    attended: tuple[float, ...] = ()  # batch, heads, queries, keys, size of a head
-    rows: float = 0.0
-    k: int = 0
-    n: int = 0
-    paths: list[str] = []  # of products that are one
-    experts: tuple[int, int] | None = None
-    flops: float = 0.0
-    weight_bytes: float = 0.0
-    activation_bytes: float = 0.0
-    cache_bytes: float = 0.0
-    states_bytes: float = 0.0  # of a cache whose numbers are not of the model's type
-    first: int = 0  # numbers of its calls in the log
-    last: int = 0
-
-
-@dataclass(slots=True)
-class Kept:
-    """What the backward pass needs of a forward, in bytes, by the layer that made it."""
-
-    by_layer: dict[str, float] = field(default_factory=dict)
-    times: dict[str, int] = field(default_factory=dict)  # of layers that stand for others
-    statistics: float = 0.0  # of attention: numbers, of all layers
-    logits: float = 0.0  # numbers that a loss is taken of
-
-
-@dataclass(slots=True)
-class Fused:
-    """The kernels of a run in their order, and what they hold."""
-
-    kernels: list[Kernel]
-    working_bytes: float  # activations at the fullest moment
-    kept: Kept
 
 
 def fused(
@@ -142,7 +76,8 @@ class _Fusion:
             else:
                 self._group(kernel, number, end)
             number = end + 1
-        return Fused(self.kernels, self._working_bytes(), self._kept())
+        kept = kept_for_backward(self.kernels, self.calls, self.weights, self.kinds)
+        return Fused(self.kernels, self._working_bytes(), kept)
 
     def _of_activations(self, calls: list[LoggedCall]) -> list[LoggedCall]:
         """The calls without those that read weights alone, whose results are weights as well."""
@@ -393,55 +328,10 @@ class _Fusion:
             alive -= sum(sizes[address] for address in ends.get(number, []))
         return most
 
-    def _kept(self) -> Kept:
-        """What kernels read that the gradient of what they do needs again."""
-        needs = _needing_gradients(self.calls, self.weights)
-        made_in: dict[int, str] = {}
-        for call in self.calls:
-            for use in (*call.writes, *call.changes):
-                made_in.setdefault(use.address, call.path)
-        parts: dict[int, set[Use]] = {}
-        kept = Kept()
-        for kernel in self.kernels:
-            calls = self.calls[kernel.first : kernel.last + 1]
-            for use in _kept_of(kernel, calls, needs, self.weights):
-                parts.setdefault(use.address, set()).add(use)
-        for use in self._needed_by_skipped(parts):
-            parts.setdefault(use.address, set()).add(use)
-            if kernel.attended:
-                batch, heads, queries, *_ = kernel.attended
-                kept.statistics += batch * heads * queries * kernel.times
-        for address, uses in parts.items():
-            layer = self.kinds.layer_of(made_in.get(address, ""))
-            kept.by_layer[layer] = kept.by_layer.get(layer, 0.0) + bytes_of_parts(uses)
-        kept.times = {layer: self.kinds.times_of(f"{layer}.") for layer in kept.by_layer}
-        return kept
-
-    def _needed_by_skipped(self, parts: dict[int, set[Use]]) -> list[Use]:
-        """What layers that were not run need again of what they were given: as the first did."""
-        entered: dict[str, tuple[Use, ...]] = {}
-        found = []
-        for call in self.calls:
-            if call.name == ENTERED:
-                entered[call.path] = call.reads
-            elif call.name == SKIPPED:
-                alike = zip(entered.get(call.path, ()), call.reads, strict=False)
-                found += [use for first, use in alike if first.address in parts]
-        return found
-
 
 def _queries(products: list[LoggedCall]) -> float:
     """Rows of products of activations, as of scores; of the smallest, in a scan a step."""
     return float(min((each.writes[0].shape[-2] for each in products if each.writes), default=0))
-
-
-def bytes_of_parts(parts: Iterable[Use]) -> int:
-    """Of one piece of memory what different views of it show, at most all of it."""
-    distinct: dict[tuple[int, tuple[int, ...]], int] = {}
-    for use in parts:
-        view = (use.offset, use.shape)
-        distinct[view] = max(distinct.get(view, 0), use.bytes)
-    return min(sum(distinct.values()), max(use.storage_bytes for use in parts))
 
 
 def _last_reads(calls: list[LoggedCall]) -> dict[int, int]:
@@ -450,45 +340,3 @@ def _last_reads(calls: list[LoggedCall]) -> dict[int, int]:
         for number, call in enumerate(calls)
         for use in (*call.reads, *call.changes)
     }
-
-
-def _needing_gradients(calls: list[LoggedCall], weights: set[int]) -> set[int]:
-    """Addresses of what gradients flow through: the weights, and all that is made of them."""
-    needs = set(weights)
-    for call in calls:
-        if any(use.address in needs for use in (*call.reads, *call.changes)):
-            needs |= {use.address for use in (*call.writes, *call.changes)}
-    return needs
-
-
-def _kept_of(
-    kernel: Kernel, calls: list[LoggedCall], needs: set[int], weights: set[int]
-) -> list[Use]:
-    """Of what a kernel reads, and of an attention its output, what its gradient needs again.
-
-    What is made inside of it is made again from what it reads.
-    """
-    origins: dict[int, set[Use]] = {}  # made inside → read from outside
-    kept: set[Use] = set()
-    for call in calls:
-        touched: set[Use] = set()
-        for use in (*call.reads, *call.changes):
-            outside = origins.get(use.address, {use})
-            touched |= outside
-            if _is_needed_again(call, use, needs):
-                kept |= outside
-        for use in (*call.writes, *call.changes):
-            origins[use.address] = origins.get(use.address, set()) | touched
-    found = [use for use in kept if use.address in needs and use.address not in weights]
-    if kernel.attended:
-        found += calls[0].writes
-    return found
-
-
-def _is_needed_again(call: LoggedCall, use: Use, needs: set[int]) -> bool:
-    if call.name in _KEEPS_NOTHING:
-        return False
-    if call.name in _FACTORS or call.family in ("product", "convolution"):
-        others = [each for each in call.reads if each is not use]
-        return any(each.address in needs for each in others)
-    return use.address in needs

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from topout.cost.graph.fusion import Kernel
+from topout.cost.graph.kernels import Kernel
 from topout.cost.ops import Op, OpKind
 from topout.cost.transformer import expected_experts
 

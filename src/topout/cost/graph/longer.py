@@ -7,7 +7,7 @@ moves grows with it, or with its square: three lengths decide the curve.
 
 import msgspec
 
-from topout.cost.graph.fusion import Fused, Kept, Kernel
+from topout.cost.graph.kernels import Fused, Kept, Kernel
 
 _GROWING = (
     "rows",

@@ -9,9 +9,11 @@ from torch.utils._pytree import tree_leaves
 
 from topout.cost.counted import Backward
 from topout.cost.graph.calls import Log, logging_calls, use_of
-from topout.cost.graph.fusion import Fused, Kept, Memory, fused
+from topout.cost.graph.fusion import fused
 from topout.cost.graph.kernel_ops import kernel_ops
+from topout.cost.graph.kernels import Fused, Kept, Memory
 from topout.cost.graph.kernels_in_place import KernelsInPlace
+from topout.cost.graph.latents import on_latents
 from topout.cost.graph.layer_kinds import LayerKinds
 from topout.cost.graph.module_parts import ModuleParts
 from topout.cost.ops import Op
@@ -69,6 +71,8 @@ class ModuleCount:
             cache={use.address: each.element_size() for each in cached if (use := use_of(each))},
         )
         logits = getattr(getattr(result, "output", result), "logits", None)
+        if held:
+            recorder.log.calls = on_latents(recorder.log.calls, self._weights, memory.cache)
         leaves = [leaf for leaf in tree_leaves(_outputs(result)) if isinstance(leaf, Tensor)]
         read_later = frozenset(use.address for leaf in leaves if (use := use_of(leaf)))
         found = fused(
@@ -103,6 +107,7 @@ class ModuleCount:
             edges=kept.by_layer.get("", 0.0) / size,
             largest_layer=max(layers.values(), default=0.0),
             inputs=float(layer_input * sum(times.values())),
+            states=float(layer_input if times else 0),
             logits=round(kept.logits),
             tokens=tokens,
         )
