@@ -185,3 +185,12 @@ def test_without_a_compiler_the_same_is_read(
     compiled = read(tmp_path, *events)
     monkeypatch.setattr(kineto, "NativeScan", PythonScan)
     assert read(tmp_path, *events).events.equals(compiled.events)
+
+
+def test_negative_durations_and_damaged_names_are_told(tmp_path: Path) -> None:
+    trace = read(tmp_path, *GPU, event(1, 14, 5, -2, "k"), event(1, 14, 9, 1, "caf\ud800"))
+    assert trace.events["duration_ns"].to_list() == [0, 1000]
+    assert trace.doubts == (
+        "1 events had negative durations: taken as 0.",
+        "1 names hold bytes that are not UTF-8: shown as \ufffd.",
+    )

@@ -111,10 +111,12 @@ def new_scan(fields: Sequence[Field] = FIELDS, *, keeps_names: bool = False) -> 
 
 
 def _trace_of_lanes(path: Path, text: FileText, scan: Scan) -> Trace | None:
-    found = read_lanes(Columns(scan), path)
+    columns = Columns(scan)
+    found = read_lanes(columns, path)
     if found is None:
         return None
     about_file = [*_about_the_end(scan, text), *_about_events(scan, found.empty_entries)]
+    about_file += _about_values(text, found.negative_durations, columns.damaged_texts)
     return Trace(
         path=path,
         format=found.format,
@@ -197,15 +199,20 @@ def _about_events(scan: Scan, empty_entries: int = 0) -> list[str]:
 
 def _about_the_rest(text: FileText, metadata: Metadata, table: Table) -> list[str]:
     doubts = []
-    if text.null_bytes:
-        doubts.append(f"{text.null_bytes} NUL bytes in the file: read as spaces.")
     if metadata.unreadable:
         doubts.append(f"Not readable and left out: {', '.join(metadata.unreadable)}.")
     doubts += table.uncounted
-    if table.negative_durations:
-        doubts.append(f"{table.negative_durations} events had negative durations: taken as 0.")
-    if table.damaged_texts:
-        doubts.append(f"{table.damaged_texts} names hold bytes that are not UTF-8: shown as �.")
+    return doubts + _about_values(text, table.negative_durations, table.damaged_texts)
+
+
+def _about_values(text: FileText, negative_durations: int, damaged_texts: int) -> list[str]:
+    doubts = []
+    if text.null_bytes:
+        doubts.append(f"{text.null_bytes} NUL bytes in the file: read as spaces.")
+    if negative_durations:
+        doubts.append(f"{negative_durations} events had negative durations: taken as 0.")
+    if damaged_texts:
+        doubts.append(f"{damaged_texts} names hold bytes that are not UTF-8: shown as �.")
     return doubts
 
 

@@ -68,6 +68,7 @@ class LaneTrace(NamedTuple):
     doubts: tuple[str, ...]
     host: str | None = None
     empty_entries: int = 0  # that the maker writes behind the last event
+    negative_durations: int = 0  # which were taken as 0
 
 
 class _Labels(NamedTuple):
@@ -82,10 +83,13 @@ def read_lanes(columns: Columns, path: Path) -> LaneTrace | None:
     raw = _raw(columns)
     is_name = pl.col("phase") == "M"
     labels = _labels(raw.filter(is_name))
-    events = raw.filter(~is_name)
+    took = pl.coalesce("took_ns", "duration_ns")
+    events = raw.filter(~is_name).with_columns(took.alias("duration_ns"))
+    negative = int((events["duration_ns"] < 0).sum())
+    events = events.with_columns(pl.col("duration_ns").clip(lower_bound=0))
     for maker in (_jax, _rocprof, _legacy):
         if found := maker(events, labels, path):
-            return found
+            return found._replace(negative_durations=negative)
     return None
 
 
@@ -238,9 +242,7 @@ def _rocprof(events: pl.DataFrame, labels: _Labels, path: Path) -> LaneTrace | N
         return _Lane("runtime" if label in _ROCPROF_CALLS else "annotation")
 
     begin = "start_ns" if events["begin_ns"].null_count() else "begin_ns"
-    exact = events.with_columns(
-        start_ns=pl.col(begin), duration_ns=pl.coalesce("took_ns", "duration_ns")
-    )
+    exact = events.with_columns(start_ns=pl.col(begin))
     placed = _placed(exact, lane).with_columns(pl.coalesce("stream", "queue").alias("stream"))
     doubts: tuple[str, ...] = ()
     if nowhere := placed.filter((pl.col("content") == "work") & pl.col("device").is_null()).height:
