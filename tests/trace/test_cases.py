@@ -10,6 +10,7 @@ from topout.records import TraceReport
 from topout.report import describe
 from topout.report.to_html import to_html
 from topout.report.to_terminal import to_terminal
+from topout.trace.analysis.breakdown import NO_COPIES
 from topout.trace.analysis.groups import Rules, load_rules, shipped_rules
 from topout.trace.analysis.report import analyse
 from topout.trace.readers.read import read_traces
@@ -79,6 +80,8 @@ def test_kernels_in_a_table_of_rocprofv3() -> None:
     assert device.busy_s == pytest.approx(400e-6)
     assert device.wall_s == pytest.approx(480e-6)
     assert {each.name: each.calls for each in device.groups} == {"matrix-mul": 5}
+    assert device.memory_s is None  # copies have a table of their own
+    assert device.reasons["memory_s"] == NO_COPIES
 
 
 def test_cycles_of_a_profiler_are_no_ranks() -> None:

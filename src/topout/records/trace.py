@@ -67,7 +67,8 @@ class DeviceTime(Record, frozen=True, kw_only=True):
     times counted in overlap_s twice.
 
     Of a summary, which does not say when kernels ran, wall_s and busy_s are the sum of their
-    durations, and what depends on when they ran is None.
+    durations, and what depends on when they ran is None. Where copies were not recorded memory_s is
+    None, and counts as 0 in the sums above.
     """
 
     rank: int | None
@@ -81,7 +82,7 @@ class DeviceTime(Record, frozen=True, kw_only=True):
     unknown_s: float = 0.0  # work was launched and not recorded
     compute_s: float
     communication_s: float
-    memory_s: float
+    memory_s: float | None  # None: the file does not record copies and fills
     overlap_s: float | None
     exposed_communication_s: float | None  # communication while nothing was computed
     utilization: float | None  # busy_s / wall_s
@@ -207,7 +208,7 @@ class TracedRun(Record, frozen=True, kw_only=True):
     busy_s: float  # of all devices in sum
     compute_share: float
     communication_share: float
-    memory_share: float
+    memory_share: float | None
     moving_share: float  # communication and copies
     work_s: float  # durations in sum of all but what moves data, over all devices
     groups: list[GroupTime]  # over all devices

@@ -98,6 +98,7 @@ class Trace:
     devices: tuple[Device, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)  # "cuda", "pytorch", "schema"
     timed: bool = True  # False: the file was a summary, whose events are laid end to end
+    holds_copies: bool = True  # False: copies and fills were not recorded, or may not have been
     # What was found in the file and left out or mended, in words, with how often.
     doubts: tuple[str, ...] = ()
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.report.trace.test_terminal import words
 from tests.trace.analysis.example_traces import (
     ADD,
     GROUP_MS,
@@ -20,6 +21,8 @@ from tests.trace.analysis.example_traces import (
 )
 from topout.errors import InputError
 from topout.records.trace import TraceReport
+from topout.report import describe
+from topout.report.to_terminal import to_terminal
 from topout.trace.analysis.groups import Rules, load_rules, shipped_rules
 from topout.trace.analysis.report import analyse
 from topout.trace.analysis.runs import (
@@ -61,6 +64,13 @@ def test_speedup_and_efficiency_over_the_run_on_the_fewest_devices() -> None:
     assert two.memory_share == 0
     assert not two.reasons
     assert one.speedup is None and "over this run" in one.reasons["speedup"]
+
+
+def test_copies_that_were_not_recorded_are_unknown() -> None:
+    known, unknown = _run(1, 1000), _run(2, 500, holds_copies=False)
+    found = runs_side_by_side([("known", known), ("unknown", unknown)])
+    assert [run.memory_share for run in found.runs] == [0.0, None]
+    assert words(to_terminal(describe(found))).count("copies and fills 0.0 % –") == 1
 
 
 def test_no_speedup_where_the_work_differs() -> None:

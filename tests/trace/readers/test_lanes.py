@@ -164,6 +164,7 @@ def test_operators_that_the_old_profiler_timed_count_once(tmp_path: Path) -> Non
         ("kernel", "aten::relu", 1),
     ]
     assert trace.format == "pytorch_legacy_json"
+    assert not trace.holds_copies
     assert "not kernels" in trace.doubts[0]
 
 

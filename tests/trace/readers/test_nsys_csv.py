@@ -32,6 +32,7 @@ def test_a_trace_among_other_reports() -> None:
     assert events["device"].to_list() == [0, 0, 1, 1]
     assert str(events["name"][1]).endswith("align4::Params)")
     assert [device.name for device in trace.devices] == ["NVIDIA A100-SXM4-80GB"] * 2
+    assert trace.holds_copies
 
 
 def test_copies_between_devices_without_ends_are_told() -> None:
@@ -68,6 +69,7 @@ def test_grouped_thousands_of_whole_nanoseconds(tmp_path: Path) -> None:
     path = tmp_path / "grouped.csv"
     path.write_text('Start (ns),Duration (ns),Device,Name\n"1,719,000","1,048",GPU (0),k\n')
     trace = read_nsys_csv(path)
+    assert trace.holds_copies  # such a table would list them
     assert trace.events["start_ns"].to_list() == [1_719_000]
     assert trace.events["duration_ns"].to_list() == [1_048]
 
@@ -108,6 +110,7 @@ def test_a_summary_keeps_calls_sum_least_and_most() -> None:
     ends = (trace.events["start_ns"] + trace.events["duration_ns"]).to_list()
     assert trace.events["start_ns"].to_list()[1:] == ends[:-1]
     assert any("summary" in doubt for doubt in trace.doubts)
+    assert not trace.holds_copies
 
 
 def test_a_table_of_sizes_is_no_trace(tmp_path: Path) -> None:

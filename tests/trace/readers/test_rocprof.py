@@ -60,6 +60,7 @@ def test_what_one_process_wrote_in_several_files_is_one_trace(tmp_path: Path) ->
     assert len(first.events) == 8
     assert first.events["start_ns"].is_sorted()
     assert first.timed
+    assert first.holds_copies and not second.holds_copies
     kinds = first.events["kind"].cast(pl.String).to_list()
     assert (kinds.count("runtime"), kinds.count("annotation")) == (1, 1)
     assert "agent_info" in " ".join(first.doubts)
@@ -80,6 +81,7 @@ def test_sums_count_kernels_and_copies_but_no_calls(tmp_path: Path) -> None:
     sums = trace.events.group_by(pl.col("name").cast(pl.String)).agg(pl.col("duration_ns").sum())
     assert dict(sums.rows()) == {"Cijk_Ailk_Bljk_BBS_BH": 2400, "MEMORY_COPY_HOST_TO_DEVICE": 100}
     assert trace.events["bytes"].null_count() == 5
+    assert trace.holds_copies
 
 
 def test_the_first_versions_of_rocprof(tmp_path: Path) -> None:

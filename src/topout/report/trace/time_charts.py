@@ -44,7 +44,7 @@ def time_parts(device: DeviceTime) -> dict[str, float]:
         return {
             "compute alone": device.compute_s,
             "communication alone": device.communication_s,
-            "copies and fills": device.memory_s,
+            "copies and fills": device.memory_s or 0.0,
         }
     hidden = device.communication_s - exposed_s
     parts = {

@@ -18,6 +18,7 @@ from topout.trace.table import DEVICE_WORK, HOST_DEVICE, Trace
 
 TOP_KERNELS = 50
 NOT_TIMED = "The file is a summary, sums per kernel: it does not say when they ran."
+NO_COPIES = "Copies and fills were not recorded in the file."
 _EXAMPLES = 3
 _EXAMPLES_OF_OTHER = 20
 # An example of "other" is worth a rule of its own from this share of the device's time on.
@@ -137,6 +138,8 @@ def _device_time(
     reasons = {"unknown_s": lost} if lost else {}
     if occupancy is None:
         reasons["occupancy"] = "The trace does not say how full kernels kept the multiprocessors."
+    if not trace.holds_copies:
+        reasons["memory_s"] = NO_COPIES
     if not trace.timed:
         reasons |= dict.fromkeys(_FROM_TIMES, NOT_TIMED)
     has_idle = trace.timed and not (split.unknown_ns and not split.idle_ns)
@@ -154,7 +157,7 @@ def _device_time(
         unknown_s=split.unknown_ns / 1e9,
         compute_s=split.compute_ns / 1e9,
         communication_s=split.communication_ns / 1e9,
-        memory_s=split.memory_ns / 1e9,
+        memory_s=split.memory_ns / 1e9 if trace.holds_copies else None,
         overlap_s=split.overlap_ns / 1e9 if trace.timed else None,
         exposed_communication_s=split.exposed_communication_ns / 1e9 if trace.timed else None,
         utilization=utilization if has_idle else None,

@@ -246,7 +246,7 @@ def _traced_run(name: str, report: TraceReport, first: tuple[str, TraceReport]) 
         busy_s=busy_s,
         compute_share=share(sum(each.compute_s for each in report.ranks)),
         communication_share=share(sum(each.communication_s for each in report.ranks)),
-        memory_share=share(sum(each.memory_s for each in report.ranks)),
+        memory_share=_memory_share(report.ranks, busy_s),
         moving_share=work.share,
         work_s=work.work_s,
         groups=groups_over_devices(report.ranks),
@@ -256,6 +256,13 @@ def _traced_run(name: str, report: TraceReport, first: tuple[str, TraceReport]) 
         efficiency=efficiency,
         reasons={"speedup": reason, "efficiency": reason} if reason else {},
     )
+
+
+def _memory_share(ranks: Sequence[DeviceTime], busy_s: float) -> float | None:
+    known = [each.memory_s for each in ranks if each.memory_s is not None]
+    if len(known) < len(ranks):
+        return None
+    return sum(known) / busy_s if busy_s else 0.0
 
 
 def groups_over_devices(ranks: Sequence[DeviceTime]) -> list[GroupTime]:

@@ -122,6 +122,7 @@ def _trace_of_lanes(path: Path, text: FileText, scan: Scan) -> Trace | None:
         format=found.format,
         events=found.events,
         host=found.host,
+        holds_copies=found.holds_copies,
         doubts=(*about_file, *found.doubts),
     )
 

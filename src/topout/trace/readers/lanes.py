@@ -69,6 +69,7 @@ class LaneTrace(NamedTuple):
     host: str | None = None
     empty_entries: int = 0  # that the maker writes behind the last event
     negative_durations: int = 0  # which were taken as 0
+    holds_copies: bool = True
 
 
 class _Labels(NamedTuple):
@@ -269,4 +270,5 @@ def _legacy(events: pl.DataFrame, labels: _Labels, path: Path) -> LaneTrace | No
             "The profiler before Kineto timed operators on the device, not kernels: what an "
             "operator took includes pauses between its kernels (record with torch.profiler).",
         )
-    return LaneTrace("pytorch_legacy_json", _table(_placed(events, lane)), doubts)
+    table = _table(_placed(events, lane))
+    return LaneTrace("pytorch_legacy_json", table, doubts, holds_copies=False)

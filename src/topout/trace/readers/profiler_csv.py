@@ -161,8 +161,16 @@ def _trace(path: Path, dialect: _Dialect, found: _Found) -> Trace:
         events=with_all_columns(events),
         devices=devices,
         timed=bool(found.parts),
+        holds_copies=_holds_copies(dialect, found, events),
         doubts=tuple(dict.fromkeys(doubts)),
     )
+
+
+def _holds_copies(dialect: _Dialect, found: _Found, events: pl.DataFrame) -> bool:
+    """Whether copies would stand in the file: some tables hold kernels alone."""
+    if dialect is _NVPROF or (dialect is _NSYS and found.parts):
+        return True
+    return bool(events["kind"].cast(pl.String).is_in(["memcpy", "memset"]).any())
 
 
 def _no_table(path: Path, dialect: _Dialect) -> InputError:

@@ -192,6 +192,7 @@ def _one_of(parts: Sequence[Trace]) -> Trace:
     return replace(
         used[0],
         events=events,
+        holds_copies=any(trace.holds_copies for trace in used),
         devices=tuple(devices[number] for number in sorted(devices)),
         doubts=tuple(dict.fromkeys(doubts)),
     )

@@ -156,6 +156,7 @@ def read_rocprofv3_json(path: Path, notify: Notify | None = None, hold: Hold = u
         format="rocprofv3_json",
         events=_table(rows),
         devices=tuple(_devices(tools).values()),
+        holds_copies=any(row.bytes is not None or row.to_device is not None for row in rows),
         doubts=tuple(doubts),
     )
 
