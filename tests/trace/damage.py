@@ -20,8 +20,9 @@ Event = dict[str, Any]
 
 
 def _far(random: Random) -> float:
-    """Any number of hours, as likely of a few as of a million."""
-    return float(round(_LEAST_US * (_MOST_US / _LEAST_US) ** random.random(), 3))
+    """Any number of hours, as likely of a few as of a million; seldom the same twice."""
+    hours = _LEAST_US * (_MOST_US / _LEAST_US) ** random.random()
+    return float(round(hours + random.randrange(HOUR_US), 3))
 
 
 def at_zero(event: Event, random: Random) -> None:
@@ -57,6 +58,7 @@ def damaged(data: bytes, random: Random, most: int = 3) -> bytes:
     whole = json.loads(data)
     events = [each for each in whole["traceEvents"] if each.get("ph") == "X" and "dur" in each]
     joined: set[Any] = set()
+    lengths: set[Any] = set()
     for event in random.sample(events, min(len(events), random.randint(1, most))):
         number = event.get("args", {}).get("correlation")
         # A call and its work that go wrong alike are a recording: that is how clocks are told.
@@ -65,6 +67,9 @@ def damaged(data: bytes, random: Random, most: int = 3) -> bytes:
         joined.add(number)
         for damage in random.sample(DAMAGES, random.choice([1, 1, 2])):
             damage(event, random)
+        # Two that end together by chance would be a wait and what it waits for.
+        event["dur"] = event["dur"] if event["dur"] not in lengths else RAW + "NaN"
+        lengths.add(event["dur"])
     text = json.dumps(whole)
     for token in _NOT_DURATIONS:
         text = text.replace(json.dumps(RAW + token), token)

@@ -190,6 +190,45 @@ def test_a_duration_of_centuries() -> None:
     )
 
 
+@pytest.mark.parametrize("away", [2 * S, 5 * MINUTE, 9 * HOUR])
+def test_times_that_were_never_set_need_no_ten_minutes(away: int) -> None:
+    """A trace whose times count from a base that lies not long before it."""
+    unset = [row | {"start_ns": 0, "duration_ns": 0} for row in steps(5, first=6)]
+    assert times(read(*steps(5, away), *unset)) == (480, 400)
+    # At 0 something may have run.
+    assert is_kept(*steps(5, away), *(row | {"duration_ns": 900} for row in unset[:1])) == (
+        away < 10 * MINUTE
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "is_known"), [(500 * MS, True), (10 * MS, True), (9 * MS, False)]
+)
+def test_the_last_kernel_a_hundred_times_as_long_as_its_like(length: int, is_known: bool) -> None:
+    """Nothing waits for it, and of its name there are five of 80 µs; ten spans are 9.2 ms."""
+    rows = _with(12, length, steps(12))
+    assert (times(read(*rows)) == (1080, 880)) == is_known
+    assert is_kept(*rows) != is_known
+    wait = call(NOW + MS, 120 * US + length, "cudaDeviceSynchronize")
+    assert is_kept(*rows, wait)
+    # Neither is one that ran seldom, nor a collective that waits for others.
+    assert is_kept(*_with(12, length, rows, name="once"))
+    nccl = [row | {"name": ALL_REDUCE} if row["kind"] == "kernel" else row for row in rows]
+    assert is_kept(*nccl)
+
+
+def test_an_operator_a_hundred_times_as_long_as_its_like() -> None:
+    """Of the host alone."""
+    rows = [operator(NOW + n * 50 * US, 40 * US) for n in range(20)]
+    longer = [row | {"duration_ns": S} if at == 18 else row for at, row in enumerate(rows)]
+    assert "1 event of up to 1.00 s, longer than all else" in doubt(read(*longer))
+    # The first one is slow now and then, and the others begin after it.
+    slow = [operator(NOW - 100 * MS, 99 * MS), *rows]
+    assert is_kept(*slow)
+    around = [*longer, operator(NOW - US, S + 910 * US, "region") | {"kind": "annotation"}]
+    assert is_kept(*around)
+
+
 @pytest.mark.parametrize("length", [2 * S, HOUR, 6 * DAY])
 def test_a_kernel_longer_than_the_recording_that_nothing_waits_for(length: int) -> None:
     found = read(*steps(), *launched(NOW + MS, length, 99, "odd"))
@@ -227,6 +266,23 @@ def test_a_kernel_of_half_an_hour_between_copies_is_kept() -> None:
     long = kernel(NOW + 6 * MS, 30 * MINUTE, "solve")
     back = [copy(NOW + 30 * MINUTE + (7 + n) * MS, 500 * US, "DtoH") for n in range(5)]
     assert is_kept(*there, long, *back)
+
+
+def test_a_kernel_of_two_hours_before_all_else_is_kept() -> None:
+    """Of a device alone: nothing was recorded before it, and the rest begins when it ends."""
+    rest = [kernel(NOW + n * 100 * US, 80 * US) for n in range(20)]
+    first = kernel(NOW - 2 * HOUR, 2 * HOUR - 50 * US, "warm_up")
+    assert is_kept(first, *rest)
+    assert not is_kept(first | {"duration_ns": HOUR}, *rest)
+    assert not is_kept(first | {"duration_ns": 3 * HOUR}, *rest)
+
+
+def test_durations_that_ran_over_to_one_number_do_not_confirm_each_other() -> None:
+    """2³² µs, of kernels that begin within the same millisecond."""
+    most = 2**32 * US
+    one = launched(NOW + MS, most, 98, "odd", stream=8)
+    other = launched(NOW + MS + 100 * US, most, 99, "odder", stream=9)
+    assert times(read(*steps(), *one, *other)) == (980, 800)
 
 
 def test_two_impossible_durations_do_not_confirm_each_other() -> None:

@@ -223,11 +223,20 @@ def _steps(with_work: list[int], count: int = 6, operators: int = 10) -> Trace:
 def test_steps_with_operators_and_no_work_of_the_device_are_unknown() -> None:
     found = only(_steps([0, 1, 3, 4, 5]))
     assert found.reasons["unknown_s"].startswith(
-        "1 of 6 steps have operators as the others and no work of a device (ProfilerStep#2): "
+        "1 of 6 steps were run as the others, and have no work of a device (ProfilerStep#2): "
     )
     assert ns(found.unknown_s) == 9_900
     assert found.critical_path  # of another step
     assert sum(part.total_s for part in found.critical_path) < 11_000e-9
+
+
+def test_steps_of_a_trace_without_operators_of_which_the_marks_alone_are_there() -> None:
+    rows = [
+        row for row in _steps([0, 1, 3, 4, 5]).events.to_dicts() if row["kind"] != "cpu_op"
+    ]  # fmt: skip
+    assert ns(only(trace(*rows)).unknown_s) == 9_900
+    asked = call(25_000, 5, "cudaEventQuery")  # the host waited for something
+    assert only(trace(*rows, asked)).unknown_s == 0.0
 
 
 def test_a_step_that_did_nothing_is_idle() -> None:

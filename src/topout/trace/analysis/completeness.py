@@ -75,7 +75,7 @@ class _Lost:
             names = ", ".join(step.name for step in self.steps[:_NAMED])
             more = f" and {len(self.steps) - _NAMED} more" if len(self.steps) > _NAMED else ""
             parts.append(
-                f"{len(self.steps)} of {self.all_steps} steps have operators as the others and no "
+                f"{len(self.steps)} of {self.all_steps} steps were run as the others, and have no "
                 f"work of a device ({names}{more})"
             )
         words = "; ".join(parts)
@@ -259,7 +259,10 @@ def _partial_replays(trace: Trace, calls: pl.DataFrame) -> tuple[pl.DataFrame, i
 def _empty_steps(
     trace: Trace, calls: pl.DataFrame, work: list[DeviceWork], steps: list[Step]
 ) -> list[Step]:
-    """Steps without a launch and without work, with at least half the operators of the others."""
+    """Steps without a launch and without work, with at least half the operators of the others.
+
+    In a trace without operators, steps without any call.
+    """
     if len(steps) < 2 or not calls.height:
         return []
     begins, ends = (np.array(each, np.int64) for each in _bounds(steps))
@@ -267,9 +270,16 @@ def _empty_steps(
     busy = _within(at_work, begins, ends) > 0
     if busy.all() or not busy.any():
         return []
-    operators = trace.events.filter(pl.col("kind") == "cpu_op")["start_ns"].to_numpy()
-    counts = _within(operators, begins, ends)
-    alike = (counts > 0) & (counts * _HALF >= np.median(counts[busy]))
+    operators, calls_of_any = (
+        trace.events.filter(pl.col("kind") == kind)["start_ns"].to_numpy()
+        for kind in ("cpu_op", "runtime")
+    )
+    if operators.size:
+        counts = _within(operators, begins, ends)
+        alike = (counts > 0) & (counts * _HALF >= np.median(counts[busy]))
+    else:
+        # Of a step whose marks alone are there the profiler lost calls and work alike.
+        alike = _within(calls_of_any, begins, ends) == 0
     return [step for step, lacks in zip(steps, ~busy & alike, strict=True) if lacks]
 
 
