@@ -12,7 +12,7 @@ from topout.options import takes
 from topout.progress import Notify, part_of, silent
 from topout.records import TraceDiff, TraceReport, TraceRuns
 from topout.run_folder import RunFolder
-from topout.trace.analysis.diff import diff_ranks
+from topout.trace.analysis.diff_over_ranks import diff_ranks
 from topout.trace.analysis.groups import Rules, load_rules
 from topout.trace.analysis.report import analyse
 from topout.trace.analysis.runs import runs_side_by_side

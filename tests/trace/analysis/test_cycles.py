@@ -9,7 +9,7 @@ import pytest
 
 from tests.trace.analysis.example_traces import call, collective, kernel, operator, rank, trace
 from topout.trace.analysis.cycles import cycles_of, ranks_of
-from topout.trace.analysis.diff import diff_ranks
+from topout.trace.analysis.diff_over_ranks import diff_ranks
 from topout.trace.analysis.groups import load_rules
 from topout.trace.analysis.report import analyse
 from topout.trace.analysis.runs import runs_side_by_side

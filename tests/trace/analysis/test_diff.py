@@ -18,7 +18,8 @@ from tests.trace.analysis.example_traces import (
 from topout.errors import InputError
 from topout.records.trace import GroupChange, TraceDiff
 from topout.report import describe
-from topout.trace.analysis.diff import diff, diff_ranks
+from topout.trace.analysis.diff import diff
+from topout.trace.analysis.diff_over_ranks import diff_ranks
 from topout.trace.analysis.groups import load_rules
 from topout.trace.table import Device, Trace
 

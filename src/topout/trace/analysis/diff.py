@@ -1,16 +1,14 @@
-"""What got slower from one trace to another, by group and by kernel; of ranks, each with itself.
+"""What got slower from one trace to another, by group and by kernel.
 
 Times are of one step where both traces mark their steps, since traces seldom hold the same number
 of them; else of the whole trace. Several devices are taken in the mean.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
-from msgspec.structs import replace
 
 from topout import units
 from topout.errors import InputError
@@ -18,7 +16,6 @@ from topout.records.record import Doubt, stamp
 from topout.records.trace import GroupChange, TraceDiff
 from topout.trace.analysis.breakdown import kernel_table, split_of
 from topout.trace.analysis.completeness import recorded_work
-from topout.trace.analysis.cycles import cycles_of
 from topout.trace.analysis.device_work import (
     DeviceWork,
     Step,
@@ -84,7 +81,7 @@ def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
         groups=groups,
         kernels=kernels[:TOP_KERNELS],
         findings=[
-            *_about_devices([before], [after]),
+            *about_devices([before], [after]),
             *_findings(one, other, groups, kernels, per_step=per_step),
         ],
         doubts=[
@@ -96,9 +93,9 @@ def diff(before: Trace, after: Trace, rules: Rules) -> TraceDiff:
     )
 
 
-def _about_devices(before: Sequence[Trace], after: Sequence[Trace]) -> list[str]:
+def about_devices(before: Sequence[Trace], after: Sequence[Trace]) -> list[str]:
     """That the hardware differs, which stands before all that got slower or faster with it."""
-    one, other = _kinds(before), _kinds(after)
+    one, other = all_kinds(before), all_kinds(after)
     if not one or not other or one == other:
         return []
     return [
@@ -107,7 +104,7 @@ def _about_devices(before: Sequence[Trace], after: Sequence[Trace]) -> list[str]
     ]
 
 
-def _kinds(traces: Sequence[Trace]) -> list[str]:
+def all_kinds(traces: Sequence[Trace]) -> list[str]:
     return sorted({kind for trace in traces for kind in kinds_of_devices(trace)})
 
 
@@ -118,7 +115,7 @@ def _about_recording(before: Trace, after: Trace) -> list[Doubt]:
             sentence=sentence,
             remedy="Compare traces of one kind of device, or use `topout compare` of two runs.",
         )
-        for sentence in _about_devices([before], [after])
+        for sentence in about_devices([before], [after])
     ]
     if before.format != after.format:
         doubts.append(
@@ -328,142 +325,3 @@ def _doubts(one: _Side, other: _Side, groups: list[GroupChange], *, per_step: bo
             )
         )
     return doubts
-
-
-def diff_ranks(before: Sequence[Trace], after: Sequence[Trace], rules: Rules) -> TraceDiff:
-    """What got slower from one job to the other, in the mean over the ranks that both have.
-
-    The wall times are those of the slowest rank. Raises InputError where the two have no rank in
-    common, and as `diff` does.
-    """
-    pairs = _pairs(before, after)
-    made = [diff(one, other, rules) for one, other in pairs]
-    if len(made) == 1 and len(before) == len(after) == 1:
-        return made[0]
-    merged = replace(
-        made[0],
-        before=_named(before),
-        after=_named(after),
-        devices_before=_kinds(before),
-        devices_after=_kinds(after),
-        wall_before_s=max(each.wall_before_s for each in made),
-        wall_after_s=max(each.wall_after_s for each in made),
-        groups=_mean([each.groups for each in made]),
-        kernels=_mean([each.kernels for each in made]),
-        doubts=list(dict.fromkeys(doubt for each in made for doubt in each.doubts)),
-        reasons=_reasons_over_ranks(made, before, after),
-    )
-    findings = _findings_over_ranks(merged, made, [one for one, _ in pairs], _labels(before))
-    return replace(merged, findings=[*_about_devices(before, after), *findings])
-
-
-def _pairs(before: Sequence[Trace], after: Sequence[Trace]) -> list[tuple[Trace, Trace]]:
-    """The traces of each rank, and cycle of its profiler, that both jobs have.
-
-    Of single traces these two, whatever their rank.
-    """
-    if len(before) == len(after) == 1:
-        return [(before[0], after[0])]
-    counterparts = dict(zip(_keys(after), after, strict=True))
-    pairs = [
-        (trace, counterparts[key])
-        for key, trace in zip(_keys(before), before, strict=True)
-        if key in counterparts
-    ]
-    if not pairs:
-        raise InputError(
-            f"{_named(before)} and {_named(after)} have no rank in common.",
-            "Compare two folders with traces of the same ranks.",
-        )
-    return pairs
-
-
-def _keys(traces: Sequence[Trace]) -> list[tuple[int | None, int]]:
-    """The rank of each, and the cycle of its profiler; a rank with one recording has one cycle."""
-    cycles = cycles_of(traces)
-    return [(trace.rank, cycle or 1) for trace, cycle in zip(traces, cycles, strict=True)]
-
-
-def _labels(traces: Sequence[Trace]) -> dict[Path, str]:
-    """What each file is called: "rank 1", or "rank 1 in cycle 2" where its rank has several."""
-    cycles = cycles_of(traces)
-    return {
-        trace.path: f"rank {trace.rank}" + (f" in cycle {cycle}" if cycle else "")
-        for trace, cycle in zip(traces, cycles, strict=True)
-    }
-
-
-def _named(traces: Sequence[Trace]) -> str:
-    """The file, or the folder of several."""
-    first = traces[0].path
-    return str(first if len(traces) == 1 else first.parent)
-
-
-def _mean(of_ranks: Sequence[Sequence[GroupChange]]) -> list[GroupChange]:
-    """Each name's mean over all ranks, the largest change first; a rank without it has 0 of it."""
-    found: dict[str, list[GroupChange]] = {}
-    for changes in of_ranks:
-        for change in changes:
-            found.setdefault(change.name, []).append(change)
-    means = [_mean_of(changes, len(of_ranks)) for changes in found.values()]
-    return sorted(means, key=lambda each: (-abs(each.change_s), each.name))
-
-
-def _mean_of(changes: Sequence[GroupChange], ranks: int) -> GroupChange:
-    def mean(of: Callable[[GroupChange], float]) -> float:
-        return sum(map(of, changes)) / ranks
-
-    before_s, after_s = mean(lambda each: each.before_s), mean(lambda each: each.after_s)
-    return GroupChange(
-        name=changes[0].name,
-        before_s=before_s,
-        after_s=after_s,
-        before_calls=round(mean(lambda each: each.before_calls)),
-        after_calls=round(mean(lambda each: each.after_calls)),
-        change_s=after_s - before_s,
-        ratio=after_s / before_s if before_s else None,
-    )
-
-
-def _reasons_over_ranks(
-    made: Sequence[TraceDiff], before: Sequence[Trace], after: Sequence[Trace]
-) -> dict[str, str]:
-    reasons = {name: reason for each in made for name, reason in each.reasons.items()}
-    left_out = len(before) + len(after) - 2 * len(made)
-    if left_out:
-        reasons["ranks"] = (
-            f"{left_out} of {len(before) + len(after)} traces have no counterpart of their rank "
-            "and are left out."
-        )
-    return reasons
-
-
-def _findings_over_ranks(
-    merged: TraceDiff,
-    made: Sequence[TraceDiff],
-    traces: Sequence[Trace],
-    labels: Mapping[Path, str],
-) -> list[str]:
-    """The whole, the group that changed most, and the rank whose time changed most."""
-    what = "A step" if merged.per_step else "The trace"
-    one_each = len({trace.rank for trace in traces}) == len(traces)
-    whose = "ranks" if one_each else "recordings"
-    found = [
-        f"{what} of the slowest of {len(made)} {whose} takes {units.seconds(merged.wall_after_s)} "
-        f"after {units.seconds(merged.wall_before_s)} before."
-    ]
-    if merged.groups and merged.groups[0].change_s:
-        group = merged.groups[0]
-        found.append(
-            f"The group that changed most is {group.name}: {units.seconds(group.before_s)} became "
-            f"{units.seconds(group.after_s)} in the mean over the {whose}."
-        )
-    growth = [each.wall_after_s - each.wall_before_s for each in made]
-    place = max(range(len(made)), key=lambda number: abs(growth[number]))
-    if growth[place] and max(growth) - min(growth) > abs(growth[place]) / 2:
-        found.append(
-            f"The {whose} did not change alike: {labels[traces[place].path]} went from "
-            f"{units.seconds(made[place].wall_before_s)} to "
-            f"{units.seconds(made[place].wall_after_s)}."
-        )
-    return found

@@ -8,7 +8,7 @@ the versions before it one of kernels.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +16,7 @@ import polars as pl
 from topout import units
 from topout.errors import InputError
 from topout.progress import Notify
+from topout.trace.readers.csv_rows import times_and_names, unreadable, with_units
 from topout.trace.readers.csv_summary import summary_calls, summary_events
 from topout.trace.readers.csv_table import Layout, Tables
 from topout.trace.readers.event_names import meanings_of
@@ -31,7 +32,6 @@ from topout.trace.table import (
 )
 
 _ACROSS = "MEMORY_COPY_PEER_TO_PEER"
-_PAGE_FAULT = "(?i)page fault"
 _AGENT = re.compile(r"(?:agent |gpu )?(?P<number>[0-9]{1,3})", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?P<name>.*?)\s*\((?P<number>[0-9]{1,9})\)\s*")
 _SUMMARY_DOUBTS = (
@@ -41,7 +41,6 @@ _SUMMARY_DOUBTS = (
     "a summary does not say which device ran what: all is counted as device 0",
 )
 CALLS_ALONE = "no kernel, copy or fill is in it: only calls of the host"
-_GUESSED_NS = 1e3  # of durations without a unit: microseconds, nvprof's most frequent
 
 
 @dataclass(frozen=True)
@@ -127,10 +126,10 @@ def _read_tables(tables: Tables, dialect: _Dialect, found: _Found, hold: Hold) -
     for layout, rows in tables:
         if not found.layouts or layout is not found.layouts[-1]:
             found.layouts.append(layout)
-            used = _with_units(layout, found.doubts) if layout.contents == "trace" else layout
+            used = with_units(layout, found.doubts) if layout.contents == "trace" else layout
         if layout.contents == "trace":
-            part = _times_and_names(rows, used, dialect)
-            found.unreadable += _unreadable(rows, part)
+            part = times_and_names(rows, used, dialect.kilo)
+            found.unreadable += unreadable(rows, part)
             found.parts.append(part)
             found.events += part.height
         elif layout.contents == "summary":
@@ -197,114 +196,6 @@ def _doubts_about(layouts: Sequence[Layout]) -> list[str]:
             "what they did at the same time is not known (record each to a file of its own)"
         )
     return doubts
-
-
-def _with_units(layout: Layout, doubts: list[str]) -> Layout:
-    """`layout` with units of its times, guessed where the file does not say them."""
-    if layout.nanoseconds("start") and layout.nanoseconds(layout.find("duration", "end") or ""):
-        return layout
-    if "duration" not in layout.columns:
-        doubts.append("the file does not say its units: starts and ends were taken as ns")
-        return replace(layout, units={**layout.units, "start": "ns", "end": "ns"})
-    unit = _guessed_start_unit(layout)
-    doubts.append(
-        f"the file does not say its units: durations were taken as us and starts as {unit}, in "
-        "which the work of one stream does not overlap; sizes are not known"
-    )
-    return replace(layout, units={**layout.units, "start": unit, "duration": "us"})
-
-
-def _guessed_start_unit(layout: Layout) -> str:
-    """The smallest unit of starts in which the sampled work of one stream does not overlap."""
-    frame = pl.DataFrame(
-        [row[: len(layout.columns)] for row in layout.sample if len(row) >= len(layout.columns)],
-        schema=dict.fromkeys(layout.columns, pl.String()),
-        orient="row",
-    )
-    keys = [name for name in ("device", "stream", "strm") if name in layout.columns]
-    times = frame.select(
-        *keys,
-        start=layout.number("start"),
-        duration=layout.number("duration") * _GUESSED_NS,
-    ).sort("start")
-    step = pl.col("start").diff().shift(-1)
-    for unit, scale in (("us", 1e3), ("ms", 1e6)):
-        early = (step.over(keys) if keys else step) * scale < pl.col("duration")
-        if not times.select(early.any()).item():
-            return unit
-    return "s"
-
-
-def _times_and_names(rows: pl.DataFrame, layout: Layout, dialect: _Dialect) -> pl.DataFrame:
-    """The rows that have times, in few bytes each; texts become categories here, block by block."""
-    # Older versions of nvprof end a name with the correlation of its launch: "name [2143]".
-    name = pl.col("name").str.strip_chars()
-    in_name = name.str.extract(r"\s\[(\d+)\]$").cast(pl.Int64, strict=False)
-    part = rows.select(
-        start_ns=layout.whole("start", layout.nanoseconds("start") or 1.0),
-        duration_ns=_duration_ns(layout),
-        name=name.str.replace(r"\s\[\d+\]$", "").cast(pl.Categorical),
-        bytes=_bytes(layout, dialect),
-        process=_integers(layout, ("pid",), pl.lit(layout.process, dtype=pl.Int64)),
-        thread=_integers(layout, ("tid",)),
-        correlation=_integers(layout, ("correlation_id", "corrid", "correlation"), in_name),
-        stream=_integers(layout, ("queue", "stream", "strm")),
-        device=_device(layout),
-        domain=_category(layout, "domain"),
-        source=_category(layout, "src dev"),
-        target=_category(layout, "dst dev"),
-    )
-    return part.drop_nulls(["start_ns", "duration_ns", "name"])
-
-
-def _duration_ns(layout: Layout) -> pl.Expr:
-    """To the end, where no duration is given; a page fault of the host is a moment."""
-    if "duration" in layout.columns:
-        took = layout.whole("duration", layout.nanoseconds("duration") or 1.0)
-    else:
-        ends = layout.whole("end", layout.nanoseconds("end") or 1.0)
-        took = ends - layout.whole("start", layout.nanoseconds("start") or 1.0)
-    is_moment = pl.col("name").str.contains(_PAGE_FAULT)
-    return pl.when(took.is_null() & is_moment).then(0).otherwise(took)
-
-
-def _device(layout: Layout) -> pl.Expr:
-    """Where it ran; a copy of which only the ends are given, at the one that is no host."""
-    if layout.find("device") or not layout.find("dst dev"):
-        return _category(layout, "device")
-    is_down = pl.col("name").str.contains("(?i)host_to_device")
-    return pl.when(is_down).then("dst dev").otherwise("src dev").cast(pl.Categorical)
-
-
-def _bytes(layout: Layout, dialect: _Dialect) -> pl.Expr:
-    """Of a copy or fill; of pages that unified memory moved they stand in a column of their own."""
-    sizes = [pl.lit(None, dtype=pl.Int64)]
-    column = layout.find("size", "bytes")
-    if column and (scale := layout.size_bytes(column, dialect.kilo)):
-        sizes.insert(0, layout.whole(column, scale))
-    if column := layout.find("unified memory"):  # of faults it holds their number or place
-        moved = layout.whole(column, layout.size_bytes(column, dialect.kilo) or 1.0)
-        sizes.insert(0, pl.when(pl.col("name").str.contains("(?i)memcpy")).then(moved))
-    return pl.coalesce(sizes)
-
-
-def _integers(layout: Layout, names: tuple[str, ...], other: pl.Expr | None = None) -> pl.Expr:
-    """The first of these columns that is there, else `other`, else nulls."""
-    if column := layout.find(*names):
-        return pl.col(column).cast(pl.Int64, strict=False)
-    return pl.lit(None, dtype=pl.Int64) if other is None else other
-
-
-def _category(layout: Layout, name: str) -> pl.Expr:
-    text = pl.col(name) if layout.find(name) else pl.lit(None, dtype=pl.String)
-    return text.cast(pl.Categorical)
-
-
-def _unreadable(rows: pl.DataFrame, part: pl.DataFrame) -> int:
-    """Rows of several fields that were left out; a banner is one field."""
-    fields = pl.sum_horizontal(pl.all().is_not_null())
-    several = int(rows.select((fields > 1).sum()).item()) if rows.height else 0
-    return max(several - part.height, 0)
 
 
 def _completed(
