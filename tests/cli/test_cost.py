@@ -96,7 +96,7 @@ BAD = [
     (["cost", "gpt9", "--on", "h200"], "gpt2"),
     (["cost", "gpt2", "--on", "h200", "--batch-size", "-1"], "--batch-size -1"),
     (["cost", "gpt2", "--on", "h200", "--tp", "7"], "12 heads"),
-    (["cost", "gpt2", "--on", "h200", "--quantize", "int2"], "int2"),
+    (["cost", "gpt2", "--on", "h200", "--quantize", "int5"], "int5"),
     (["cost", "--example", "fft"], "fft"),
     (["cost", "--example", "axpy", "--n", "-5", "--on", "h200"], "-5"),
     (["cost", "gpt2", "--example", "axpy"], "gpt2"),
@@ -128,7 +128,7 @@ def test_bad_input_is_one_line(
         ({"n_layer": 0}, "n_layer"),
         ({"n_layer": -2}, "n_layer"),
         ({"vocab_size": "many"}, "vocab_size"),
-        ({"model_type": "rwkv"}, "rwkv"),
+        ({"model_type": "unheard"}, "unheard"),
     ],
 )
 def test_a_bad_config_names_its_field(

@@ -81,11 +81,10 @@ def _report(request: CostRequest, outputs: RooflineOutputs, notify: Notify) -> R
 
 
 def _list(request: Request, outputs: ShownOutputs, notify: Notify) -> Result:
-    from topout.models.architectures.read import find_architecture
     from topout.models.known import countable_names
-    from topout.verbs.report_cost import costed_model
+    from topout.verbs.report_cost import named_model
 
-    models = [costed_model(find_architecture(name)) for name in countable_names()]
+    models = [named_model(name) for name in countable_names()]
     by_name = {model.name: model for model in models}  # some have a second name
     return Result(list(by_name.values()))
 

@@ -105,6 +105,9 @@ def _self_attention(block: Block, step: Pass, score_passes: int) -> list[Op]:
         ops.append(
             elementwise_op("qk_norms", "norms", 2 * block.count, turned, turned, step.tokens)
         )
+    if attention.projected_distances:  # one for each new token; those of before are kept
+        shape = (step.new_tokens, attention.query_width, block.width)
+        ops.append(linear_op("distances", "attention", block.count, *shape))
     if attention.rotary:
         ops.append(elementwise_op("rope", "attention", block.count, turned, turned, step.tokens))
     # What the first new token's window reaches back to is read; the new keys are written.

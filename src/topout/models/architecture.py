@@ -44,6 +44,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     window: int | None = None  # a token sees itself and the window - 1 before it
     qk_norm: bool = False  # RMS norm of each query and key head
     rotary: bool = False
+    projected_distances: bool = False  # Transformer-XL: each distance is projected for each head
     relative_buckets: int = 0  # T5: learned biases by distance, in the stack's first block only
 
     @property
@@ -144,7 +145,8 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
     parameters_by_part: dict[str, int]
     idle_parameters: int  # of experts that a token does not choose
-    layers: int
+    layers: int  # of an encoder and its decoder both
+    encoder_layers: int | None = None  # of these, where there are both
     heads: int | None
     kv_heads: int | None
     kept: list[KeptTensor] = []
@@ -281,7 +283,8 @@ def attention_parameters(attention: Attention, width: int) -> int:
     """Parameters of the four projections: queries, keys, values and output."""
     qkv_width = attention.query_width + 2 * attention.kv_width
     biases = qkv_width * attention.qkv_bias + width * attention.out_bias
-    return width * qkv_width + attention.query_width * width + biases
+    distances = attention.projected_distances * attention.query_width * width
+    return width * qkv_width + attention.query_width * width + distances + biases
 
 
 def convolution_weights(convolution: Convolution) -> int:

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 from topout.errors import UnknownNameError
+from topout.models.architectures.closed_models import CLOSED
 from topout.models.config import ARCHITECTURES, read_config_json
 from topout.models.encoder_config import ENCODER_ARCHITECTURES
 from topout.models.known_shapes import (
@@ -16,6 +17,7 @@ from topout.models.known_shapes import (
     ConfigJson,
     KnownShapes,
 )
+from topout.models.known_today import TODAY
 
 DEFAULT_MODEL = "pycode-7m"
 
@@ -24,10 +26,15 @@ _BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 DRAFTS = {"pycode-7m": "pycode-1m"}
 _BUNDLED = {"pycode-7m": "pycode-7m", "pycode-1m": "pycode-1m", "bundled": DEFAULT_MODEL}
 
-_KNOWN: KnownShapes = DECODERS | QWEN | GEMMA | MIXTURES | ENCODERS | IMAGE_MODELS
+_KNOWN: KnownShapes = DECODERS | QWEN | GEMMA | MIXTURES | TODAY | CLOSED | ENCODERS | IMAGE_MODELS
 # What people also call them.
 _ALIASES = {
     "llama-3-405b": "llama-3.1-405b",
+    "gpt-3-175b": "gpt-3",
+    "palm-540b": "palm",
+    "gopher-280b": "gopher",
+    "chinchilla-70b": "chinchilla",
+    "bloom-176b": "bloom",
     "bert-base": "bert-base-uncased",
     "bert-large": "bert-large-uncased",
     "distilbert": "distilbert-base-uncased",
@@ -39,7 +46,11 @@ _ALIASES = {
 
 def known_names() -> list[str]:
     """Every name of a decoder that topout can run, the bundled ones first."""
-    runs = [name for name, (_, fields) in _KNOWN.items() if fields["model_type"] in ARCHITECTURES]
+    runs = [
+        name
+        for name, (_, fields) in _KNOWN.items()
+        if fields["model_type"] in ARCHITECTURES and name not in CLOSED
+    ]
     return [*_BUNDLED, *runs]
 
 

@@ -321,11 +321,14 @@ _DISTILBERT: ConfigJson = {
     "n_heads": 12,
     "torch_dtype": "float32",
 }
+_CASED: ConfigJson = {"vocab_size": 28996}
 _BERT_BASE, _BERT_LARGE = _encoder_sizes(768, 3072, 12, 12), _encoder_sizes(1024, 4096, 24, 16)
 
 ENCODERS: KnownShapes = {
     "bert-base-uncased": ("google-bert/bert-base-uncased", _BERT | _BERT_BASE),
     "bert-large-uncased": ("google-bert/bert-large-uncased", _BERT | _BERT_LARGE),
+    "bert-base-cased": ("google-bert/bert-base-cased", _BERT | _BERT_BASE | _CASED),
+    "bert-large-cased": ("google-bert/bert-large-cased", _BERT | _BERT_LARGE | _CASED),
     "distilbert-base-uncased": ("distilbert/distilbert-base-uncased", _DISTILBERT),
     "roberta-base": ("FacebookAI/roberta-base", _ROBERTA | _BERT_BASE),
     "roberta-large": ("FacebookAI/roberta-large", _ROBERTA | _BERT_LARGE),

@@ -123,7 +123,8 @@ class CostedModel(Record, frozen=True, kw_only=True):
     parameters: int
     active_parameters: int  # that a token passes through; fewer with a mixture of experts
     parameters_by_part: dict[str, int]
-    layers: int
+    layers: int  # of an encoder and its decoder both
+    encoder_layers: int | None = None  # of these, where there are both
     width: int
     heads: int | None = None
     kv_heads: int | None = None
@@ -131,6 +132,9 @@ class CostedModel(Record, frozen=True, kw_only=True):
     context_len: int | None = None
     published_dtype: str | None = None  # of the checkpoint; None: stated nowhere
     published_weights: str | None = None  # the format that it is quantized in; None: it is not
+    organisation: str | None = None  # that made it, of models that have a name here
+    access: Literal["open", "gated", "closed"] | None = None  # who may have its weights
+    released: str | None = None  # "2024-07"
 
 
 class CostWorkload(Record, frozen=True, kw_only=True):

@@ -206,6 +206,7 @@ class ModulePasses(Counting):
     def architecture(self, found: FoundConfig, left_out: list[str]) -> Architecture:
         """The model's own sizes, and what was counted of its module."""
         config, module = self.steps.text_config, self.steps.module
+        decodes = self.steps.kind == "encoder_decoder"
         heads = _number(config, "num_attention_heads")
         return Architecture(
             name=found.name,
@@ -221,7 +222,8 @@ class ModulePasses(Counting):
             counted=Counted(
                 parameters_by_part=self.count.parameters_by_part(),
                 idle_parameters=self.count.idle_parameters(),
-                layers=_layers(self.steps.config, config),
+                layers=_layers(self.steps.config, config, decodes),
+                encoder_layers=_encoder_layers(self.steps.config) if decodes else None,
                 heads=heads,
                 kv_heads=_number(config, "num_key_value_heads") or heads,
                 kept=self.kept,
@@ -272,12 +274,19 @@ def context_len_of(config: Any) -> int | None:
     return next((found for name in names if (found := _number(config, name))), None)
 
 
-def _layers(config: Any, text_config: Any) -> int:
-    """Layers of the text model, of an encoder and a decoder both."""
-    sides = [_number(config, f"{side}_layers") for side in ("encoder", "decoder")]
-    if all(sides):
-        return sum(side or 0 for side in sides)
-    return _number(text_config, "num_hidden_layers") or 0
+def _layers(config: Any, text_config: Any, decodes_source: bool) -> int:
+    """Layers of the text model; of an encoder and its decoder both."""
+    if not decodes_source:
+        return _number(text_config, "num_hidden_layers") or 0
+    encoder = _encoder_layers(config)
+    names = ("decoder_layers", "num_decoder_layers")
+    decoder = next((found for name in names if (found := _number(config, name))), encoder)
+    return (encoder or 0) + (decoder or 0)
+
+
+def _encoder_layers(config: Any) -> int | None:
+    names = ("encoder_layers", "num_layers", "num_hidden_layers")
+    return next((found for name in names if (found := _number(config, name))), None)
 
 
 def _number(config: Any, name: str) -> int | None:

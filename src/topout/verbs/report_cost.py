@@ -33,8 +33,17 @@ from topout.models.architecture import (
     parameters_by_part,
     total_parameters,
 )
-from topout.models.architectures.read import FoundConfig, architecture_of, find_config
-from topout.models.precision import Precision, precision_of
+from topout.models.architectures.read import (
+    FoundConfig,
+    architecture_of,
+    find_architecture,
+    find_config,
+)
+from topout.models.known import known_config_json
+from topout.models.known_counted import COUNTED
+from topout.models.known_facts import facts_of
+from topout.models.precision import Precision, precision_of, stated_dtype
+from topout.models.stored_weights import stored_weights
 from topout.progress import Notify
 from topout.records import (
     CostedModel,
@@ -198,9 +207,44 @@ def costed_model(architecture: Architecture) -> CostedModel:
         kv_heads=_heads(first, counted, "kv_heads"),
         vocab_size=architecture.vocab_size,
         context_len=architecture.context_len,
+        encoder_layers=_encoder_layers(architecture),
         published_dtype=architecture.published_dtype,
         published_weights=stored and (stored.dtype or stored.method),
     )
+
+
+def named_model(name: str) -> CostedModel:
+    """A model that has a name here, with who made it and when; nothing is built."""
+    facts = facts_of(name)
+    if name in COUNTED:
+        config_json = known_config_json(name)
+        stored = stored_weights(config_json, name)
+        model = msgspec.structs.replace(
+            COUNTED[name],
+            name=name,
+            architecture=config_json["model_type"],
+            published_dtype=stated_dtype(config_json, name),
+            published_weights=stored and stored.dtype,
+        )
+    else:
+        model = costed_model(find_architecture(name))
+    if facts is None:
+        return model
+    return msgspec.structs.replace(
+        model,
+        organisation=facts.organisation,
+        access=facts.access,
+        released=facts.released,
+    )
+
+
+def _encoder_layers(architecture: Architecture) -> int | None:
+    """Of an encoder-decoder: those that do not look back."""
+    if architecture.counted is not None:
+        return architecture.counted.encoder_layers
+    if architecture.kind != "encoder_decoder":
+        return None
+    return sum(block.count for block in architecture.blocks if not block.attention.causal)
 
 
 def _heads(first: Block | None, counted: Counted | None, which: str) -> int | None:

@@ -21,15 +21,34 @@ def _printed(models: list[CostedModel], width: int = 80) -> list[str]:
 def _models() -> list[CostedModel]:
     reports = (decoder_report(), mixture_report(), encoder_report(), image_report())
     models = [report.model for report in reports]
-    return [replace(models[0], published_dtype="bf16"), *models[1:]]
+    said = {"organisation": "Meta", "access": "gated", "released": "2024-07"}
+    return [replace(models[0], published_dtype="bf16", **said), *models[1:]]
 
 
 def test_a_line_says_what_a_model_is() -> None:
     line = next(line for line in _printed(_models()) if "llama-3.1-8b" in line)
-    # name, family, precision, layers, width, heads (of keys and values), vocabulary, context,
-    # parameters
-    expected = "llama-3.1-8b llama bf16 32 4096 32 (8) 128256 131072 8.03 B"
-    assert line.split() == expected.split()
+    # name, who made it, when, precision, layers, width, parameters
+    assert line.split() == ["llama-3.1-8b", "Meta", "2024-07", "bf16", "32", "4096", "8.03", "B"]
+    wide = next(line for line in _printed(_models(), 130) if "llama-3.1-8b" in line)
+    # On a wide terminal also who may have the weights, family, heads (of keys and values),
+    # vocabulary, context, dense or sparse.
+    expected = (
+        "llama-3.1-8b Meta 2024-07 gated llama bf16 32 4096 32 (8) 128256 131072 dense 8.03 B"
+    )
+    assert wide.split() == expected.split()
+
+
+def test_sides_of_an_encoder_with_a_decoder_are_added() -> None:
+    both = replace(encoder_report().model, kind="encoder_decoder", layers=48, encoder_layers=24)
+    lines = _printed([both])
+    assert any(" 24 + 24 " in line for line in lines)
+    assert any(line.startswith("layers: of the encoder") for line in lines)
+
+
+def test_kinds_stand_together() -> None:
+    models = _models()
+    lines = [line.strip() for line in _printed([*models, models[0]])]
+    assert lines.count("Decoders") == 1
 
 
 def test_models_stand_under_their_kind() -> None:
@@ -39,12 +58,27 @@ def test_models_stand_under_their_kind() -> None:
 
 
 def test_what_a_model_does_not_have_is_a_dash() -> None:
-    line = next(line for line in _printed(_models()) if "resnet-50" in line)
-    assert line.split() == ["resnet-50", "resnet", "–", "53", "2048", "–", "–", "–", "25.6", "M"]
+    line = next(line for line in _printed(_models(), 130) if "resnet-50" in line)
+    assert line.split() == [
+        "resnet-50",
+        "–",
+        "–",
+        "–",
+        "resnet",
+        "–",
+        "53",
+        "2048",
+        "–",
+        "–",
+        "–",
+        "dense",
+        "25.6",
+        "M",
+    ]
 
 
 def test_equal_heads_are_said_once_and_brackets_are_explained() -> None:
-    lines = _printed(_models())
+    lines = _printed(_models(), 130)
     assert " 12  30522" in next(line for line in lines if "bert-base" in line)
     assert any("(39.2 B)" in line for line in lines)
     assert any(line.startswith("params: in brackets") for line in lines)

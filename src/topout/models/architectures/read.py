@@ -11,6 +11,7 @@ import msgspec
 
 from topout.errors import InputError, UnsupportedError, WeightsError
 from topout.models.architecture import Architecture
+from topout.models.architectures.closed_models import read_gopher
 from topout.models.architectures.encoders import read_bert, read_t5
 from topout.models.architectures.image_models import read_resnet, read_vit
 from topout.models.architectures.rotary_decoders import (
@@ -51,6 +52,7 @@ _TEXT_READERS: dict[str, Callable[[Fields], Architecture]] = {
     "xlm-roberta": read_bert,
     "distilbert": read_bert,
     "t5": read_t5,
+    "gopher": read_gopher,
 }
 _IMAGE_READERS: dict[str, Callable[[Fields, int | None], Architecture]] = {
     "vit": read_vit,

@@ -7,6 +7,7 @@ from topout import units
 from topout.records import CostedModel, CountCheck
 from topout.report.document import Cell, Column, Document, Paragraph, Row, Table
 
+_WIDE = 120
 _KINDS = {
     "decoder": "Decoders",
     "encoder": "Encoders",
@@ -16,15 +17,34 @@ _KINDS = {
 
 
 def known_models_document(models: Sequence[CostedModel]) -> Document:
-    """A line for each model, in the order given, under a heading for each kind."""
-    names = ("layers", "width", "heads", "vocab", "context", "params")
-    texts = ("name", "family", "in")
-    columns = [*(Column(name, text=True) for name in texts), *map(Column, names)]
+    """A line for each model, under a heading for each kind, in the order given."""
+    columns = [
+        Column("name", text=True),
+        Column("by", text=True),
+        Column("since", text=True),
+        Column("weights", text=True, from_width=_WIDE),
+        Column("family", text=True, from_width=_WIDE),
+        Column("in", text=True),
+        Column("layers"),
+        Column("width"),
+        Column("heads", from_width=_WIDE),
+        Column("vocab", from_width=_WIDE),
+        Column("context", from_width=_WIDE),
+        Column("kind", text=True, from_width=_WIDE),
+        Column("params"),
+    ]
     rows = []
-    for kind, group in groupby(models, key=lambda model: model.kind):
+    kinds = list(dict.fromkeys(model.kind for model in models))
+    by_kind = sorted(models, key=lambda model: kinds.index(model.kind))
+    for kind, group in groupby(by_kind, key=lambda model: model.kind):
         rows.append(Row([_KINDS.get(kind, kind)], kind="heading"))
         rows += [_row(model) for model in group]
-    notes = ["in: the precision that the checkpoint was published in"]
+    notes = [
+        "in: the precision that the checkpoint was published in",
+        "weights: open, gated (after a licence is accepted, or on request), or closed",
+    ]
+    if any(model.encoder_layers is not None for model in models):
+        notes.append("layers: of the encoder and of the decoder, where there are both")
     if any(_shares_heads(model) for model in models):
         notes.append("heads: in brackets those of keys and values, where they are fewer")
     if any(model.active_parameters != model.parameters for model in models):
@@ -43,16 +63,26 @@ def _row(model: CostedModel) -> Row:
     return Row(
         [
             model.name,
+            model.organisation or units.ABSENT,
+            model.released or units.ABSENT,
+            model.access or units.ABSENT,
             model.architecture,
             model.published_weights or model.published_dtype or units.ABSENT,
-            str(model.layers),
+            _layers(model),
             str(model.width),
             f"{model.heads} ({model.kv_heads})" if _shares_heads(model) else _number(model.heads),
             _number(model.vocab_size),
             _number(model.context_len),
+            "sparse" if partly else "dense",
             Cell(units.parameters(model.parameters), active),
         ]
     )
+
+
+def _layers(model: CostedModel) -> str:
+    if model.encoder_layers is None:
+        return str(model.layers)
+    return f"{model.encoder_layers} + {model.layers - model.encoder_layers}"
 
 
 def _shares_heads(model: CostedModel) -> bool:
