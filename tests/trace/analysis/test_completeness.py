@@ -132,6 +132,46 @@ def test_launches_at_the_edges_of_a_recording_are_no_loss() -> None:
     assert found.unknown_s == 0.0
 
 
+def test_records_that_stop_before_the_recording_does() -> None:
+    """A buffer that overflowed: after 10 of 30 steps launches are recorded and no work."""
+    rows: list[Row] = []
+    for step in range(30):
+        at = 10_000 * step
+        rows.append(mark(at, 9_900, f"ProfilerStep#{step}"))
+        for n in range(5):
+            rows += launched(at + 1000 * n, 900, 100 * step + n + 1)
+        rows.append(call(at + 4_500, 600, "cudaDeviceSynchronize"))
+    for lacks in (range(10, 30), range(20)):
+        kept = [
+            row for row in rows
+            if row["kind"] != "kernel" or (row["correlation"] - 1) // 100 not in lacks
+        ]  # fmt: skip
+        found = only(trace(*kept))
+        assert found.unknown_s == 0.0
+        assert found.reasons["unknown_s"].startswith(
+            "No work of a device is recorded for 100 of 150 cudaLaunchKernel: of "
+        )
+        # The path is of a step of which work is recorded.
+        assert {part.name for part in found.critical_path} & {"matrix-mul"}
+    report = analyse([trace(*kept)], RULES)
+    assert [each.sentence for each in report.doubts] == [found.reasons["unknown_s"]]
+
+
+def test_many_lost_kernels_are_told_however_short() -> None:
+    rows = [row for n in range(100) for row in launched(1000 * n, 20, n + 1)]
+    lost = [
+        row for row in rows
+        if row["kind"] != "kernel" or row["correlation"] % 10 or row["correlation"] == 100
+    ]  # fmt: skip
+    hidden = [*lost, kernel(0, 99_500, "graph", stream=9, correlation=1)]
+    found = only(trace(*hidden))
+    assert found.unknown_s == 0.0  # the device was busy all the time
+    assert found.reasons["unknown_s"] == (
+        "No work of a device is recorded for 9 of 100 cudaLaunchKernel: calls and sums of kernels "
+        "are too low."
+    )
+
+
 def test_launches_into_a_stream_that_is_captured_run_nothing() -> None:
     capture = [
         call(600, 5, "cudaStreamBeginCapture_v10000"),
@@ -257,7 +297,7 @@ def test_devices_of_a_recording_that_is_not_whole_are_not_held_against_each_othe
     words = " ".join(report.findings)
     assert "work of the other" not in words and "not balanced" not in words
     # The same figures of a whole recording would be told.
-    as_if = [replace(each, unknown_s=0.0) for each in report.ranks]
+    as_if = [replace(each, unknown_s=0.0, reasons={}) for each in report.ranks]
     assert unlike_devices(as_if) != []
     assert "not balanced" in " ".join(findings_of(replace(report, ranks=as_if)))
 

@@ -44,6 +44,7 @@ _LAUNCHES = (
 )
 _CAPTURE_BEGINS, _CAPTURE_ENDS = r"(?i)streambegincapture", r"(?i)streamendcapture"
 WORTH_A_DOUBT = 0.01  # of the wall time: less is lost at the edges of every recording
+_FEW = 3  # calls, or WORTH_A_DOUBT of them, whose work is lost without that it matters
 _HALF = 2
 _NAMED = 3
 _THREAD = ("process", "thread")
@@ -57,6 +58,7 @@ class _Lost:
     threads: NDArray[np.int64]
     processes: NDArray[np.int64]
     launches: dict[str, tuple[int, int]]  # by name: calls without work, and all calls
+    all_calls: int
     partial: tuple[int, int]  # replays of graphs that lack work which others have, and all
     steps: list[Step]
     all_steps: int
@@ -106,31 +108,48 @@ def without_devices(trace: Trace) -> str:
 
 
 def _with_unknown(work: DeviceWork, launches: Launches, lost: _Lost) -> DeviceWork:
-    """`work` with the gaps in which what was lost may have run, where they matter."""
+    """`work` with the time in which what was lost may have run, where it matters."""
+    wall_ns = work.end_ns - work.begin_ns
     idle = gaps(work.busy, work.begin_ns, work.end_ns)
     in_steps = union(*(np.array(bounds, np.int64) for bounds in _bounds(lost.steps)))
-    unknown = overlap(idle, union_of(_windows(work, launches, lost), in_steps))
-    if unknown.covered_ns <= WORTH_A_DOUBT * (work.end_ns - work.begin_ns):
+    windows = _windows(work, launches, lost)
+    unknown = overlap(idle, union_of(windows.gaps, in_steps))
+    worth = WORTH_A_DOUBT * wall_ns
+    is_many = windows.between > max(_FEW, WORTH_A_DOUBT * lost.all_calls)
+    if max(unknown.covered_ns, windows.beyond.covered_ns) <= worth and not is_many:
         return work
-    long = units.seconds(unknown.covered_ns / 1e9)
-    whole = units.seconds((work.end_ns - work.begin_ns) / 1e9)
+    parts = []
+    if unknown.covered_ns:
+        long, whole = units.seconds(unknown.covered_ns / 1e9), units.seconds(wall_ns / 1e9)
+        parts.append(f"for {long} of {whole} it is not known what the device did")
+    if windows.beyond.covered_ns > worth:
+        beyond = units.seconds(windows.beyond.covered_ns / 1e9)
+        parts.append(f"of {beyond} before its first and after its last work nothing is known")
+    words = ", and ".join(parts) or "calls and sums of kernels are too low"
     return replace(
-        work,
-        unknown=unknown,
-        lost=f"{lost.in_words()}: for {long} of {whole} it is not known what the device did.",
+        work, unknown=unknown, beyond=windows.beyond, lost=f"{lost.in_words()}: {words}."
     )
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """When the work of lost calls may have run."""
+
+    gaps: Intervals
+    beyond: Intervals  # before the device's first recorded work and after its last
+    between: int  # lost calls behind which others have work: not those at the end of a recording
 
 
 def _bounds(steps: list[Step]) -> tuple[list[int], list[int]]:
     return [step.start_ns for step in steps], [step.end_ns for step in steps]
 
 
-def _windows(work: DeviceWork, launches: Launches, lost: _Lost) -> Intervals:
+def _windows(work: DeviceWork, launches: Launches, lost: _Lost) -> _Windows:
     """From each lost call, or the end of what was launched before it, to what was launched next."""
     calls = launches.find(work.correlations, work.processes)
     joined = np.flatnonzero(calls != UNKNOWN)
     if not joined.size:
-        return nothing()
+        return _Windows(nothing(), nothing(), 0)
     called = launches.starts[calls[joined]]
     order = np.argsort(called, kind="stable")
     called, rows = called[order], joined[order]
@@ -143,7 +162,13 @@ def _windows(work: DeviceWork, launches: Launches, lost: _Lost) -> Intervals:
     earlier, later = (np.searchsorted(called, starts, side=side) for side in ("left", "right"))
     before = np.concatenate([[work.begin_ns], work.ends[rows]])[earlier]
     following = np.concatenate([work.starts[rows], [work.end_ns]])[later]
-    return union(np.maximum(starts, before), following)
+    # Where the first call was lost, the device's time may have begun with it; so at the end.
+    first, last = (starts.min(), starts.max()) if starts.size else (work.begin_ns, work.end_ns)
+    return _Windows(
+        union(np.maximum(starts, before), following),
+        union(np.array([first, work.end_ns], np.int64), np.array([work.begin_ns, last], np.int64)),
+        int((later < called.size).sum()),
+    )
 
 
 def _lost_of(trace: Trace, work: list[DeviceWork]) -> _Lost | None:
@@ -163,6 +188,7 @@ def _lost_of(trace: Trace, work: list[DeviceWork]) -> _Lost | None:
         threads=all_lost["thread"].fill_null(0).to_numpy(),
         processes=all_lost["process"].fill_null(UNKNOWN).to_numpy(),
         launches={name: (count, counts[name]) for name, count in lost.iter_rows()},
+        all_calls=calls.height,
         partial=(partial.height, replays),
         steps=empty,
         all_steps=len(steps),

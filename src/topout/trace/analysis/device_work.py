@@ -104,6 +104,7 @@ class DeviceWork:
     is_memory: NDArray[np.bool_]  # copies and fills, but those from device to device
     # Gaps in which work may have run that was not recorded, and in words what was not.
     unknown: Intervals = field(default_factory=nothing)
+    beyond: Intervals = field(default_factory=nothing)  # the same before and after all its work
     lost: str = ""
 
     def __len__(self) -> int:

@@ -55,7 +55,7 @@ def findings_of(report: TraceReport) -> list[str]:
 
 def is_whole(ranks: Sequence[DeviceTime]) -> bool:
     """Whether all that was launched was recorded; else one device is not held against another."""
-    return not any(each.unknown_s for each in ranks)
+    return not any("unknown_s" in each.reasons for each in ranks)
 
 
 def device_name(each: DeviceTime, several_ranks: bool) -> str:
@@ -91,7 +91,7 @@ def _most_of_it(each: DeviceTime, name: str) -> list[str]:
     first = each.groups[0]
     sentence = (
         f"{name} spends {units.percent(first.share)} of its "
-        f"{'recorded ' if each.unknown_s else ''}work on {first.name} "
+        f"{'' if is_whole([each]) else 'recorded '}work on {first.name} "
         f"({units.seconds(first.total_s)})"
     )
     if each.kernels:
@@ -136,7 +136,7 @@ def _communication(each: DeviceTime, name: str) -> list[str]:
         f"; {units.percent(each.exposed_communication_s / each.communication_s)} of "
         "that is exposed, with nothing computed meanwhile"
     )
-    if each.unknown_s:
+    if not is_whole([each]):
         return [f"{sentence}, as far as it was recorded."]
     wall, least_s = units.seconds(each.wall_s), _without_communication_s(each)
     if each.wall_s - least_s < _COMMUNICATION_WORTH_A_SENTENCE * each.wall_s:

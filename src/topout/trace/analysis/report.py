@@ -222,7 +222,7 @@ def _whole_steps(steps: list[Step], work: DeviceWork) -> list[Step]:
     """Those in which nothing worth a doubt is unknown."""
     begins = np.array([step.start_ns for step in steps], np.int64)
     ends = np.array([step.end_ns for step in steps], np.int64)
-    unknown = work.unknown.covered_in(begins, ends)
+    unknown = union_of(work.unknown, work.beyond).covered_in(begins, ends)
     is_whole = unknown <= WORTH_A_DOUBT * (ends - begins)
     return [step for step, whole in zip(steps, is_whole.tolist(), strict=True) if whole]
 
