@@ -24,11 +24,10 @@ from topout.models.structure.stand_ins import StandIns, standing_in
 from topout.models.structure.steps import ModelSteps, Passed, kept_parts
 
 # Lengths at which a model is looked at: below any window, twice, and above most windows.
-_SHORT, _ONCE, _TWICE, _LONG = 32, 256, 512, 131_072
+_SHORT, _ONCE, _TWICE, _LONG = 8, 256, 512, 131_072
 _LONG_BY_CHUNKS = 4096
-_BY_TOKENS = 1.5  # calls at twice a length over those at it, from which on tokens are looped over
 # The pieces whose multiples stand for longer inputs where a model loops over tokens, or chunks.
-_TOKENS, _CHUNKS = 32, 256
+_TOKENS, _CHUNKS = 8, 256
 
 
 def counted_model(found: FoundConfig, dtype: str) -> tuple[Architecture, Counting]:
@@ -128,7 +127,7 @@ class ModulePasses(Counting):
         step = "primed" if self.steps.kind == "encoder_decoder" else "prompt"
         lengths = [self._at_most(each) for each in (_SHORT, 2 * _SHORT)]
         runs = [self._run(step, 1, each, each) for each in lengths]
-        if _calls(runs[1]) >= _BY_TOKENS * _calls(runs[0]):
+        if _calls(runs[1]) - _calls(runs[0]) >= _SHORT:  # an op, or more, for each token
             self._piece = _TOKENS
         else:
             lengths += [self._at_most(each) for each in (_ONCE, _TWICE)]
@@ -207,10 +206,11 @@ class ModulePasses(Counting):
         """The model's own sizes, and what was counted of its module."""
         config, module = self.steps.text_config, self.steps.module
         decodes = self.steps.kind == "encoder_decoder"
+        model_type = Fields(found.config_json, found.name).text("model_type")
         heads = _number(config, "num_attention_heads")
         return Architecture(
             name=found.name,
-            model_type=Fields(found.config_json, found.name).text("model_type"),
+            model_type=model_type,
             kind=self.steps.kind,
             counted_as=type(module).__name__,
             width=_number(config, "hidden_size") or 0,
@@ -218,7 +218,10 @@ class ModulePasses(Counting):
             context_len=context_len_of(config),
             published_dtype=found.published_dtype,
             stored_weights=stored_weights(found.config_json, found.name),
-            not_counted=[*left_out, *sorted(self._unknown)],
+            not_counted=[
+                *(left_out or self._read_as(model_type)),
+                *sorted(self._unknown),
+            ],
             counted=Counted(
                 parameters_by_part=self.count.parameters_by_part(),
                 idle_parameters=self.count.idle_parameters(),
@@ -230,6 +233,16 @@ class ModulePasses(Counting):
                 working_per_token=self.working_per_token,
             ),
         )
+
+    def _read_as(self, model_type: str) -> list[str]:
+        """That the config was read as of another type, which the class that it names has."""
+        read = type(self.steps.config).model_type
+        if model_type == read:
+            return []
+        return [
+            f"What {model_type!r} may do otherwise than {read!r}: config.json names "
+            f"{type(self.steps.module).__name__}, and its own code is never run."
+        ]
 
 
 def _calls(run: Run) -> int:

@@ -95,7 +95,7 @@ def config_of(config_json: dict[str, Any], name: str) -> Any:
 
     Raises UnsupportedError for an unknown model_type.
     """
-    config_class = _config_class(Fields(config_json, name).text("model_type"), name)
+    config_class = _config_class(config_json, name)
     config = config_class.from_dict(plain_fields(config_json))
     if hasattr(config, "use_pretrained_backbone"):  # by default of some
         config.use_pretrained_backbone = False
@@ -135,16 +135,32 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _config_class(model_type: str, name: str) -> Any:
+def _config_class(config_json: dict[str, Any], name: str) -> Any:
+    """That of the `model_type`, else of the class that `architectures` names."""
     from transformers import CONFIG_MAPPING
 
-    try:
+    model_type = Fields(config_json, name).text("model_type")
+    if model_type in CONFIG_MAPPING:
         return CONFIG_MAPPING[model_type]
-    except KeyError:
-        raise UnsupportedError(
-            f"{name}: transformers has no model_type {model_type!r}.",
-            "Build the module yourself and give it to `summarize_layers`.",
-        ) from None
+    stated = _stated_class(config_json, name)
+    if stated is not None:
+        return stated.config_class
+    own = ", and its own code is never run" if config_json.get("auto_map") else ""
+    raise UnsupportedError(
+        f"{name}: transformers has no model_type {model_type!r}{own}.",
+        "Build the module yourself and give it to `summarize_layers`.",
+    )
+
+
+def _stated_class(config_json: dict[str, Any], name: str) -> Any:
+    """The first class of transformers that `architectures` names; None without."""
+    import transformers
+
+    for class_name in Fields(config_json, name).texts("architectures", []):
+        found = getattr(transformers, class_name, None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            return found
+    return None
 
 
 def _model_class(config: Any, config_json: dict[str, Any], name: str, head: Head | None) -> Any:
@@ -152,10 +168,9 @@ def _model_class(config: Any, config_json: dict[str, Any], name: str, head: Head
 
     if head is not None:
         return _class_with_head(config.model_type, name, head)
-    for class_name in Fields(config_json, name).texts("architectures", []):
-        found = getattr(transformers, class_name, None)
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return found
+    stated = _stated_class(config_json, name)
+    if stated is not None:
+        return stated
     model_type = config.model_type
     chosen = _default_class(
         model_type,

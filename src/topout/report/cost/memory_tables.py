@@ -47,7 +47,7 @@ def saving_table(report: CostReport) -> Table:
 def saving_sentence(report: CostReport) -> str:
     """What the keys and values of one new token cost, over all layers."""
     saving = _first_saving(report)
-    if saving is None:
+    if saving is None or not saving.kv_projection_flops:
         return ""
     cost, moved = saving.kv_projection_flops, saving.kv_projection_bytes
     return (
@@ -63,6 +63,8 @@ def kv_sentence(report: CostReport) -> str:
     if memory.kv_bytes_per_token is None:
         return ""
     text = f"{units.memory(memory.kv_bytes_per_token)} per token of a sequence"
+    if memory.kv_bytes_per_token == 0:
+        text = "States, which do not grow with the context"
     if memory.kv_cache_bytes is not None:
         text += (
             f"; as asked (context {work.context_len}, batch {work.batch_size}) "
