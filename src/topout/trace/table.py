@@ -126,6 +126,15 @@ def with_all_columns(events: pl.DataFrame) -> pl.DataFrame:
     return events.select(columns).sort("start_ns", maintain_order=True)
 
 
+def not_negative(events: pl.DataFrame, doubts: list[str]) -> pl.DataFrame:
+    """`events` with negative durations taken as 0; how many there were is added to `doubts`."""
+    negative = int((events["duration_ns"] < 0).sum())
+    if not negative:
+        return events
+    doubts.append(f"{negative} negative durations were taken as 0")
+    return events.with_columns(duration_ns=pl.col("duration_ns").clip(lower_bound=0))
+
+
 def matching_names(events: pl.DataFrame, pattern: str) -> list[str]:
     """Names that occur in `events` and match a regular expression, searched anywhere in them.
 

@@ -44,6 +44,16 @@ def test_what_a_reader_mended_is_passed_on_and_names_the_file_once() -> None:
     assert _about(trace(kernel(0, 10), doubts=(said,))) == [("example.json", said)]
 
 
+def test_work_of_no_device_is_told_and_not_dropped_silently() -> None:
+    lost = [kernel(200, 1000, device=None), kernel(1200, 500, device=-1)]
+    (doubt,) = analyse([trace(kernel(0, 100), *lost)], load_rules()).doubts
+    assert (doubt.about, doubt.sentence) == (
+        "example.json",
+        "It does not say on which device 2 of its kernels, copies and fills ran (1.50 µs): they "
+        "are counted for none.",
+    )
+
+
 def test_files_of_one_name_are_told_apart_by_their_folders() -> None:
     said = ("3 durations were negative.",)
     alike = [trace(kernel(0, 10), doubts=said, path=Path(f"{name}/t.json")) for name in "ab"]

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from topout.trace.analysis.doubts import doubts_of_files
 from topout.trace.readers import kineto
 from topout.trace.readers.kineto import read_kineto
 from topout.trace.readers.kineto_scan import PythonScan
@@ -140,7 +141,8 @@ def test_rocprof_gives_exact_times_beside_whole_microseconds(tmp_path: Path) -> 
         ("memcpy", "CopyDeviceToHost", 1_005_000, 100, None, 1, "DtoH"),
         ("annotation", "step", 1_006_000, 100, -1, None, None),
     ]
-    assert trace.doubts == ("Copies that do not say which device took part, counted for none: 1.",)
+    (doubt,) = doubts_of_files([trace])
+    assert "on which device 1 of its kernels, copies and fills ran (100 ns)" in doubt.sentence
 
 
 def test_copies_of_a_single_device_are_its_own(tmp_path: Path) -> None:

@@ -90,6 +90,17 @@ def test_values_that_no_trace_has_are_unknown(tmp_path: Path) -> None:
         ("kernel", "nvjet_hsh_256x128", 1, 7, PROCESS),
         ("kernel", "(name not in the file)", None, None, None),
     ]
+    assert "Events without a start or an end, left out: 1." in trace.doubts
+
+
+def test_negative_durations_and_copies_without_ends_are_told(tmp_path: Path) -> None:
+    across = device(80, 3000, 3400, memcpy={"sizebytes": "8", "copyKind": "10"})
+    trace = read_trace(write(tmp_path, [kernel(1, 2000, 1990), across, *WHOLE]))
+    assert trace.events["duration_ns"].to_list() == [0, 400]
+    assert trace.doubts == (
+        "1 negative durations were taken as 0",
+        "1 copies between devices do not say between which",
+    )
 
 
 def test_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:

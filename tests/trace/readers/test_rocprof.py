@@ -12,7 +12,17 @@ from topout.trace.readers.profiler_csv import read_rocprof_csv
 from topout.trace.readers.read import format_of, read_trace, read_traces
 from topout.trace.table import HOST_DEVICE, Trace
 
-from .rocprof_files import CALLS, COPIES, FIRST_VERSION, KERNELS, MARKS, STATS, document, whole
+from .rocprof_files import (
+    CALLS,
+    COPIES,
+    FIRST_VERSION,
+    KERNELS,
+    MARKS,
+    STATS,
+    document,
+    record,
+    whole,
+)
 
 
 def told(trace: Trace, *columns: str) -> list[tuple[Any, ...]]:
@@ -131,6 +141,24 @@ def test_damaged_json_of_rocprofv3_is_refused(tmp_path: Path, text: str, what: s
     with pytest.raises(InputError, match=what) as refused:
         read_trace(path)
     assert str(path) in refused.value.message
+
+
+def test_json_of_rocprofv3_with_odd_times_and_agents(tmp_path: Path) -> None:
+    def on(agent: int) -> dict[str, Any]:
+        return {"kernel_id": 17, "agent_id": {"handle": agent}, "queue_id": {"handle": 2}}
+
+    given = document(
+        kernel_dispatch=[
+            record(1_000, 900, dispatch_info=on(80)),
+            record(2_000, 2_100, dispatch_info=on(4711)),
+            record(3_000, 3_100, dispatch_info=on(4711)),
+        ]
+    )
+    trace = read_trace(save(tmp_path / "results.json", json.dumps(given)))
+    assert trace.events["duration_ns"].to_list() == [0, 100, 100]
+    assert trace.events["device"].to_list() == [0, 2, 2]  # GPUs 0 and 1 are listed, 4711 is not
+    assert "1 negative durations were taken as 0" in trace.doubts
+    assert not trace.holds_copies
 
 
 def test_json_of_rocprofv3_without_kernels_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
+import polars as pl
+
 from topout import units
 from topout.records.record import Doubt
 from topout.records.trace import DeviceTime
@@ -45,7 +47,19 @@ def doubts_of_files(traces: Sequence[Trace]) -> list[Doubt]:
             about=label, sentence=_sentence(doubt), remedy="Record the trace again if that matters."
         )
         for label, trace in zip(labels, traces, strict=True)
-        for doubt in trace.doubts
+        for doubt in (*trace.doubts, *_work_of_no_device(trace))
+    ]
+
+
+def _work_of_no_device(trace: Trace) -> list[str]:
+    device = pl.col("device")
+    lost = trace.device_work.filter(device.is_null() | (device < 0))
+    if lost.is_empty():
+        return []
+    lasted = units.seconds(int(lost["duration_ns"].sum()) / 1e9)
+    return [
+        f"It does not say on which device {lost.height} of its kernels, copies and fills ran "
+        f"({lasted}): they are counted for none."
     ]
 
 

@@ -245,10 +245,7 @@ def _rocprof(events: pl.DataFrame, labels: _Labels, path: Path) -> LaneTrace | N
     begin = "start_ns" if events["begin_ns"].null_count() else "begin_ns"
     exact = events.with_columns(start_ns=pl.col(begin))
     placed = _placed(exact, lane).with_columns(pl.coalesce("stream", "queue").alias("stream"))
-    doubts: tuple[str, ...] = ()
-    if nowhere := placed.filter((pl.col("content") == "work") & pl.col("device").is_null()).height:
-        doubts = (f"Copies that do not say which device took part, counted for none: {nowhere}.",)
-    return LaneTrace("rocprof_json", _table(placed), doubts)
+    return LaneTrace("rocprof_json", _table(placed), ())
 
 
 def _legacy(events: pl.DataFrame, labels: _Labels, path: Path) -> LaneTrace | None:

@@ -16,7 +16,7 @@ from topout.trace.readers.event_names import meanings_of
 from topout.trace.readers.file_text import FileText
 from topout.trace.readers.memory_budget import EVENT_BYTES, TEXT_FACTOR, Hold, unlimited
 from topout.trace.readers.nsys_sqlite import COPY_KINDS, NVTX_RANGES
-from topout.trace.table import HOST_DEVICE, Trace, with_all_columns
+from topout.trace.table import HOST_DEVICE, Trace, not_negative, with_all_columns
 
 _REMEDY = "Export it with `nsys export --type sqlite FILE.nsys-rep`."
 _LONGEST_LINE_BYTES = 1 << 30
@@ -116,6 +116,7 @@ class _Found:
     lines: int = 0
     unreadable: int = 0
     open_ranges: int = 0
+    timeless: int = 0
     # Kinds of events that are not read: how many there were, and how long, where that is said.
     others: Counter[str] = field(default_factory=Counter)
     other_cuda_ns: int = 0
@@ -155,7 +156,11 @@ def read_nsys_json(path: Path, notify: Notify | None = None, hold: Hold = unlimi
         doubts.append(_about_others(found))
     if not kinds & {"kernel"}:
         doubts.append("No kernel is in it (was it recorded with --trace=cuda?).")
-    table = _table(events, found.names)
+    if found.timeless:
+        doubts.append(f"Events without a start or an end, left out: {found.timeless}.")
+    table = _table(not_negative(events, doubts), found.names)
+    if across := table.filter(pl.col("copy_kind") == "PtoP").height:
+        doubts.append(f"{across} copies between devices do not say between which")
     return Trace(path=path, format="nsys_json", events=table, doubts=tuple(doubts))
 
 
@@ -199,7 +204,7 @@ def _take(line: bytes, found: _Found) -> None:
     if said.work is not None:
         row = _of_device(said.work, found)
     elif said.call is not None:
-        row = _of_call(said.call)
+        row = _of_call(said.call, found)
     elif said.range is not None:
         row = _of_range(said.range, found)
     elif said.data is not None:
@@ -227,12 +232,13 @@ def _whole(given: _Number) -> int | None:
 
 def _span(begin: _Number, end: _Number) -> tuple[int, int] | None:
     start, stop = _whole(begin), _whole(end)
-    return None if start is None or stop is None else (start, max(stop - start, 0))
+    return None if start is None or stop is None else (start, stop - start)
 
 
 def _of_device(event: _CudaEvent, found: _Found) -> _Row | None:
     span = _span(event.start_ns, event.end_ns)
     if span is None:
+        found.timeless += 1
         return None
     text: str | None = None
     text_id: int | None = None
@@ -279,9 +285,10 @@ def _of_host(
     return (*span, kind, text, text_id, HOST_DEVICE, None, process, own, correlation, None, None)
 
 
-def _of_call(call: _Call) -> _Row | None:
+def _of_call(call: _Call, found: _Found) -> _Row | None:
     span = _span(call.start_ns, call.end_ns)
     if span is None:
+        found.timeless += 1
         return None
     text_id = _whole(call.name)
     text = call.name if text_id is None and isinstance(call.name, str) else None

@@ -13,7 +13,7 @@ from topout.progress import Notify
 from topout.trace.readers.event_names import meanings_of
 from topout.trace.readers.memory_budget import Hold, unlimited
 from topout.trace.readers.nsys_database import Database, Machine, read_machine
-from topout.trace.table import HOST_DEVICE, Trace, with_all_columns
+from topout.trace.table import HOST_DEVICE, Trace, not_negative, with_all_columns
 
 _CUPTI = "CUPTI_ACTIVITY_KIND_"
 # `copyKind` of CUPTI; arrays lie on the device; from 11 on managed memory moves by itself.
@@ -112,14 +112,10 @@ def _cleaned(events: pl.DataFrame, doubts: list[str]) -> pl.DataFrame:
     """`events` without negative durations, with collectives told from names."""
     if events.is_empty():
         return events
-    negative = int((events["duration_ns"] < 0).sum())
-    if negative:
-        doubts.append(f"{negative} negative durations were taken as 0")
     names = meanings_of(events.filter(pl.col("kind") == "kernel")["name"])
     names = names.select("name", "collective", kind=pl.lit("kernel"))
-    return events.with_columns(duration_ns=pl.col("duration_ns").clip(lower_bound=0)).join(
-        names, on=["kind", "name"], how="left", maintain_order="left"
-    )
+    whole = not_negative(events, doubts)
+    return whole.join(names, on=["kind", "name"], how="left", maintain_order="left")
 
 
 _DEVICE_COLUMNS = ("start", "end", "deviceId", "streamId", "correlationId", "globalPid")

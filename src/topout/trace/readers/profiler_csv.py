@@ -28,6 +28,7 @@ from topout.trace.table import (
     Device,
     Trace,
     TraceFormat,
+    not_negative,
     with_all_columns,
 )
 
@@ -202,9 +203,7 @@ def _completed(
     events: pl.DataFrame, doubts: list[str], dialect: _Dialect
 ) -> tuple[pl.DataFrame, tuple[Device, ...]]:
     """`events` with kinds, numbers of devices and what names tell; and the devices."""
-    negative = int((events["duration_ns"] < 0).sum())
-    if negative:
-        doubts.append(f"{negative} negative durations were taken as 0")
+    events = not_negative(events, doubts)
     numbers, devices = _agents(events) if dialect is _ROCPROF else _devices(events, doubts)
     names = meanings_of(events["name"])
     on_device = pl.col("device").is_not_null()
@@ -218,7 +217,6 @@ def _completed(
     )
     between = pl.col("copy_kind") == "PtoP"
     completed = events.with_columns(
-        duration_ns=pl.col("duration_ns").clip(lower_bound=0),
         kind=pl.when(on_device | (pl.col("work") == "other"))
         .then(pl.col("work"))
         .when(pl.col("domain").cast(pl.String).str.starts_with("MARKER"))

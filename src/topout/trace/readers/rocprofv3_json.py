@@ -12,7 +12,7 @@ from topout.progress import Notify
 from topout.trace.readers.event_names import meanings_of
 from topout.trace.readers.file_text import FileText
 from topout.trace.readers.memory_budget import EVENT_BYTES, Hold, unlimited
-from topout.trace.table import HOST_DEVICE, Device, Trace, with_all_columns
+from topout.trace.table import HOST_DEVICE, Device, Trace, not_negative, with_all_columns
 
 _REMEDY = "Record it with `rocprofv3 --kernel-trace --memory-copy-trace --hip-trace -f json -- …`."
 _GPU = 2  # `type` of an agent
@@ -151,10 +151,11 @@ def read_rocprofv3_json(path: Path, notify: Notify | None = None, hold: Hold = u
     doubts = _about_others(tools)
     if not any(row.kind == "work" for row in rows):
         doubts.append("no kernel, copy or fill is in it (was it recorded with --kernel-trace?)")
+    table = _table(rows, doubts)
     return Trace(
         path=path,
         format="rocprofv3_json",
-        events=_table(rows),
+        events=table,
         devices=tuple(_devices(tools).values()),
         holds_copies=any(row.bytes is not None or row.to_device is not None for row in rows),
         doubts=tuple(doubts),
@@ -230,7 +231,9 @@ def _rows(tool: _Tool) -> Iterator[_Row]:
             if kind == "kernel_dispatch":
                 info = record.dispatch_info or _DispatchInfo()
                 name = symbols.get(info.kernel_id) or f"kernel {info.kernel_id}"
-                device = devices.get(_handle(info.agent_id), 0)
+                agent = _handle(info.agent_id)
+                # One that is not listed is a device of its own, without a name.
+                device = devices.setdefault(agent, len(devices)) if agent else 0
                 yield row(
                     record, name, "work", device, stream=_handle(info.queue_id) & _MOST_STREAM
                 )
@@ -257,10 +260,9 @@ def _way(source: int, target: int) -> str:
     return "Memcpy PtoP" if between else f"Memcpy {ends[0]}to{ends[1]}"
 
 
-def _table(rows: Sequence[_Row]) -> pl.DataFrame:
-    frame = pl.DataFrame(rows, schema=_COLUMNS, orient="row").with_columns(
-        pl.col("name").cast(pl.Categorical)
-    )
+def _table(rows: Sequence[_Row], doubts: list[str]) -> pl.DataFrame:
+    frame = not_negative(pl.DataFrame(rows, schema=_COLUMNS, orient="row"), doubts)
+    frame = frame.with_columns(pl.col("name").cast(pl.Categorical))
     joined = frame.join(meanings_of(frame["name"]), on="name", how="left", maintain_order="left")
     is_work = pl.col("kind") == "work"
     between = pl.col("copy_kind") == "PtoP"
@@ -268,7 +270,6 @@ def _table(rows: Sequence[_Row]) -> pl.DataFrame:
         kind=pl.when(is_work).then("work").otherwise("kind"),
         copy_kind=pl.when(is_work).then("copy_kind"),
         collective=pl.when(is_work).then("collective"),
-        duration_ns=pl.col("duration_ns").clip(lower_bound=0),
         from_device=pl.when(between).then("from_device"),
         to_device=pl.when(between).then("to_device"),
     )
