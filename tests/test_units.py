@@ -148,6 +148,7 @@ def test_where_units_of_time_begin(value: float, text: str) -> None:
 
 def test_counts_ratios_and_speedups() -> None:
     assert units.count(124_439_808) == "124 M"
+    assert [units.count(number) for number in (0, 30, 999, 30.0)] == ["0", "30", "999", "30"]
     assert units.percent(0.534) == "53 %"
     assert units.percent(0.0123, 1) == "1.2 %"
     assert units.times(3.14159) == "3.14×"

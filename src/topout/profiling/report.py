@@ -309,6 +309,10 @@ def _waiting(phase: PhaseProfile, threads: int) -> str:
 def _devices(phase: PhaseProfile) -> list[str]:
     found = []
     for device in phase.devices:
+        if device.utilization is None:
+            why = device.reasons.get("utilization", "When it was busy is not known.")
+            found.append(f"GPU {device.device} in {phase.name}: {why}")
+            continue
         text = f"GPU {device.device} is busy {units.percent(device.utilization)} of {phase.name}"
         if device.occupancy is not None:
             text += f", at an occupancy of {units.percent(device.occupancy)}"

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.trace.analysis.example_traces import (
@@ -115,6 +117,35 @@ def test_communication_that_is_not_on_the_critical_path_saves_nothing() -> None:
         _with(communication_s=0.3, exposed_communication_s=0.2, critical_path=path), "communicates"
     )
     assert said.endswith("but hardly any of it on the critical path: 1.00 s would stay.")
+
+
+@given(
+    st.floats(0.03, 1.0),
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 1.0),
+    st.floats(0.1, 10.0),
+)
+def test_what_could_be_saved_never_exceeds_what_is_exposed_or_on_the_path(
+    communicates: float, exposed: float, on_path: float, step_s: float
+) -> None:
+    """Of one second; the path is of one step, of as many as fit into it."""
+    exposed_s = exposed * communicates
+    path = [
+        CriticalPart(name="communication", total_s=on_path * step_s, share=on_path),
+        CriticalPart(name="host", total_s=(1 - on_path) * step_s, share=1 - on_path),
+    ]
+    said = _said(
+        _with(communication_s=communicates, exposed_communication_s=exposed_s, critical_path=path),
+        "communicates",
+    )
+    if "could be" not in said:
+        assert exposed_s < 0.02 or on_path * max(1.0, step_s) < 0.021
+        return
+    number, unit = said.removesuffix(".").rsplit(" ", 2)[1:]
+    least_s = float(number) * {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}[unit]
+    saved_s = 1 - least_s
+    assert saved_s <= min(exposed_s, on_path * max(1.0, step_s)) + 0.006
+    assert saved_s >= min(exposed_s, on_path * max(1.0, step_s)) - 0.006
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ class _Lost:
         parts = []
         if self.launches:
             named = sorted(self.launches.items(), key=lambda each: -each[1][0])
-            listed = ", ".join(f"{lost:,} of {all_:,} {name}" for name, (lost, all_) in named[:3])
+            listed = ", ".join(
+                f"{lost:,} of {all_:,} {name}" for name, (lost, all_) in named[:_NAMED]
+            )
             parts.append(f"no work of a device is recorded for {listed}")
         if self.partial[0]:
             lacking, replays = self.partial
