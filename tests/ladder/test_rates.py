@@ -11,11 +11,18 @@ from tests.models.tiny import GPT2, GROUPED
 from tests.report.example_climb import example_machine
 from topout.errors import UnsupportedError
 from topout.ladder import rates as rates_module
-from topout.ladder.rates import RatesRequest, cached_rates, keep_rates, load_or_measure_rates
+from topout.ladder.rates import (
+    RatesRequest,
+    agreeing_rates,
+    cached_rates,
+    keep_rates,
+    load_or_measure_rates,
+)
 from topout.machine import kept
 from topout.machine.disturbance import Snapshot
 from topout.measure.worker import WorkerFailure
-from topout.records import Compiler, Doubt, Rates
+from topout.records import Ceilings, Compiler, Doubt, Rates
+from topout.roofline import ABOVE_A_CEILING
 
 MACHINE = msgspec.structs.replace(
     example_machine(), compiler=Compiler(path="/usr/bin/g++", version="12")
@@ -225,3 +232,34 @@ def test_cached_rates_are_none_until_they_are_measured(
     assert cached_rates(MACHINE, CEILINGS, request) is None
     measured = load_or_measure_rates(MACHINE, CEILINGS, request, tmp_path / "rates.log")
     assert cached_rates(MACHINE, CEILINGS, request) == measured
+
+
+def test_ceilings_that_fresh_rates_exceed_are_measured_again() -> None:
+    """Once, and only where the rates are of now; the rates then are those of what stands."""
+    exceeded = Doubt(about=ABOVE_A_CEILING, sentence="1 kernel seemed faster.", remedy="Again.")
+    too_fast = msgspec.structs.replace(RATES, doubts=[exceeded])
+    higher = msgspec.structs.replace(CEILINGS, measured_at="2026-11-29T17:00:00+00:00")
+    asked: list[str] = []
+
+    def agreed(
+        rates: Rates, *, before: Rates | None = None, again: Ceilings = higher
+    ) -> tuple[Ceilings, Rates]:
+        asked.clear()
+
+        def measure(against: Ceilings) -> Rates:
+            asked.append("rates")
+            return rates if against == CEILINGS else RATES
+
+        def ceilings_again() -> Ceilings:
+            asked.append("ceilings")
+            return again
+
+        return agreeing_rates(CEILINGS, before, measure, ceilings_again)
+
+    assert agreed(too_fast) == (higher, RATES)
+    assert asked == ["rates", "ceilings", "rates"]
+    # What is kept with its doubt is taken as it is; so it is where the old ceilings still stand.
+    assert agreed(too_fast, before=too_fast) == (CEILINGS, too_fast) and asked == ["rates"]
+    assert agreed(too_fast, again=CEILINGS) == (CEILINGS, too_fast)
+    assert asked == ["rates", "ceilings"]
+    assert agreed(RATES) == (CEILINGS, RATES) and asked == ["rates"]

@@ -109,12 +109,18 @@ def prepare(
     )
 
 
-def with_ceilings(prepared: Prepared, notify: Notify) -> Setting:
-    """Load or measure the ceilings, with what there is to doubt of them."""
+def with_ceilings(
+    prepared: Prepared, notify: Notify, *, instead_of: Ceilings | None = None
+) -> Setting:
+    """Load or measure the ceilings, with what there is to doubt of them.
+
+    They are measured now, with as much effort, to stand `instead_of` some that were exceeded.
+    """
     workload = prepared.workload
     ceilings = load_or_measure_ceilings(
         prepared.machine,
-        quick=True,
+        refresh=instead_of is not None,
+        quick=instead_of is None or instead_of.quick,
         device=workload.device,
         progress=lambda what, _: notify(f"measure the ceilings: {what}", 0.0),
     )

@@ -22,7 +22,12 @@ from topout.generation.subject import (
 )
 from topout.ladder.ceiling_rates import rates_at_ceilings
 from topout.ladder.plan import Plan
-from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
+from topout.ladder.rates import (
+    RatesRequest,
+    agreeing_rates,
+    cached_rates,
+    load_or_measure_rates,
+)
 from topout.ladder.request import ClimbRequest
 from topout.ladder.stack import Stack
 from topout.ladder.state import ClimbFolder, ClimbState
@@ -35,7 +40,7 @@ from topout.models.hub import only_stated_by
 from topout.models.known import DEFAULT_MODEL, known_config_json
 from topout.models.source import ModelSource
 from topout.progress import Announce, Notify, silent, unheard
-from topout.records import Climb, Doubt
+from topout.records import Ceilings, Climb, Doubt, Rates
 from topout.records.record import stamp
 from topout.run_folder import Interrupted, RunFolder
 from topout.rungs.compile import Compile
@@ -230,17 +235,26 @@ def calibrate(
         with_compile=any(Compile.name in (rung.name, *rung.requires) for rung in rungs),
         with_native=any(isinstance(rung, NativeLinearRung) for rung in rungs),
     )
-    if request.quick:
-        kept = cached_rates(machine, ceilings, wanted)
-    else:
-        kept = load_or_measure_rates(
-            machine,
-            ceilings,
-            wanted,
-            folder.logs / "rates.log",
-            timeout_s=request.rung_timeout_s,
-            tell=lambda what: notify(f"measure what this machine reaches: {what}", 0.0),
-        )
+    kept = cached_rates(machine, ceilings, wanted)
+    if not request.quick:
+        settings = [setting]
+
+        def ceilings_again() -> Ceilings:
+            settings.append(with_ceilings(prepared, notify, instead_of=ceilings))
+            return settings[-1].ceilings
+
+        def measure(against: Ceilings) -> Rates:
+            return load_or_measure_rates(
+                machine,
+                against,
+                wanted,
+                folder.logs / "rates.log",
+                timeout_s=request.rung_timeout_s,
+                tell=lambda what: notify(f"measure what this machine reaches: {what}", 0.0),
+            )
+
+        ceilings, kept = agreeing_rates(ceilings, kept, measure, ceilings_again)
+        setting = settings[-1]
     rates = kept or rates_at_ceilings(ceilings, wanted)
     doubts = rates.doubts if kept is None else kept_doubts(kept)
     context = Context(workload=workload, ceilings=ceilings, rates=rates)

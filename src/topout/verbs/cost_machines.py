@@ -11,7 +11,12 @@ from topout.cost.measured_times import MeasuredTimes
 from topout.cost.ops import OpTimer
 from topout.errors import InputError
 from topout.extras import has_extra
-from topout.ladder.rates import RatesRequest, cached_rates, load_or_measure_rates
+from topout.ladder.rates import (
+    RatesRequest,
+    agreeing_rates,
+    cached_rates,
+    load_or_measure_rates,
+)
 from topout.machine.catalog.find import find_hardware
 from topout.machine.catalog.measured import hardware_of
 from topout.machine.ceilings import cached_ceilings, load_or_measure_ceilings
@@ -104,7 +109,12 @@ def measured_here(
         progress("what PyTorch reaches here", 0.0)
     with tempfile.TemporaryDirectory(prefix="topout-") as folder:
         log = Path(folder) / "rates.log"
-        rates = load_or_measure_rates(machine, ceilings, request, log, refresh=refresh)
+        ceilings, rates = agreeing_rates(
+            ceilings,
+            cached_rates(machine, ceilings, request),
+            lambda those: load_or_measure_rates(machine, those, request, log, refresh=refresh),
+            lambda: load_or_measure_ceilings(machine, True, ceilings.quick, progress, device),
+        )
     if progress is not None:
         progress("what PyTorch reaches here", 1.0)
     return hardware_of(machine, ceilings, [rates], name)
