@@ -67,3 +67,15 @@ def test_what_weights_of_a_byte_would_gain_is_told(
 )
 def test_where_they_would_gain_nothing_nothing_is_said(report: CostReport) -> None:
     assert not any("int8" in finding for finding in findings_of(report))
+
+
+def test_how_many_experts_a_batch_reads() -> None:
+    report = decoder_report()
+    mixture = replace(report.model, experts=8, experts_per_token=2)
+    (told,) = (each for each in findings_of(replace(report, model=mixture)) if "experts" in each)
+    # 8·(1 − (3/4)^B): 2, 5.47, 7.92 and 8.
+    assert told.startswith("Of 8 experts in a layer a token goes to 2.")
+    assert "of 1 reads 2.00, of 4 reads 5.47, of 16 reads 7.92, of 64 reads 8.00" in told
+    every = replace(mixture, experts_per_token=8)
+    for model in (report.model, every):
+        assert not any("experts" in each for each in findings_of(replace(report, model=model)))

@@ -10,6 +10,7 @@ from topout.cost.hardware_times import level_rate, peak_of
 from topout.cost.ops import Op, OpTime, OpTimer, Pace, moved_bytes, other_flops, product_flops
 from topout.cost.passes import generating_blocks
 from topout.cost.phases import Phase, Plan, decode, prefill
+from topout.cost.transformer import expected_experts
 from topout.records import (
     CacheSaving,
     CostBound,
@@ -22,6 +23,7 @@ from topout.records import (
 )
 
 EXPECTED = Pace()
+_BATCHES = (1, 4, 16, 64)  # as those of the KV cache's table
 _FASTER = {
     "memory": "fewer bytes make it faster: quantized weights, a larger batch to share them",
     "compute": "fewer or cheaper FLOPs make it faster: a smaller data type, shorter input",
@@ -277,7 +279,7 @@ def findings_of(report: CostReport) -> list[str]:
     sentences: list[str] = []
     for machine in report.machines:
         sentences += [*_bounds(report, machine), *_bubble(report, machine), *_fits(report, machine)]
-    sentences += _fastest(report)
+    sentences += [*_fastest(report), *_experts_read(report)]
     saving = report.machines[0].cache_saving
     if saving is not None and saving.cached_flops:
         ratio = saving.uncached_flops / saving.cached_flops
@@ -287,6 +289,22 @@ def findings_of(report: CostReport) -> list[str]:
             f"{units.times(saving.uncached_bytes / saving.cached_bytes)} the bytes."
         )
     return sentences
+
+
+def _experts_read(report: CostReport) -> list[str]:
+    """How many experts of a layer a decoded token of each sequence reads, by batch."""
+    experts, chosen = report.model.experts, report.model.experts_per_token
+    if not experts or not chosen or chosen >= experts:
+        return []
+    batches = sorted({*_BATCHES, report.workload.batch_size})
+    read = [
+        f"{batch} reads {units.significant(expected_experts(experts, chosen, batch))}"
+        for batch in batches
+    ]
+    return [
+        f"Of {experts} experts in a layer a token goes to {chosen}. If each chooses at random, a "
+        f"batch of {', of '.join(read)}: more tokens share more weights."
+    ]
 
 
 def _bounds(report: CostReport, machine: MachineCost) -> list[str]:

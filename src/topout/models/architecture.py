@@ -149,6 +149,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     encoder_layers: int | None = None  # of these, where there are both
     heads: int | None
     kv_heads: int | None
+    experts: tuple[int, int] | None = None  # of a layer, and those that a token goes to
     kept: list[KeptTensor] = []
     working_per_token: float = 0.0  # numbers of one token in a forward pass at its fullest
 
@@ -264,6 +265,14 @@ def active_parameters(architecture: Architecture) -> int:
         for whole, active in zip(architecture.blocks, blocks, strict=True)
     )
     return total_parameters(architecture) - idle
+
+
+def experts_of(architecture: Architecture) -> tuple[int, int] | None:
+    """Experts of a layer and those that a token goes to, where most there are; None without."""
+    if architecture.counted is not None:
+        return architecture.counted.experts
+    mixed = [(b.mlp.experts, b.mlp.experts_per_token) for b in architecture.blocks if b.mlp.experts]
+    return max(mixed, default=None)
 
 
 def block_parameters(block: Block) -> dict[str, int]:

@@ -130,6 +130,8 @@ class CostedModel(Record, frozen=True, kw_only=True):
     kv_heads: int | None = None
     vocab_size: int | None = None
     context_len: int | None = None
+    experts: int | None = None  # of a layer; None: no mixture
+    experts_per_token: int | None = None
     published_dtype: str | None = None  # of the checkpoint; None: stated nowhere
     published_weights: str | None = None  # the format that it is quantized in; None: it is not
     organisation: str | None = None  # that made it, of models that have a name here

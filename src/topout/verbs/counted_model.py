@@ -221,6 +221,10 @@ class ModulePasses(Counting):
             not_counted=[
                 *(left_out or self._read_as(model_type)),
                 *sorted(self._unknown),
+                *(
+                    f"What a mask that {name} was given leaves: counted as causal, or as a window."
+                    for name in sorted(self.count.kernels.guessed)
+                ),
             ],
             counted=Counted(
                 parameters_by_part=self.count.parameters_by_part(),
@@ -229,6 +233,7 @@ class ModulePasses(Counting):
                 encoder_layers=_encoder_layers(self.steps.config) if decodes else None,
                 heads=heads,
                 kv_heads=_number(config, "num_key_value_heads") or heads,
+                experts=self.count.experts(),
                 kept=self.kept,
                 working_per_token=self.working_per_token,
             ),

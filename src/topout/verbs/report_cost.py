@@ -30,6 +30,7 @@ from topout.models.architecture import (
     Block,
     Counted,
     active_parameters,
+    experts_of,
     parameters_by_part,
     total_parameters,
 )
@@ -191,6 +192,7 @@ def costed_model(architecture: Architecture) -> CostedModel:
     first = architecture.blocks[0] if architecture.blocks else None
     stored = architecture.stored_weights
     counted = architecture.counted
+    experts = experts_of(architecture)
     return CostedModel(
         name=architecture.name,
         architecture=architecture.model_type,
@@ -207,6 +209,8 @@ def costed_model(architecture: Architecture) -> CostedModel:
         kv_heads=_heads(first, counted, "kv_heads"),
         vocab_size=architecture.vocab_size,
         context_len=architecture.context_len,
+        experts=experts[0] if experts else None,
+        experts_per_token=experts[1] if experts else None,
         encoder_layers=_encoder_layers(architecture),
         published_dtype=architecture.published_dtype,
         published_weights=stored and (stored.dtype or stored.method),

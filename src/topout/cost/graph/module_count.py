@@ -142,6 +142,10 @@ class ModuleCount:
                 idle += parameter.numel() // number * (number - min(chosen, number))
         return idle
 
+    def experts(self) -> tuple[int, int] | None:
+        """Experts of a layer and those that a token goes to, where most there are."""
+        return max(self._experts().values(), default=None)
+
     def _experts(self) -> dict[int, tuple[int, int]]:
         """Of each parameter of experts: how many it holds, and how many a token chooses.
 
