@@ -3,6 +3,8 @@
 Also MFU and MBU of a phase, what a KV cache saves of a decoded token, and a report's sentences.
 """
 
+import math
+
 import msgspec
 
 from topout import units
@@ -392,7 +394,8 @@ def _fits(report: CostReport, machine: MachineCost) -> list[str]:
     needed = (
         f"split over {fit.devices_needed} devices it does (--tp {fit.devices_needed})"
         if fit.devices_needed
-        else "no split over devices that was tried makes it fit"
+        else "no split over devices that was tried makes it fit, and its weights alone fill "
+        f"{math.ceil(fit.weight_bytes / max(1, fit.memory_bytes))} of them"
     )
     return [
         f"{report.model.name} with this workload does not fit into the memory of {machine.name}, "

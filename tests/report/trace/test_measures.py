@@ -144,7 +144,7 @@ def test_titles() -> None:
     assert report_title(host_report()) == "cpu.json"
     assert report_title(gpus_report(4)) == "rank0.json.gz and 3 more"
     assert report_title(replace(host_report(), files=[])) == "no file"
-    assert report_title(replace(host_report(), files=["a/r/0.json", "a/r/1.json"])) == "r, 2 files"
+    assert report_title(replace(host_report(), files=["a/r/0.json", "a/r/1.json"])) == "r"
     assert report_title(replace(host_report(), files=["a/0.json", "b/1.json"])) == (
         "0.json and 1 more"
     )

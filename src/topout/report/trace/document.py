@@ -79,7 +79,10 @@ FORMATS = {
 
 
 def report_title(report: TraceReport) -> str:
-    """The file, the folder that holds them all, or the first and how many more."""
+    """The file, the folder that holds them all, or the first and how many more.
+
+    How many files a folder holds stands in `subject_sentence`.
+    """
     paths = [PurePath(file) for file in report.files]
     if not paths:
         return "no file"
@@ -87,7 +90,7 @@ def report_title(report: TraceReport) -> str:
         return paths[0].name or report.files[0]
     folder = paths[0].parent.name
     if folder and all(path.parent == paths[0].parent for path in paths):
-        return f"{folder}, {len(paths)} files"
+        return folder
     return f"{paths[0].name} and {len(paths) - 1} more"
 
 
