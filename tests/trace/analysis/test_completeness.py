@@ -182,6 +182,10 @@ def test_launches_into_a_stream_that_is_captured_run_nothing() -> None:
     assert only(trace(*rows, *capture)).unknown_s == 0.0
     launches = [row for row in capture if "correlation" in row]
     assert only(trace(*rows, *launches)).unknown_s > 0
+    # A recording that begins in the middle of a capture, and one that ends there.
+    for part, at in ((capture[1:], -900), (capture[:-1], 8_900)):
+        moved = [row | {"start_ns": row["start_ns"] + at} for row in part]
+        assert "unknown_s" not in only(trace(*rows, *moved)).reasons
 
 
 def test_of_a_runtime_call_around_a_driver_call_one_has_the_work() -> None:

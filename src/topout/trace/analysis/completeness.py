@@ -212,6 +212,8 @@ def _launching_calls(trace: Trace) -> pl.DataFrame:
         .collect()
     )
     begins, ends = (_starts_of(trace, pattern) for pattern in (_CAPTURE_BEGINS, _CAPTURE_ENDS))
+    if ends.size and not (begins.size and begins[0] < ends[0]):
+        begins = np.concatenate([calls["start_ns"].to_numpy()[:1], begins])  # it began before
     if not begins.size:
         return calls
     place = np.searchsorted(ends, begins, side="left")
