@@ -10,8 +10,8 @@ from topout.models.known import countable_names, known_config_json, known_names,
 from topout.models.known_counted import COUNTED
 from topout.models.known_facts import facts_of
 from topout.models.known_today import TODAY
+from topout.verbs.costed_model import costed_model, named_model
 from topout.verbs.counted_model import counted_model
-from topout.verbs.report_cost import costed_model, named_model
 
 # Of each kind of layer and cache one that is quickly built.
 SMALL = [

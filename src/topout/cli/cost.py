@@ -82,7 +82,7 @@ def _report(request: CostRequest, outputs: RooflineOutputs, notify: Notify) -> R
 
 def _list(request: Request, outputs: ShownOutputs, notify: Notify) -> Result:
     from topout.models.known import countable_names
-    from topout.verbs.report_cost import named_model
+    from topout.verbs.costed_model import named_model
 
     models = [named_model(name) for name in countable_names()]
     by_name = {model.name: model for model in models}  # some have a second name

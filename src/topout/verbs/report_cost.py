@@ -1,20 +1,17 @@
 """`topout cost`: what a model needs, how long it takes on each machine, and whether it fits."""
 
-from collections.abc import Iterable
 from typing import cast
 
 import msgspec
 
-from topout import units
 from topout.cost.counted import Counting, counted_training_table
 from topout.cost.estimate import (
     count_phase,
-    findings_of,
     kv_cache_saving,
     time_phase,
     with_utilization,
 )
-from topout.cost.measured_times import MeasuredTimes
+from topout.cost.findings import findings_of
 from topout.cost.memory import InferenceLoad, cost_memory, machine_fit
 from topout.cost.ops import CONVENTIONS, ELEMENT_BYTES
 from topout.cost.phases import Phase, Plan, phases, sequence_len
@@ -24,30 +21,18 @@ from topout.cost.training_memory import training_table
 from topout.errors import InputError, UnsupportedError
 from topout.extras import require
 from topout.import_path import names_own_code
-from topout.machine.kept import kept_doubts
 from topout.models.architecture import (
     Architecture,
-    Block,
-    Counted,
-    active_parameters,
-    experts_of,
     parameters_by_part,
-    total_parameters,
 )
 from topout.models.architectures.read import (
     FoundConfig,
     architecture_of,
-    find_architecture,
     find_config,
 )
-from topout.models.known import known_config_json
-from topout.models.known_counted import COUNTED
-from topout.models.known_facts import facts_of
-from topout.models.precision import Precision, precision_of, stated_dtype
-from topout.models.stored_weights import stored_weights
+from topout.models.precision import Precision, precision_of
 from topout.progress import Notify
 from topout.records import (
-    CostedModel,
     CostReport,
     Hardware,
     Interval,
@@ -59,9 +44,16 @@ from topout.records import (
 )
 from topout.records.cost import UNQUANTIZED_PARTS
 from topout.records.record import stamp
-from topout.roofline import is_above, share_of, stand_in_doubts
+from topout.verbs.cost_assumptions import (
+    above_ceilings,
+    assumptions_of,
+    assumptions_of_split,
+    conventions_of_counts,
+    left_out_of,
+)
 from topout.verbs.cost_machines import Candidate, candidates
 from topout.verbs.cost_request import CostRequest, refuse_for_own_code
+from topout.verbs.costed_model import costed_model
 
 NO_MACHINE = (
     "this machine was not measured yet: `--on here` measures it (about two minutes), "
@@ -100,11 +92,11 @@ def report_cost(request: CostRequest, progress: Notify | None = None) -> CostRep
             kv_dtype_bytes=found[0].load.sizes.kv,
             training=training,
         ),
-        conventions=[*CONVENTIONS, *_conventions_of_counts(architecture)],
+        conventions=[*CONVENTIONS, *conventions_of_counts(architecture)],
         not_counted=[
             *architecture.not_counted,
             *([stored.note] if (stored := architecture.stored_weights) and stored.note else []),
-            *_left_out(architecture),
+            *left_out_of(architecture),
         ],
     )
     return msgspec.structs.replace(report, findings=findings_of(report))
@@ -187,77 +179,6 @@ def _is_timed(plan: Plan, machines: list[Candidate]) -> bool:
     return any(each.timer.missing(load) is None for each in machines for load in loads)
 
 
-def costed_model(architecture: Architecture) -> CostedModel:
-    """The model as results name it."""
-    first = architecture.blocks[0] if architecture.blocks else None
-    stored = architecture.stored_weights
-    counted = architecture.counted
-    experts = experts_of(architecture)
-    return CostedModel(
-        name=architecture.name,
-        architecture=architecture.model_type,
-        kind=architecture.kind,
-        parameters=total_parameters(architecture),
-        active_parameters=active_parameters(architecture),
-        parameters_by_part=parameters_by_part(architecture),
-        layers=counted.layers
-        if counted is not None
-        else sum(block.count for block in architecture.blocks)
-        or sum(each.count for each in architecture.convolutions),
-        width=architecture.width,
-        heads=_heads(first, counted, "heads"),
-        kv_heads=_heads(first, counted, "kv_heads"),
-        vocab_size=architecture.vocab_size,
-        context_len=architecture.context_len,
-        experts=experts[0] if experts else None,
-        experts_per_token=experts[1] if experts else None,
-        encoder_layers=_encoder_layers(architecture),
-        published_dtype=architecture.published_dtype,
-        published_weights=stored and (stored.dtype or stored.method),
-    )
-
-
-def named_model(name: str) -> CostedModel:
-    """A model that has a name here, with who made it and when; nothing is built."""
-    facts = facts_of(name)
-    if name in COUNTED:
-        config_json = known_config_json(name)
-        stored = stored_weights(config_json, name)
-        model = msgspec.structs.replace(
-            COUNTED[name],
-            name=name,
-            architecture=config_json["model_type"],
-            published_dtype=stated_dtype(config_json, name),
-            published_weights=stored and stored.dtype,
-        )
-    else:
-        model = costed_model(find_architecture(name))
-    if facts is None:
-        return model
-    return msgspec.structs.replace(
-        model,
-        organisation=facts.organisation,
-        access=facts.access,
-        released=facts.released,
-    )
-
-
-def _encoder_layers(architecture: Architecture) -> int | None:
-    """Of an encoder-decoder: those that do not look back."""
-    if architecture.counted is not None:
-        return architecture.counted.encoder_layers
-    if architecture.kind != "encoder_decoder":
-        return None
-    return sum(block.count for block in architecture.blocks if not block.attention.causal)
-
-
-def _heads(first: Block | None, counted: Counted | None, which: str) -> int | None:
-    """Of the first block, or as the config of a counted module states them."""
-    holder = counted if counted is not None else first.attention if first else None
-    heads: int | None = getattr(holder, which, None)
-    return heads
-
-
 def _machine_cost(
     plan: Plan, found: list[Phase], training: list[TrainingMemory], candidate: Candidate
 ) -> MachineCost:
@@ -286,9 +207,9 @@ def _machine_cost(
         cache_saving=kv_cache_saving(plan, timer),
         fit=fit_of(plan, hardware, training),
         assumptions=[
-            *_assumptions(plan, candidate),
-            *_assumptions_of_split(plan, costs.get("training")),
-            *_above_ceilings(hardware, costs.values()),
+            *assumptions_of(plan, candidate),
+            *assumptions_of_split(plan, costs.get("training")),
+            *above_ceilings(hardware, costs.values()),
         ],
         reasons=reasons,
     )
@@ -319,119 +240,6 @@ def _rate_interval(plan: Plan, costs: dict[str, PhaseCost]) -> Interval | None:
         return None
     rows = plan.workload.batch_size
     return Interval(low=rows / cost.interval_s.high, high=rows / cost.interval_s.low)
-
-
-def _above_ceilings(hardware: Hardware, costs: Iterable[PhaseCost]) -> list[str]:
-    """The phases that are to be faster than a measured ceiling, with both figures, and why."""
-    sentences = []
-    for cost in costs:
-        if cost.time_s is None:
-            continue
-        of = f"{hardware.name}: {cost.phase}"
-        if cost.mbu_of_ceiling is not None and is_above(cost.mbu_of_ceiling):
-            rate = cost.bytes / cost.time_s
-            sentences.append(
-                f"{of} is to move {units.bytes_per_s(rate)}, above the "
-                f"{units.bytes_per_s(rate / cost.mbu_of_ceiling)} of {hardware.levels[-1].name}: "
-                "its data are timed in the nearer level that holds them."
-            )
-        if cost.mfu_of_ceiling is not None and is_above(cost.mfu_of_ceiling):
-            sentences.append(
-                f"{of} is to compute at {share_of(cost.mfu_of_ceiling)} of the measured ceiling, "
-                "which was measured too low, as were the rates too high: measure them again."
-            )
-    return sentences
-
-
-def _assumptions(plan: Plan, candidate: Candidate) -> list[str]:
-    workload, name = plan.workload, candidate.hardware.name
-    sentences = []
-    calibrated = (
-        f"overheads of {workload.mode} runs and the speed of quantized products as calibrated on "
-        "published runs (docs/cost.md)."
-    )
-    if candidate.hardware.ceilings is None:
-        sentences.append(f"{name}: figures from the catalog; {calibrated}")
-    elif not candidate.hardware.rates:
-        sentences.append(f"{name}: ceilings measured there, PyTorch's rates not; {calibrated}")
-    else:
-        sentences.append(f"{name}: ceilings and PyTorch's rates measured there.")
-        if isinstance(candidate.timer, MeasuredTimes):
-            ceilings, rates = candidate.hardware.ceilings, candidate.timer.rates
-            doubts = stand_in_doubts(ceilings, candidate.timer.threads)
-            doubts += kept_doubts(ceilings) + kept_doubts(rates)
-            sentences += [doubt.sentence for doubt in doubts]
-    if workload.weight_dtype != workload.dtype:
-        whole = ", ".join(workload.unquantized_parts)
-        but = f", but for {whole}," if whole else ""
-        sentences.append(
-            f"Linear layers{but} read {workload.weight_dtype} weights and compute in "
-            f"{workload.dtype}."
-        )
-    return sentences
-
-
-def _assumptions_of_split(plan: Plan, training: PhaseCost | None) -> list[str]:
-    """How the model is taken to be laid over devices."""
-    workload = plan.workload
-    tensor, stages = workload.tensor_parallel, workload.pipeline_parallel
-    sentences = []
-    if tensor > 1:
-        whole = "" if workload.sequence_parallel else "; norms and residuals are computed on each"
-        sentences.append(f"Figures are those of one of {tensor} devices{whole}.")
-    if workload.sequence_parallel:
-        sentences.append(
-            "In training each sum over them is a reduce-scatter and an all-gather; the inputs that "
-            "backward gathers again go beside its products."
-        )
-    if stages > 1:
-        sentences.append(
-            f"Figures are those of the last of {stages} stages, which has the heads; "
-            "micro-batches go forward and backward in turn (1F1B), and messages between stages are "
-            "waited for."
-        )
-    if workload.data_parallel > 1:
-        sentences.append(_gradient_sum(training))
-    return sentences
-
-
-def _gradient_sum(training: PhaseCost | None) -> str:
-    rule = (
-        "Gradients are summed over the replicas beside the backward pass of the last micro-batch, "
-        "at the slow end of the interval after it; with ZeRO stage 3 the weights go round as well, "
-        "which is not counted."
-    )
-    if training is None or not training.hidden_s:
-        return rule
-    return f"{rule} So {units.seconds(training.hidden_s)} of it are hidden."
-
-
-def _conventions_of_counts(architecture: Architecture) -> list[str]:
-    """How a model is counted that no formulas describe."""
-    if architecture.counted is None:
-        return []
-    is_own = architecture.kind == "module"
-    passes = "one pass" if is_own else "a prompt, and a token more with the cache that it leaves"
-    made = "" if is_own else " as transformers builds it,"
-    return [
-        f"Counted by running {architecture.counted_as}{made} on shapes alone: {passes}.",
-        "What runs between matrix products in one part of a layer is one kernel, which reads what "
-        "was made outside of it and writes what is read later; so is a scan or a recurrence.",
-        "Where latents are cached, a decoded token's query is multiplied into them, and they are "
-        "read once for all heads.",
-        "Each token goes to its experts at random: of E experts, k a token, T tokens read "
-        "E·(1 − (1 − k/E)^T).",
-    ]
-
-
-def _left_out(architecture: Architecture) -> list[str]:
-    generates = architecture.kind in ("decoder", "encoder_decoder")
-    left_out = ["tokenizing", "copies between host and device"]
-    if architecture.kind == "module":
-        return left_out[1:]
-    if architecture.kind == "image":
-        left_out = ["decoding and resizing of images", "pooling", *left_out[1:]]
-    return [*left_out, "sampling of the next token"] if generates else left_out
 
 
 def weights_by_part(plan: Plan) -> dict[str, int]:

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.report.cost.example_cost import decoder_report
-from topout.cost.estimate import findings_of
+from topout.cost.findings import findings_of
 from topout.records import CostReport, OpCost
 
 
