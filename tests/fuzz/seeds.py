@@ -78,6 +78,29 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "depths": [1, 2],
         "layer_type": "bottleneck",
     },
+    # Counted by running their modules.
+    "deepseek_v3": tiny.LLAMA
+    | {
+        "model_type": "deepseek_v3",
+        "kv_lora_rank": 8,
+        "q_lora_rank": 8,
+        "qk_nope_head_dim": 4,
+        "qk_rope_head_dim": 4,
+        "v_head_dim": 4,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 2,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+        "moe_intermediate_size": 8,
+    },
+    "mamba": {
+        "model_type": "mamba",
+        "hidden_size": 32,
+        "state_size": 4,
+        "num_hidden_layers": 2,
+        "vocab_size": 100,
+    },
 }
 
 

@@ -265,6 +265,12 @@ def test_a_config_that_is_refused_says_why() -> None:
         counted_model(FoundConfig("phi", config_json), "bf16")
 
 
+def test_a_model_that_sees_and_is_refused_says_why() -> None:
+    config_json = small_config("mistral3") | {"multimodal_projector_bias": 3}
+    with pytest.raises(InputError, match="transformers builds no mistral3"):
+        counted_model(FoundConfig("mistral3", config_json), "bf16")
+
+
 def test_a_module_that_looks_into_values_is_refused_with_the_op(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

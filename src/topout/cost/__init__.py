@@ -6,5 +6,6 @@ puts together a workload. Times come from what is known of a machine (`hardware_
 measured on it (`measured_times`), and `estimate` turns both into costs; `predict` does so for the
 stacks of a climb. `memory`, `saved_tensors`, `activations` and `training_memory` count bytes that
 stay. `roofs` are a machine's roofs, `examples` and `example_report` worked examples under them.
-`graph` counts any PyTorch module while it runs.
+`graph` counts any PyTorch module while it runs, and `counted` is what is asked of a model that is
+counted so.
 """

@@ -4,6 +4,12 @@
 `counter` first, then `recorder`, which sees each op and plans what to do with it, and `places`,
 which says where it belongs. `formula` is what the formulas stand on: `products`, `attention` and
 `elementwise`. `tally` sums up.
+
+`module_count` makes ops of a pass out of a whole model's module, where no formulas describe it:
+`calls` keeps each op of a run with its memory, `fusion` makes `kernels` of them (`latents` and
+`longer` where a run does other than kernels would, or would take minutes, `kept` what backward
+needs), and `kernel_ops` sums them up. `kernels_in_place` and `attended` stand in for attention,
+masks and experts, `layer_kinds` skips layers that are alike, `module_parts` names parts.
 """
 
 # The formulas enter themselves into the registry when they are imported.

@@ -56,7 +56,6 @@ class _Fusion:
         self.calls = self._siblings_together(self._of_activations(log.calls))
         self.last_read = _last_reads(self.calls) | dict.fromkeys(result, len(self.calls))
         self.kernels: list[Kernel] = []
-        self.made_by: dict[int, int] = {}  # address → number of its kernel's last call
         self.before: Any = None  # the input of the linear layer before, while nothing runs between
         # Modules of experts that send every token to every one of them → the share that is chosen.
         self.crowded: dict[str, float] = {}
@@ -206,8 +205,6 @@ class _Fusion:
         """A linear layer or a convolution."""
         weight = self._weight(call)
         assert weight is not None
-        for use in call.writes:
-            self.made_by[use.address] = kernel.last
         inputs = self._inputs(call)
         kernel.paths = [self._layer_name(call, weight)]
         kernel.weight_bytes = sum(u.bytes for u in call.reads if u.address in self.weights)
@@ -276,7 +273,6 @@ class _Fusion:
         for address, size in left.items():
             if self.last_read.get(address, -1) > last:
                 kernel.activation_bytes += size
-            self.made_by[address] = last
         self._thin_out(kernel)
 
     def _thin_out(self, kernel: Kernel) -> None:

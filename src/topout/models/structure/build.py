@@ -106,11 +106,15 @@ def text_part(config_json: dict[str, Any]) -> dict[str, Any] | None:
     """The config of the part that reads text, of a model that also sees or hears; None without.
 
     It is as transformers completes it, with what the whole states of precision and tied tables.
+    None as well where transformers refuses the whole, which building it says.
     """
     if not isinstance(config_json.get("text_config"), dict):
         return None
     with quiet_transformers(), offline():
-        whole = config_of(config_json, "the model")
+        try:
+            whole = config_of(config_json, "the model")
+        except Exception:  # transformers raises whatever its fields lead to
+            return None
     part: dict[str, Any] = json.loads(whole.get_text_config().to_json_string(use_diff=False))
     for key in ("torch_dtype", "dtype", "tie_word_embeddings"):
         if key in config_json:
