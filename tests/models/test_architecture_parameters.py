@@ -43,7 +43,8 @@ def named(fields: Fields, class_name: str, **others: object) -> Fields:
 
 
 def test_every_family_has_a_tiny_model() -> None:
-    assert set(FAMILIES) | {"gemma3"} == set(MODEL_TYPES)
+    # Gopher is no type of transformers: test_known_today.
+    assert set(FAMILIES) | {"gemma3", "gopher"} == set(MODEL_TYPES)
 
 
 VARIANTS = [

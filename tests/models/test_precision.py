@@ -13,32 +13,38 @@ from tests.models.tiny import GPT2, GROUPED, make_tensors, write_model
 from tests.report.example_climb import example_machine
 from topout.errors import InputError
 from topout.models.architectures.read import find_architecture, find_config
-from topout.models.known import countable_names
+from topout.models.known import countable_names, known_config_json
 from topout.models.precision import NOT_STATED, StandIn, precision_of, stand_ins, stated_dtype
 from topout.models.source import resolve_model
 from topout.records import Gpu, Machine
 
 # By hand from the files of the hub: config.json, or the headers of the weights where it is silent.
 PUBLISHED = {
-    "fp16": "pycode-7m pycode-1m bundled llama-2-7b llama-2-13b llama-2-70b",
+    "fp16": "pycode-7m pycode-1m bundled llama-2-7b llama-2-13b llama-2-70b opt-125m opt-1.3b "
+    "opt-6.7b opt-13b opt-30b opt-66b opt-175b bloom-560m bloom-7b1 gpt-neox-20b phi-2 "
+    "deberta-v3-base whisper-large-v3 gpt-3",
     "bf16": "llama-3-8b llama-3-70b llama-3.1-8b llama-3.1-70b llama-3.1-405b llama-3.2-1b "
     "llama-3.2-3b tinyllama-1.1b mistral-7b smollm2-135m smollm2-360m smollm2-1.7b "
     "qwen2-0.5b qwen2-1.5b qwen2-7b qwen2.5-0.5b qwen2.5-1.5b qwen2.5-3b qwen2.5-7b qwen2.5-14b "
     "qwen2.5-32b qwen2.5-72b qwen3-0.6b qwen3-1.7b qwen3-4b qwen3-8b qwen3-14b qwen3-32b "
     "gemma-2b gemma-7b gemma-3-1b mixtral-8x7b mixtral-8x22b qwen1.5-moe-a2.7b qwen3-30b-a3b "
-    "qwen3-235b-a22b",
+    "qwen3-235b-a22b bloom falcon-7b starcoder2-15b phi-3-mini phi-4 granite-3.3-8b smollm3-3b "
+    "glm-4-9b glm-4.5-air glm-4.5 deepseek-v2-lite deepseek-v2 deepseek-v3 deepseek-r1 kimi-k2 "
+    "gpt-oss-20b gpt-oss-120b qwen3-next-80b-a3b minimax-m2 llama-4-scout llama-4-maverick "
+    "gopher chinchilla palm",
     "fp32": "distilgpt2 gpt2 gpt2-medium gpt2-large gpt2-xl gemma-2-2b gemma-2-9b gemma-2-27b "
     "bert-base-uncased bert-large-uncased distilbert-base-uncased roberta-base roberta-large "
     "xlm-roberta-base xlm-roberta-large t5-small t5-base t5-large t5-3b t5-11b flan-t5-small "
     "flan-t5-base flan-t5-large flan-t5-xl flan-t5-xxl vit-base-patch16-224 vit-large-patch16-224 "
-    "resnet-18 resnet-34 resnet-50 resnet-101 resnet-152",
+    "resnet-18 resnet-34 resnet-50 resnet-101 resnet-152 gpt-j-6b mamba-2.8b olmo-2-7b "
+    "modernbert-base albert-base-v2 bart-large mt5-base bert-base-cased bert-large-cased",
 }
 
 
 def test_every_known_name_has_the_precision_that_it_was_published_in() -> None:
     found: dict[str, list[str]] = {dtype: [] for dtype in PUBLISHED}
     for name in countable_names():
-        found[str(find_architecture(name).published_dtype)].append(name)
+        found[str(stated_dtype(known_config_json(name), name))].append(name)
     assert {dtype: set(names) for dtype, names in found.items()} == {
         dtype: set(names.split()) for dtype, names in PUBLISHED.items()
     }

@@ -1,4 +1,7 @@
-"""What the modules of `known_today` were counted to have, by `benchmarks/architectures.py`."""
+"""What the modules of `known_today` have, as `topout cost NAME` counts them.
+
+So that they are listed without building any; tests count some of them again.
+"""
 
 from topout.records import CostedModel
 

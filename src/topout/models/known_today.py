@@ -32,14 +32,14 @@ def _opt(width: int, layers: int, heads: int) -> ConfigJson:
     }
 
 
-def _bloom(width: int, layers: int, heads: int) -> ConfigJson:
+def _bloom(width: int, layers: int, heads: int, dtype: str = "float16") -> ConfigJson:
     return {
         "model_type": "bloom",
         "hidden_size": width,
         "n_layer": layers,
         "n_head": heads,
         "vocab_size": 250880,
-        "torch_dtype": "bfloat16",
+        "torch_dtype": dtype,
     }
 
 
@@ -119,7 +119,7 @@ TODAY: KnownShapes = {
     "opt-175b": ("facebook/opt-175b", _opt(12288, 96, 96)),
     "bloom-560m": ("bigscience/bloom-560m", _bloom(1024, 24, 16)),
     "bloom-7b1": ("bigscience/bloom-7b1", _bloom(4096, 30, 32)),
-    "bloom": ("bigscience/bloom", _bloom(14336, 70, 112)),
+    "bloom": ("bigscience/bloom", _bloom(14336, 70, 112, "bfloat16")),
     "gpt-j-6b": (
         "EleutherAI/gpt-j-6b",
         {"model_type": "gptj", "vocab_size": 50400, "torch_dtype": "float32"},
