@@ -229,8 +229,8 @@ def _against_rival(folder: Path, named: Path | None, refused: bool) -> Iterator[
     yield Row(
         f"{what}: times faster, load + breakdown + groups",
         f"{_median(faster):.1f} ({min(faster):.1f}–{max(faster):.1f})",
-        "≥ 10",
-        _median(faster) >= 10,
+        "≥ 20",
+        _median(faster) >= 20,
     )
     memory = _median(own.peak_bytes / rival.peak_bytes for own, rival in pairs)
     yield Row(f"{what}: peak memory, share of the rival's", f"{memory:.2f}", "≤ 0.5", memory <= 0.5)
@@ -278,7 +278,7 @@ def _large(folder: Path) -> Iterator[Row]:
         kind = "gzip" if path.suffix == ".gz" else "plain"
         what = f"1 GB, {kind}, {reading.events / 1e6:.1f} million events"
         total = reading.total_s
-        yield Row(f"{what}: load + breakdown, s", f"{total:.2f}", "≤ 15", total <= 15)
+        yield Row(f"{what}: load + breakdown, s", f"{total:.2f}", "≤ 8", total <= 8)
         peak = reading.peak_bytes / 2**30
         yield Row(f"{what}: peak memory, GiB", f"{peak:.2f}", "≤ 4", peak <= 4)
         path.unlink()
