@@ -20,6 +20,12 @@ class TopoutError(Exception):
         super().__init__(f"{message} {remedy}".strip())
 
 
+def told(error: BaseException) -> str:
+    """Another's error on one line: its kind, and the first line of what it says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
 class InputError(TopoutError):
     """An argument, a file or a folder is not usable as given."""
 

@@ -1,25 +1,17 @@
 """What is asked of a model whose passes are counted by running its module, not by formulas."""
 
 import math
-from typing import Protocol
+from typing import Protocol, get_args
 
 import msgspec
 
 from topout.cost.ops import Op
 from topout.cost.saved_tensors import FP32_BYTES, INDEX_BYTES
-from topout.cost.training import (
-    ZERO_STAGES,
-    Recompute,
-    TrainingPlan,
-    TrainingStep,
-    parameter_bytes,
-)
-from topout.cost.training_memory import ActivationBytes
+from topout.cost.training import Recompute, TrainingPlan, TrainingStep
+from topout.cost.training_memory import ActivationBytes, memory_of, tabled_plans
 from topout.errors import UnsupportedError
 from topout.models.architecture import Architecture, total_parameters
 from topout.records.cost import CostWorkload, TrainingMemory
-
-_RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
 
 
 class Backward(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,36 +69,15 @@ def counted_training_table(
 
     As `training_table`, with what the run of the module kept in the place of formulas.
     """
-    stages = ZERO_STAGES if plan.data_parallel > 1 else ZERO_STAGES[:1]
     return [
-        _row(
-            architecture,
-            backward,
+        memory_of(
+            total_parameters(architecture),
+            _held(backward, step.element_bytes, each.recompute),
             step,
-            msgspec.structs.replace(plan, recompute=recompute, zero_stage=zero_stage),
+            each,
         )
-        for recompute in _RECOMPUTE
-        for zero_stage in stages
+        for each in tabled_plans(plan, get_args(Recompute))
     ]
-
-
-def _row(
-    architecture: Architecture, backward: Backward, step: TrainingStep, plan: TrainingPlan
-) -> TrainingMemory:
-    held = _held(backward, step.element_bytes, plan.recompute)
-    kept = parameter_bytes(total_parameters(architecture), step.dtype, plan)
-    errors = held.errors
-    activations = held.peak - errors
-    return TrainingMemory(
-        recompute=plan.recompute,
-        zero_stage=plan.zero_stage,
-        weights_bytes=kept.weights,
-        gradients_bytes=kept.gradients,
-        optimizer_bytes=kept.optimizer,
-        activations_bytes=activations,
-        errors_bytes=errors,
-        total_bytes=kept.weights + kept.optimizer + kept.gradients + held.peak,
-    )
 
 
 def _held(backward: Backward, size: int, recompute: Recompute) -> ActivationBytes:

@@ -19,8 +19,6 @@ _FASTER = {
     "communication": "fewer devices or a faster link make it faster",
     "bubble": "more micro-batches make it faster, or fewer stages",
 }
-
-
 _WAITS_FOR = {
     "memory": "memory",
     "compute": "arithmetic",
@@ -28,19 +26,13 @@ _WAITS_FOR = {
     "communication": "communication",
     "bubble": "the other stages of the pipeline",
 }
-
-
 _LEAST_BUBBLE = 0.1  # of a step, to be told of
-
-
 _PHASES = {
     "prefill": "the prompt",
     "decode": "a decoded token",
     "forward": "a forward pass",
     "training": "a training step",
 }
-
-
 _BATCHES = (1, 4, 16, 64)  # as those of the KV cache's table
 
 

@@ -7,6 +7,8 @@ goes backward, when the logits are gone, and what was not kept of that block is 
 """
 
 import math
+from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 
@@ -225,14 +227,15 @@ def training_table(
     architecture: Architecture, step: TrainingStep, plan: TrainingPlan
 ) -> list[TrainingMemory]:
     """One row for each way to recompute and each ZeRO stage; ZeRO only where there are replicas."""
-    choices: list[Recompute] = ["none", "selective", "full"] if architecture.blocks else ["none"]
+    choices = get_args(Recompute) if architecture.blocks else ("none",)
+    return [training_memory(architecture, step, each) for each in tabled_plans(plan, choices)]
+
+
+def tabled_plans(plan: TrainingPlan, choices: Sequence[Recompute]) -> list[TrainingPlan]:
+    """`plan` with each way to recompute, and with each ZeRO stage where there are replicas."""
     stages = ZERO_STAGES if plan.data_parallel > 1 else ZERO_STAGES[:1]
     return [
-        training_memory(
-            architecture,
-            step,
-            msgspec.structs.replace(plan, recompute=recompute, zero_stage=zero_stage),
-        )
+        msgspec.structs.replace(plan, recompute=recompute, zero_stage=zero_stage)
         for recompute in choices
         for zero_stage in stages
     ]
@@ -280,8 +283,15 @@ def _stage_memory(
     filled = stages + (stages - 1) / plan.interleave if plan.interleave > 1 else float(stages)
     filled = min(filled, plan.micro_batches or filled)
     found = activation_bytes(share, step, plan.recompute, filled if is_first else 1)
+    return memory_of(total_parameters(share), found, step, plan)
+
+
+def memory_of(
+    parameters: int, found: ActivationBytes, step: TrainingStep, plan: TrainingPlan
+) -> TrainingMemory:
+    """The sum of what a device keeps of `parameters` and of the activations that were found."""
     activations = found.peak
-    kept = parameter_bytes(total_parameters(share), step.dtype, plan)
+    kept = parameter_bytes(parameters, step.dtype, plan)
     # Without gradients of earlier micro-batches they grow as activations go, block by block.
     both = activations + kept.gradients
     moving = both if plan.gradients_persist else max(activations, kept.gradients)

@@ -12,7 +12,7 @@ ConfigJson = dict[str, Any]  # of a config.json
 KnownShapes = dict[str, tuple[str, ConfigJson]]  # short name → (hub id, fields of config.json)
 
 
-def _sizes(width: int, mlp_width: int, layers: int, heads: int, kv_heads: int) -> ConfigJson:
+def sizes(width: int, mlp_width: int, layers: int, heads: int, kv_heads: int) -> ConfigJson:
     """The sizes of a decoder; `kv_heads` share its keys and values."""
     return _encoder_sizes(width, mlp_width, layers, heads) | {"num_key_value_heads": kv_heads}
 
@@ -115,7 +115,7 @@ _MISTRAL = _LLAMA2 | {
     "max_position_embeddings": 32768,
     "sliding_window": 4096,
 }
-_8B, _70B = _sizes(4096, 14336, 32, 32, 8), _sizes(8192, 28672, 80, 64, 8)
+_8B, _70B = sizes(4096, 14336, 32, 32, 8), sizes(8192, 28672, 80, 64, 8)
 
 DECODERS: KnownShapes = {
     "distilgpt2": ("distilbert/distilgpt2", _gpt2(768, 6, 12)),
@@ -123,32 +123,32 @@ DECODERS: KnownShapes = {
     "gpt2-medium": ("openai-community/gpt2-medium", _gpt2(1024, 24, 16)),
     "gpt2-large": ("openai-community/gpt2-large", _gpt2(1280, 36, 20)),
     "gpt2-xl": ("openai-community/gpt2-xl", _gpt2(1600, 48, 25)),
-    "llama-2-7b": ("meta-llama/Llama-2-7b-hf", _LLAMA2 | _sizes(4096, 11008, 32, 32, 32)),
-    "llama-2-13b": ("meta-llama/Llama-2-13b-hf", _LLAMA2 | _sizes(5120, 13824, 40, 40, 40)),
+    "llama-2-7b": ("meta-llama/Llama-2-7b-hf", _LLAMA2 | sizes(4096, 11008, 32, 32, 32)),
+    "llama-2-13b": ("meta-llama/Llama-2-13b-hf", _LLAMA2 | sizes(5120, 13824, 40, 40, 40)),
     "llama-2-70b": ("meta-llama/Llama-2-70b-hf", _LLAMA2 | _70B),
     "llama-3-8b": ("meta-llama/Meta-Llama-3-8B", _LLAMA3 | _8B),
     "llama-3-70b": ("meta-llama/Meta-Llama-3-70B", _LLAMA3 | _70B),
     "llama-3.1-8b": ("meta-llama/Llama-3.1-8B", _LLAMA31 | _8B),
     "llama-3.1-70b": ("meta-llama/Llama-3.1-70B", _LLAMA31 | _70B),
-    "llama-3.1-405b": ("meta-llama/Llama-3.1-405B", _LLAMA31 | _sizes(16384, 53248, 126, 128, 8)),
-    "llama-3.2-1b": ("meta-llama/Llama-3.2-1B", _LLAMA32 | _sizes(2048, 8192, 16, 32, 8)),
-    "llama-3.2-3b": ("meta-llama/Llama-3.2-3B", _LLAMA32 | _sizes(3072, 8192, 28, 24, 8)),
+    "llama-3.1-405b": ("meta-llama/Llama-3.1-405B", _LLAMA31 | sizes(16384, 53248, 126, 128, 8)),
+    "llama-3.2-1b": ("meta-llama/Llama-3.2-1B", _LLAMA32 | sizes(2048, 8192, 16, 32, 8)),
+    "llama-3.2-3b": ("meta-llama/Llama-3.2-3B", _LLAMA32 | sizes(3072, 8192, 28, 24, 8)),
     "tinyllama-1.1b": (
         "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
-        _LLAMA2 | _IN_BF16 | _sizes(2048, 5632, 22, 32, 4) | {"max_position_embeddings": 2048},
+        _LLAMA2 | _IN_BF16 | sizes(2048, 5632, 22, 32, 4) | {"max_position_embeddings": 2048},
     ),
     "mistral-7b": ("mistralai/Mistral-7B-v0.1", _MISTRAL | _8B),
     "smollm2-135m": (
         "HuggingFaceTB/SmolLM2-135M",
-        _SMOLLM2 | _sizes(576, 1536, 30, 9, 3) | {"rope_theta": 100_000.0},
+        _SMOLLM2 | sizes(576, 1536, 30, 9, 3) | {"rope_theta": 100_000.0},
     ),
     "smollm2-360m": (
         "HuggingFaceTB/SmolLM2-360M",
-        _SMOLLM2 | _sizes(960, 2560, 32, 15, 5) | {"rope_theta": 100_000.0},
+        _SMOLLM2 | sizes(960, 2560, 32, 15, 5) | {"rope_theta": 100_000.0},
     ),
     "smollm2-1.7b": (
         "HuggingFaceTB/SmolLM2-1.7B",
-        _SMOLLM2 | _sizes(2048, 8192, 24, 32, 32) | {"rope_theta": 130_000.0},
+        _SMOLLM2 | sizes(2048, 8192, 24, 32, 32) | {"rope_theta": 130_000.0},
     ),
 }
 
@@ -165,9 +165,9 @@ _QWEN3 = _QWEN2 | {"model_type": "qwen3", "max_position_embeddings": 40960, "hea
 _QWEN_32K = {"max_position_embeddings": 32768}
 _PADDED_VOCABULARY = {"vocab_size": 152064}  # the larger models pad their vocabulary further
 _PADDED_VOCABULARY_25 = _PADDED_VOCABULARY | {"rms_norm_eps": 1e-5}
-_QWEN_500M = _TIED | _sizes(896, 4864, 24, 14, 2)
-_QWEN_1500M = _TIED | _sizes(1536, 8960, 28, 12, 2)
-_QWEN_7B = _sizes(3584, 18944, 28, 28, 4) | _PADDED_VOCABULARY
+_QWEN_500M = _TIED | sizes(896, 4864, 24, 14, 2)
+_QWEN_1500M = _TIED | sizes(1536, 8960, 28, 12, 2)
+_QWEN_7B = sizes(3584, 18944, 28, 28, 4) | _PADDED_VOCABULARY
 
 QWEN: KnownShapes = {
     "qwen2-0.5b": ("Qwen/Qwen2-0.5B", _QWEN2 | _QWEN_500M),
@@ -175,26 +175,26 @@ QWEN: KnownShapes = {
     "qwen2-7b": ("Qwen/Qwen2-7B", _QWEN2 | _QWEN_7B),
     "qwen2.5-0.5b": ("Qwen/Qwen2.5-0.5B", _QWEN2 | _QWEN_500M | _QWEN_32K),
     "qwen2.5-1.5b": ("Qwen/Qwen2.5-1.5B", _QWEN2 | _QWEN_1500M),
-    "qwen2.5-3b": ("Qwen/Qwen2.5-3B", _QWEN2 | _TIED | _sizes(2048, 11008, 36, 16, 2) | _QWEN_32K),
+    "qwen2.5-3b": ("Qwen/Qwen2.5-3B", _QWEN2 | _TIED | sizes(2048, 11008, 36, 16, 2) | _QWEN_32K),
     "qwen2.5-7b": ("Qwen/Qwen2.5-7B", _QWEN2 | _QWEN_7B),
     "qwen2.5-14b": (
         "Qwen/Qwen2.5-14B",
-        _QWEN2 | _PADDED_VOCABULARY_25 | _sizes(5120, 13824, 48, 40, 8),
+        _QWEN2 | _PADDED_VOCABULARY_25 | sizes(5120, 13824, 48, 40, 8),
     ),
     "qwen2.5-32b": (
         "Qwen/Qwen2.5-32B",
-        _QWEN2 | _PADDED_VOCABULARY_25 | _sizes(5120, 27648, 64, 40, 8),
+        _QWEN2 | _PADDED_VOCABULARY_25 | sizes(5120, 27648, 64, 40, 8),
     ),
     "qwen2.5-72b": (
         "Qwen/Qwen2.5-72B",
-        _QWEN2 | _PADDED_VOCABULARY_25 | _sizes(8192, 29568, 80, 64, 8),
+        _QWEN2 | _PADDED_VOCABULARY_25 | sizes(8192, 29568, 80, 64, 8),
     ),
-    "qwen3-0.6b": ("Qwen/Qwen3-0.6B", _QWEN3 | _TIED | _sizes(1024, 3072, 28, 16, 8)),
-    "qwen3-1.7b": ("Qwen/Qwen3-1.7B", _QWEN3 | _TIED | _sizes(2048, 6144, 28, 16, 8)),
-    "qwen3-4b": ("Qwen/Qwen3-4B", _QWEN3 | _TIED | _sizes(2560, 9728, 36, 32, 8)),
-    "qwen3-8b": ("Qwen/Qwen3-8B", _QWEN3 | _sizes(4096, 12288, 36, 32, 8)),
-    "qwen3-14b": ("Qwen/Qwen3-14B", _QWEN3 | _sizes(5120, 17408, 40, 40, 8)),
-    "qwen3-32b": ("Qwen/Qwen3-32B", _QWEN3 | _sizes(5120, 25600, 64, 64, 8)),
+    "qwen3-0.6b": ("Qwen/Qwen3-0.6B", _QWEN3 | _TIED | sizes(1024, 3072, 28, 16, 8)),
+    "qwen3-1.7b": ("Qwen/Qwen3-1.7B", _QWEN3 | _TIED | sizes(2048, 6144, 28, 16, 8)),
+    "qwen3-4b": ("Qwen/Qwen3-4B", _QWEN3 | _TIED | sizes(2560, 9728, 36, 32, 8)),
+    "qwen3-8b": ("Qwen/Qwen3-8B", _QWEN3 | sizes(4096, 12288, 36, 32, 8)),
+    "qwen3-14b": ("Qwen/Qwen3-14B", _QWEN3 | sizes(5120, 17408, 40, 40, 8)),
+    "qwen3-32b": ("Qwen/Qwen3-32B", _QWEN3 | sizes(5120, 25600, 64, 64, 8)),
 }
 
 
@@ -228,15 +228,15 @@ _GEMMA3_1B: ConfigJson = {
 }
 
 GEMMA: KnownShapes = {
-    "gemma-2b": ("google/gemma-2b", _GEMMA | _sizes(2048, 16384, 18, 8, 1)),
-    "gemma-7b": ("google/gemma-7b", _GEMMA | _sizes(3072, 24576, 28, 16, 16)),
-    "gemma-2-2b": ("google/gemma-2-2b", _GEMMA2 | _sizes(2304, 9216, 26, 8, 4)),
-    "gemma-2-9b": ("google/gemma-2-9b", _GEMMA2 | _sizes(3584, 14336, 42, 16, 8)),
+    "gemma-2b": ("google/gemma-2b", _GEMMA | sizes(2048, 16384, 18, 8, 1)),
+    "gemma-7b": ("google/gemma-7b", _GEMMA | sizes(3072, 24576, 28, 16, 16)),
+    "gemma-2-2b": ("google/gemma-2-2b", _GEMMA2 | sizes(2304, 9216, 26, 8, 4)),
+    "gemma-2-9b": ("google/gemma-2-9b", _GEMMA2 | sizes(3584, 14336, 42, 16, 8)),
     "gemma-2-27b": (
         "google/gemma-2-27b",
-        _GEMMA2 | _sizes(4608, 36864, 46, 32, 16) | {"head_dim": 128},
+        _GEMMA2 | sizes(4608, 36864, 46, 32, 16) | {"head_dim": 128},
     ),
-    "gemma-3-1b": ("google/gemma-3-1b-pt", _GEMMA3_1B | _sizes(1152, 6912, 26, 4, 1)),
+    "gemma-3-1b": ("google/gemma-3-1b-pt", _GEMMA3_1B | sizes(1152, 6912, 26, 4, 1)),
 }
 
 
@@ -259,16 +259,16 @@ _QWEN3_MOE = _QWEN3 | {
 MIXTURES: KnownShapes = {
     "mixtral-8x7b": (
         "mistralai/Mixtral-8x7B-v0.1",
-        _MIXTRAL | _sizes(4096, 14336, 32, 32, 8) | {"max_position_embeddings": 32768},
+        _MIXTRAL | sizes(4096, 14336, 32, 32, 8) | {"max_position_embeddings": 32768},
     ),
     "mixtral-8x22b": (
         "mistralai/Mixtral-8x22B-v0.1",
-        _MIXTRAL | _sizes(6144, 16384, 56, 48, 8) | {"max_position_embeddings": 65536},
+        _MIXTRAL | sizes(6144, 16384, 56, 48, 8) | {"max_position_embeddings": 65536},
     ),
     "qwen1.5-moe-a2.7b": (
         "Qwen/Qwen1.5-MoE-A2.7B",
         _QWEN2
-        | _sizes(2048, 5632, 24, 16, 16)
+        | sizes(2048, 5632, 24, 16, 16)
         | {
             "model_type": "qwen2_moe",
             "max_position_embeddings": 8192,
@@ -280,11 +280,11 @@ MIXTURES: KnownShapes = {
     ),
     "qwen3-30b-a3b": (
         "Qwen/Qwen3-30B-A3B",
-        _QWEN3_MOE | _sizes(2048, 6144, 48, 32, 4) | {"moe_intermediate_size": 768},
+        _QWEN3_MOE | sizes(2048, 6144, 48, 32, 4) | {"moe_intermediate_size": 768},
     ),
     "qwen3-235b-a22b": (
         "Qwen/Qwen3-235B-A22B",
-        _QWEN3_MOE | _sizes(4096, 12288, 94, 64, 4) | {"moe_intermediate_size": 1536},
+        _QWEN3_MOE | sizes(4096, 12288, 94, 64, 4) | {"moe_intermediate_size": 1536},
     ),
 }
 

@@ -5,17 +5,7 @@ transformers' own default are left out. What their modules were counted to have 
 `known_counted`.
 """
 
-from topout.models.known_shapes import ConfigJson, KnownShapes
-
-
-def _sizes(width: int, mlp_width: int, layers: int, heads: int, kv_heads: int) -> ConfigJson:
-    return {
-        "hidden_size": width,
-        "intermediate_size": mlp_width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-    }
+from topout.models.known_shapes import ConfigJson, KnownShapes, sizes
 
 
 def _opt(width: int, layers: int, heads: int) -> ConfigJson:
@@ -153,7 +143,7 @@ TODAY: KnownShapes = {
     "starcoder2-15b": (
         "bigcode/starcoder2-15b",
         _IN_BF16
-        | _sizes(6144, 24576, 40, 48, 4)
+        | sizes(6144, 24576, 40, 48, 4)
         | {"model_type": "starcoder2", "vocab_size": 49152, "max_position_embeddings": 16384},
     ),
     "mamba-2.8b": (
@@ -168,24 +158,24 @@ TODAY: KnownShapes = {
     ),
     "phi-2": (
         "microsoft/phi-2",
-        _sizes(2560, 10240, 32, 32, 32)
+        sizes(2560, 10240, 32, 32, 32)
         | {"model_type": "phi", "vocab_size": 51200, "torch_dtype": "float16"},
     ),
-    "phi-3-mini": ("microsoft/Phi-3-mini-4k-instruct", _PHI3 | _sizes(3072, 8192, 32, 32, 32)),
+    "phi-3-mini": ("microsoft/Phi-3-mini-4k-instruct", _PHI3 | sizes(3072, 8192, 32, 32, 32)),
     "phi-4": (
         "microsoft/phi-4",
         _PHI3
-        | _sizes(5120, 17920, 40, 40, 10)
+        | sizes(5120, 17920, 40, 40, 10)
         | {"vocab_size": 100352, "max_position_embeddings": 16384},
     ),
     "olmo-2-7b": (
         "allenai/OLMo-2-1124-7B",
-        _sizes(4096, 11008, 32, 32, 32)
+        sizes(4096, 11008, 32, 32, 32)
         | {"model_type": "olmo2", "vocab_size": 100352, "torch_dtype": "float32"},
     ),
     "granite-3.3-8b": (
         "ibm-granite/granite-3.3-8b-base",
-        _sizes(4096, 12800, 40, 32, 8)
+        sizes(4096, 12800, 40, 32, 8)
         | {
             "model_type": "granite",
             "vocab_size": 49152,
@@ -195,7 +185,7 @@ TODAY: KnownShapes = {
     ),
     "smollm3-3b": (
         "HuggingFaceTB/SmolLM3-3B",
-        _sizes(2048, 11008, 36, 16, 4)
+        sizes(2048, 11008, 36, 16, 4)
         | {
             "model_type": "smollm3",
             "vocab_size": 128256,
@@ -206,19 +196,19 @@ TODAY: KnownShapes = {
     "glm-4-9b": (
         "zai-org/GLM-4-9B-0414",
         _IN_BF16
-        | _sizes(4096, 13696, 40, 32, 2)
+        | sizes(4096, 13696, 40, 32, 2)
         | {"model_type": "glm4", "vocab_size": 151552, "head_dim": 128},
     ),
     "glm-4.5-air": (
         "zai-org/GLM-4.5-Air",
         _GLM_MOE
-        | _sizes(4096, 10944, 46, 96, 8)
+        | sizes(4096, 10944, 46, 96, 8)
         | {"n_routed_experts": 128, "moe_intermediate_size": 1408, "first_k_dense_replace": 1},
     ),
     "glm-4.5": (
         "zai-org/GLM-4.5",
         _GLM_MOE
-        | _sizes(5120, 12288, 92, 96, 8)
+        | sizes(5120, 12288, 92, 96, 8)
         | {
             "n_routed_experts": 160,
             "moe_intermediate_size": 1536,
@@ -229,42 +219,42 @@ TODAY: KnownShapes = {
     "deepseek-v2-lite": (
         "deepseek-ai/DeepSeek-V2-Lite",
         _DEEPSEEK_V2
-        | _sizes(2048, 10944, 27, 16, 16)
+        | sizes(2048, 10944, 27, 16, 16)
         | {"n_routed_experts": 64, "moe_intermediate_size": 1408, "q_lora_rank": None},
     ),
     "deepseek-v2": (
         "deepseek-ai/DeepSeek-V2",
         _DEEPSEEK_V2
-        | _sizes(5120, 12288, 60, 128, 128)
+        | sizes(5120, 12288, 60, 128, 128)
         | {"n_routed_experts": 160, "moe_intermediate_size": 1536, "q_lora_rank": 1536},
     ),
     "deepseek-v3": (
         "deepseek-ai/DeepSeek-V3",
-        _DEEPSEEK_V3 | _FP8 | _sizes(7168, 18432, 61, 128, 128),
+        _DEEPSEEK_V3 | _FP8 | sizes(7168, 18432, 61, 128, 128),
     ),
     "deepseek-r1": (
         "deepseek-ai/DeepSeek-R1",
-        _DEEPSEEK_V3 | _FP8 | _sizes(7168, 18432, 61, 128, 128),
+        _DEEPSEEK_V3 | _FP8 | sizes(7168, 18432, 61, 128, 128),
     ),
     "kimi-k2": (
         "moonshotai/Kimi-K2-Instruct",
         _DEEPSEEK_V3
         | _FP8
-        | _sizes(7168, 18432, 61, 64, 64)
+        | sizes(7168, 18432, 61, 64, 64)
         | {"vocab_size": 163840, "n_routed_experts": 384, "first_k_dense_replace": 1},
     ),
     "gpt-oss-20b": (
         "openai/gpt-oss-20b",
-        _GPT_OSS | _sizes(2880, 2880, 24, 64, 8) | {"num_local_experts": 32},
+        _GPT_OSS | sizes(2880, 2880, 24, 64, 8) | {"num_local_experts": 32},
     ),
     "gpt-oss-120b": (
         "openai/gpt-oss-120b",
-        _GPT_OSS | _sizes(2880, 2880, 36, 64, 8) | {"num_local_experts": 128},
+        _GPT_OSS | sizes(2880, 2880, 36, 64, 8) | {"num_local_experts": 128},
     ),
     "qwen3-next-80b-a3b": (
         "Qwen/Qwen3-Next-80B-A3B-Instruct",
         _IN_BF16
-        | _sizes(2048, 5120, 48, 16, 2)
+        | sizes(2048, 5120, 48, 16, 2)
         | {
             "model_type": "qwen3_next",
             "vocab_size": 151936,
@@ -280,7 +270,7 @@ TODAY: KnownShapes = {
         "MiniMaxAI/MiniMax-M2",
         _IN_BF16
         | _FP8
-        | _sizes(3072, 1536, 62, 48, 8)
+        | sizes(3072, 1536, 62, 48, 8)
         | {
             "model_type": "minimax_m2",
             "vocab_size": 200064,
@@ -292,13 +282,13 @@ TODAY: KnownShapes = {
     "llama-4-scout": (
         "meta-llama/Llama-4-Scout-17B-16E",
         _LLAMA4
-        | _sizes(5120, 8192, 48, 40, 8)
+        | sizes(5120, 8192, 48, 40, 8)
         | {"num_local_experts": 16, "interleave_moe_layer_step": 1},
     ),
     "llama-4-maverick": (
         "meta-llama/Llama-4-Maverick-17B-128E",
         _LLAMA4
-        | _sizes(5120, 8192, 48, 40, 8)
+        | sizes(5120, 8192, 48, 40, 8)
         | {"num_local_experts": 128, "interleave_moe_layer_step": 2},
     ),
     "modernbert-base": (

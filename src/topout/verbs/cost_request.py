@@ -169,6 +169,14 @@ def refuse_for_own_code(request: Request, *names: str) -> None:
             )
 
 
+def refuse_inputs(inputs: list[str]) -> None:
+    """Raise InputError for inputs that are given to a model of transformers."""
+    if inputs:
+        raise InputError(
+            "--input is for a module of your own.", "Name it as FILE.py:Class or module:function."
+        )
+
+
 class CheckRequest(Request, frozen=True, kw_only=True):
     """The options of `topout cost check`."""
 

@@ -14,7 +14,7 @@ from topout.cost.graph.kernels import Fused
 from topout.cost.graph.longer import at_length
 from topout.cost.graph.module_count import ModuleCount, Run
 from topout.cost.ops import Op
-from topout.errors import TopoutError, UnsupportedError
+from topout.errors import TopoutError, UnsupportedError, told
 from topout.models.architecture import Architecture, Counted, KeptTensor
 from topout.models.architectures.read import FoundConfig
 from topout.models.fields import Fields
@@ -74,10 +74,8 @@ def _forms(config_json: dict[str, Any], dtype: str) -> Iterator[_Form]:
 
 
 def _does_not_run(found: FoundConfig, module: nn.Module, error: Exception) -> UnsupportedError:
-    line = str(error).strip().splitlines()
-    told = f"{type(error).__name__}: {line[0][:160]}" if line else type(error).__name__
     return UnsupportedError(
-        f"{found.name}: {type(module).__name__} does not run on shapes alone ({told}).",
+        f"{found.name}: {type(module).__name__} does not run on shapes alone ({told(error)}).",
         "`topout.cost.graph.count` counts it on real tensors.",
     )
 

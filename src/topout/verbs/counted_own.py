@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from topout.cost.counted import Backward, Counting
 from topout.cost.graph.module_count import ModuleCount, Run
 from topout.cost.ops import Op
-from topout.errors import InputError, UnsupportedError
+from topout.errors import InputError, UnsupportedError, told
 from topout.models.architecture import Architecture, Counted
 from topout.models.hub import offline
 from topout.models.own_module import OwnModule, own_module
@@ -60,12 +60,12 @@ class OwnPasses(Counting):
                 return self.count.run(lambda: own.module(*own.arguments, **own.keywords), _nothing)
         except NotImplementedError as error:
             raise UnsupportedError(
-                f"{self.name} does not run on shapes alone ({_line(error)}).",
+                f"{self.name} does not run on shapes alone ({told(error)}).",
                 "`topout.cost.graph.count` counts it on real tensors.",
             ) from error
         except Exception as error:  # whatever the user's code raises
             raise InputError(
-                f"{self.name}: its forward pass raised {_line(error)}.",
+                f"{self.name}: its forward pass raised {told(error)}.",
                 "Check the shapes of --input; what depends on values does not run on shapes alone.",
             ) from error
 
@@ -129,8 +129,3 @@ def _in_dtype(own: OwnModule, dtype: torch.dtype) -> OwnModule:
 
     arguments, keywords = tree_map_only(Tensor, converted, (own.arguments, own.keywords))
     return OwnModule(own.module.to(dtype), arguments, keywords)
-
-
-def _line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

@@ -4,7 +4,6 @@ from typing import Any
 
 from torch import nn
 
-from topout.errors import InputError
 from topout.import_path import names_own_code
 from topout.models.architectures.read import find_config
 from topout.models.hub import offline
@@ -23,7 +22,7 @@ from topout.models.structure.recording import Recording
 from topout.options import takes
 from topout.records import GraphPort, LayersReport
 from topout.records.record import stamp
-from topout.verbs.cost_request import LayersRequest, refuse_for_own_code
+from topout.verbs.cost_request import LayersRequest, refuse_for_own_code, refuse_inputs
 
 
 def report_layers(
@@ -111,10 +110,7 @@ def list_layers(request: LayersRequest) -> LayersReport:
         return report_own_layers(
             request.model, request.input, depth=request.depth, expand=request.expand
         )
-    if request.input:
-        raise InputError(
-            "--input is for a module of your own.", "Name it as FILE.py:Class or module:function."
-        )
+    refuse_inputs(request.input)
     found = find_config(request.model)
     return report_layers(
         found.config_json,

@@ -18,7 +18,7 @@ from topout.cost.phases import Phase, Plan, phases, sequence_len
 from topout.cost.pipeline import pipeline_of
 from topout.cost.training import TrainingDtype, TrainingPlan, TrainingStep
 from topout.cost.training_memory import training_table
-from topout.errors import InputError, UnsupportedError
+from topout.errors import UnsupportedError
 from topout.extras import require
 from topout.import_path import names_own_code
 from topout.models.architecture import (
@@ -52,7 +52,7 @@ from topout.verbs.cost_assumptions import (
     left_out_of,
 )
 from topout.verbs.cost_machines import Candidate, candidates
-from topout.verbs.cost_request import CostRequest, refuse_for_own_code
+from topout.verbs.cost_request import CostRequest, refuse_for_own_code, refuse_inputs
 from topout.verbs.costed_model import costed_model
 
 NO_MACHINE = (
@@ -106,10 +106,7 @@ def _find(request: CostRequest) -> tuple[Architecture, Precision, Counting | Non
     """The model by formulas, or by runs of its module where none describe it."""
     if names_own_code(request.model):
         return _count_own(request)
-    if request.input:
-        raise InputError(
-            "--input is for a module of your own.", "Name it as FILE.py:Class or module:function."
-        )
+    refuse_inputs(request.input)
     found = find_config(request.model)
     try:
         architecture = architecture_of(found, image_size=request.image_size)

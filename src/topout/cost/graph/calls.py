@@ -15,7 +15,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from topout.cost.graph.attention import AttentionCalls
 from topout.cost.graph.formula import Call, tensors_in
-from topout.cost.graph.places import Place, Places, Traffic
+from topout.cost.graph.places import Place, Places, Traffic, storage_of
 from topout.cost.graph.recorder import Plan, Recorder, bytes_of, evaluate, new_tensors
 from topout.op_by_op import op_by_op
 from topout.records.count import OpFamily
@@ -178,13 +178,12 @@ def logging_calls(module: nn.Module) -> Iterator[CallLog]:
 
 def use_of(tensor: torch.Tensor, moved: int | None = None) -> Use | None:
     """The memory of a tensor; None where it has no one piece."""
-    try:
-        storage = tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):
+    address, storage = storage_of(tensor)
+    if storage is None:
         return None
     size = bytes_of(tensor) if moved is None else moved
     shape, offset = tuple(tensor.shape), int(tensor.storage_offset())
-    return Use(storage._cdata, size, storage.nbytes(), shape, offset)
+    return Use(address, size, storage.nbytes(), shape, offset)
 
 
 def _read(plan: Plan, call: Call) -> Iterator[tuple[str, torch.Tensor]]:

@@ -56,7 +56,7 @@ class Traffic:
         """An op gave these; `unwritten`: it reserved them and wrote nothing."""
         self._number += 1
         for tensor in tensors:
-            address, storage = _memory(tensor)
+            address, storage = storage_of(tensor)
             if storage is None:
                 continue
             if address not in self._made:
@@ -70,7 +70,7 @@ class Traffic:
 
     def read(self, tensor: torch.Tensor, read_bytes: int, in_forward: bool) -> bool:
         """Note a read; True where nothing that was seen has ever written to this memory."""
-        address, storage = _memory(tensor)
+        address, storage = storage_of(tensor)
         if storage is None or not read_bytes:
             return False
         if in_forward:
@@ -82,7 +82,7 @@ class Traffic:
 
     def change(self, tensor: torch.Tensor, written_bytes: int, in_forward: bool) -> None:
         """Note a write to an argument."""
-        address, storage = _memory(tensor)
+        address, storage = storage_of(tensor)
         if storage is None:
             return
         self._unwritten.discard(address)
@@ -118,7 +118,7 @@ class Traffic:
         returned: dict[int, int] = {}
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
-                address, storage = _memory(leaf)
+                address, storage = storage_of(leaf)
                 if storage is not None and self._made.get(address, -1) >= running.since:
                     total = returned.get(address, 0) + stored_bytes(leaf)
                     returned[address] = min(storage.nbytes(), total)
@@ -127,7 +127,7 @@ class Traffic:
         self.compulsory_bytes[running.name] = self.compulsory_bytes.get(running.name, 0) + moved
 
 
-def _memory(tensor: torch.Tensor) -> tuple[int, Any]:
+def storage_of(tensor: torch.Tensor) -> tuple[int, Any]:
     """The memory's address, also of meta tensors, and the memory; None where there is no one."""
     try:
         storage = tensor.untyped_storage()
